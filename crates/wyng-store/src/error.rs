@@ -1,0 +1,98 @@
+//! What can go wrong with a destination.
+
+use crate::StorePath;
+use wyng_sys::SysError;
+
+/// Result of a call of this crate.
+pub type Result<T, E = StoreError> = std::result::Result<T, E>;
+
+/// A failed call of a destination. Nothing was lost unless the variant says so.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The destination's URL can't be understood.
+    #[error("destination {url:?}: {reason}")]
+    BadUrl {
+        /// The URL as given.
+        url: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The archive folder does not exist.
+    #[error("destination {url} does not exist")]
+    NoFolder {
+        /// The URL as given.
+        url: String,
+    },
+    /// The destination can't be written by this user.
+    #[error("destination {url} is not writable: {reason}")]
+    NotWritable {
+        /// The URL as given.
+        url: String,
+        /// Why: the kernel's answer, or who owns it.
+        reason: String,
+    },
+    /// A file is larger than the reader allows.
+    #[error("{path} has {size} bytes, more than the {limit} allowed")]
+    TooLarge {
+        /// The file.
+        path: StorePath,
+        /// Its size in bytes.
+        size: u64,
+        /// The most that was to be read, bytes.
+        limit: u64,
+    },
+    /// A name that was to be made exists.
+    #[error("{path} exists already at the destination")]
+    Exists {
+        /// The name.
+        path: StorePath,
+    },
+    /// A name that is needed does not exist.
+    #[error("{path} does not exist at the destination")]
+    Missing {
+        /// The name.
+        path: StorePath,
+    },
+    /// A name is a symbolic link or another thing that an archive never holds.
+    #[error("{path} at the destination is neither a file nor a folder (a symbolic link?)")]
+    Foreign {
+        /// The name.
+        path: StorePath,
+    },
+    /// The destination is full: bytes, inodes or quota.
+    #[error("no space left at the destination while writing {path}")]
+    Full {
+        /// What was being written.
+        path: StorePath,
+    },
+    /// The file has reached the most hard links that the file system allows.
+    #[error("{path} has as many hard links as its file system allows")]
+    TooManyLinks {
+        /// The file that was to be linked.
+        path: StorePath,
+    },
+    /// The destination can't do this.
+    #[error("the destination can't {action}")]
+    Unsupported {
+        /// What it can't do: `make hard links`.
+        action: &'static str,
+    },
+    /// Somebody else holds the archive's lock.
+    #[error("the archive is locked by {holder}")]
+    Locked {
+        /// Who, as the lock file tells it.
+        holder: String,
+    },
+    /// The lock that we held is no longer ours.
+    #[error("the archive's lock was taken over by {holder}")]
+    LockLost {
+        /// Who, as the lock file tells it.
+        holder: String,
+    },
+    /// A system call failed otherwise.
+    #[error(transparent)]
+    System(#[from] SysError),
+    /// A path was refused before it was used.
+    #[error(transparent)]
+    Path(#[from] crate::path::Bad),
+}

@@ -1,0 +1,150 @@
+//! The trait that every kind of destination implements, and what its calls speak of.
+
+use crate::{Result, StorePath};
+use wyng_sys::fs::Space;
+
+/// What a destination can do. Stated by each implementation, never assumed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Hard links between files of the archive (found by trying).
+    pub hard_links: bool,
+    /// [`Store::rename`] with [`Rename::Replace`] puts the new file in place in one step.
+    pub atomic_replace: bool,
+    /// What [`Store::sync`] promises.
+    pub durability: Durability,
+}
+
+/// How far a write can be made to survive a power cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// All that was written before reaches the disk.
+    Confirmed,
+    /// The destination refuses or ignores every way of asking; a result that rests on it says so.
+    Unconfirmed,
+}
+
+/// What a name at a destination stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntryKind {
+    /// A regular file.
+    File,
+    /// A folder.
+    Dir,
+    /// Anything else; archives hold none.
+    Foreign,
+}
+
+/// One name in a folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The name, without its folder. Names that are not valid parts of a [`StorePath`] are left out of listings.
+    pub name: String,
+    /// What it stands for.
+    pub kind: EntryKind,
+}
+
+/// What is known about a file or folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Meta {
+    /// What it is.
+    pub kind: EntryKind,
+    /// Size in bytes.
+    pub size: u64,
+    /// Modification time by the destination's clock, nanoseconds since 1970.
+    pub mtime: i64,
+    /// Number of hard links, where the destination tells.
+    pub links: Option<u64>,
+}
+
+/// What a rename does with an existing target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rename {
+    /// The target goes away in the same step.
+    Replace,
+    /// The target must not exist; else [`crate::StoreError::Exists`] and nothing changed.
+    Keep,
+}
+
+/// A file being written piece by piece; it has its final name from the start.
+pub trait StoreWriter: Send {
+    /// Appends `data`.
+    fn write(&mut self, data: &[u8]) -> Result<()>;
+    /// Puts `data` over bytes already written, at `offset` (for a tag that is known last).
+    fn write_at(&mut self, data: &[u8], offset: u64) -> Result<()>;
+    /// Ends the file. Without this call what was written is garbage that the caller removes.
+    fn finish(self: Box<Self>) -> Result<()>;
+}
+
+/// An archive folder somewhere. Implementations are safe to use from several threads at once.
+///
+/// Nothing here follows symbolic links, and no name outside the folder can be reached. Calls happen in the order in
+/// which they return; durability comes from [`Store::sync`] and [`Store::sync_dir`] alone.
+pub trait Store: Send + Sync {
+    /// The URL as the user typed it, for messages.
+    fn url(&self) -> &str;
+
+    /// What it can do.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Reads a whole file of at most `limit` bytes; `None` if it does not exist.
+    ///
+    /// # Errors
+    /// [`crate::StoreError::TooLarge`] without reading more than `limit` bytes.
+    fn read(&self, path: &StorePath, limit: u64) -> Result<Option<Vec<u8>>>;
+
+    /// As [`Store::read`] into a buffer that is cleared first; `false` if the file does not exist. For the chunk path.
+    fn read_into(&self, path: &StorePath, limit: u64, buffer: &mut Vec<u8>) -> Result<bool>;
+
+    /// Reads up to `length` bytes at `offset`, fewer only at the end of the file.
+    fn read_range(&self, path: &StorePath, offset: u64, length: usize) -> Result<Vec<u8>>;
+
+    /// Makes a new file with these bytes. Folders above it that are missing are made. Never opens an existing name:
+    /// an existing name may be a hard link to a chunk of another session.
+    ///
+    /// # Errors
+    /// [`crate::StoreError::Exists`]; after any other error the name may exist with part of the bytes.
+    fn create(&self, path: &StorePath, data: &[u8]) -> Result<()>;
+
+    /// Makes a new file to be written piece by piece; otherwise as [`Store::create`].
+    fn create_writer(&self, path: &StorePath) -> Result<Box<dyn StoreWriter>>;
+
+    /// What is known about a name; `None` if it does not exist.
+    fn stat(&self, path: &StorePath) -> Result<Option<Meta>>;
+
+    /// Renames a file or folder. Folders above `to` must exist.
+    fn rename(&self, from: &StorePath, to: &StorePath, how: Rename) -> Result<()>;
+
+    /// Gives a file a further name, which must not exist. Folders above `to` that are missing are made.
+    ///
+    /// # Errors
+    /// [`crate::StoreError::TooManyLinks`], [`crate::StoreError::Missing`], [`crate::StoreError::Unsupported`].
+    fn link(&self, from: &StorePath, to: &StorePath) -> Result<()>;
+
+    /// Copies a file to a name that must not exist. Folders above `to` that are missing are made.
+    fn copy(&self, from: &StorePath, to: &StorePath) -> Result<()>;
+
+    /// Removes a file; `false` if it did not exist.
+    fn remove(&self, path: &StorePath) -> Result<bool>;
+
+    /// Removes a folder and all below it; `false` if it did not exist. Symbolic links are removed, not followed.
+    fn remove_tree(&self, path: &StorePath) -> Result<bool>;
+
+    /// The names in a folder, in no order; `None` if it does not exist.
+    fn list(&self, path: &StorePath) -> Result<Option<Vec<Entry>>>;
+
+    /// Makes a folder and those above it that are missing.
+    fn make_dir(&self, path: &StorePath) -> Result<()>;
+
+    /// Room at the destination; `None` where it can't tell.
+    fn space(&self) -> Result<Option<Space>>;
+
+    /// Makes everything written through this store so far durable, data and names.
+    fn sync(&self) -> Result<Durability>;
+
+    /// Makes the names in one folder durable.
+    fn sync_dir(&self, path: &StorePath) -> Result<Durability>;
+
+    /// The destination's present time by its own clock, nanoseconds since 1970 (found by touching `path`, a file that
+    /// the caller owns).
+    fn touch(&self, path: &StorePath) -> Result<i64>;
+}

@@ -80,9 +80,11 @@ pub fn copy(image: &Path, target: &Path) -> Result<String, String> {
         }
         File::open(target)?.sync_all()
     })?;
-    Ok(report(
-        json!({ "caches_dropped": dropped, "least_seconds": time.as_secs_f64() }),
-    ))
+    Ok(
+        json!({ "caches_dropped": dropped, "changed_chunks": changed.len(), "stored_bytes": stored,
+        "least_seconds": time.as_secs_f64() })
+        .to_string(),
+    )
 }
 
 fn open(path: &Path) -> Result<File, String> {

@@ -1,0 +1,238 @@
+#!/usr/bin/env python3
+"""Takes the measurements of benches/run and prints figure, limit and result.
+
+Every measurement starts with dropped caches. A limit is made from a baseline (`cargo xtask baseline`) of the same run;
+medians are compared. Keys of the encrypted archive are remembered beforehand, so their derivation is not in the figures.
+"""
+import argparse
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+KINDS = ("plain", "encrypted")
+
+
+class Bench:
+    """The folders and programs, and the measurements taken so far."""
+
+    def __init__(self, options):
+        self.repeat = options.repeat
+        self.work = Path(options.work)
+        self.pool = self.work / "btr"
+        self.bin = Path(options.bin)
+        self.measured = {}  # name -> list of values, in the order taken
+        self.rows = []  # the table
+        self.image = self.pool / "vms" / "vm1.img"
+        (self.work / "state").mkdir(exist_ok=True)
+        (self.work / "passphrase").write_text("a passphrase for benchmarks\n")
+
+    # ---- running ------------------------------------------------------------------------------------------
+
+    def drop_caches(self):
+        os.sync()
+        Path("/proc/sys/vm/drop_caches").write_text("3")
+
+    def run(self, *command):
+        """Runs a command; returns its standard output, wall seconds and peak memory in MiB."""
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            start = time.monotonic()
+            child = subprocess.Popen([str(word) for word in command], stdin=subprocess.DEVNULL, stdout=out, stderr=err)
+            _, status, usage = os.wait4(child.pid, 0)
+            seconds = time.monotonic() - start
+            child.returncode = os.waitstatus_to_exitcode(status)
+            out.seek(0)
+            text = out.read().decode()
+            if child.returncode != 0:
+                err.seek(0)
+                words = " ".join(str(word) for word in command)
+                sys.exit(f"exit {child.returncode}: {words}\n{text}{err.read().decode()}")
+        return text, seconds, usage.ru_maxrss / 1024
+
+    def wyng(self, kind, *words):
+        """Runs wyng on the archive of this kind."""
+        return self.run(
+            self.bin / "wyng",
+            f"--dest=file:{self.work}/archives/{kind}",
+            f"--meta-dir={self.work}/state",
+            f"--passcmd=cat {self.work}/passphrase",
+            "--authmin=60",
+            *words,
+        )
+
+    def timed(self, name, kind, *words):
+        """One cold measurement; returns the command's JSON report."""
+        self.drop_caches()
+        text, seconds, peak = self.wyng(kind, "--json", *words)
+        self.note(name, seconds)
+        self.note(f"{name}: peak MiB", peak)
+        print(f"  {name:44} {seconds:8.3f} s {peak:8.1f} MiB", flush=True)
+        return json.loads(text)
+
+    def baseline(self, name, *words):
+        """One run of the baseline tool, which drops the caches itself."""
+        text, _, _ = self.run(self.bin / "xtask", "baseline", *words)
+        report = json.loads(text)
+        self.note(name, report["least_seconds"])
+        for key, value in report.items():
+            self.note(f"{name}: {key}", value)
+        print(f"  {name:44} {report['least_seconds']:8.3f} s   baseline", flush=True)
+        return report
+
+    def note(self, name, value):
+        self.measured.setdefault(name, []).append(value)
+
+    def median(self, name):
+        return statistics.median(self.measured[name])
+
+    def new_archive(self, kind):
+        """An empty archive, its keys remembered, without snapshots of an earlier one."""
+        shutil.rmtree(self.work / "archives" / kind, ignore_errors=True)
+        for snapshot in self.pool.glob("*/sn*.wyng?"):
+            snapshot.unlink()
+        (self.work / "archives").mkdir(exist_ok=True)
+        self.wyng(kind, "arch-init", f"--encrypt={'off' if kind == 'plain' else 'xchacha20-dgr'}")
+        self.wyng(kind, "list")
+
+    # ---- figures ------------------------------------------------------------------------------------------
+
+    def row(self, figure, measured, limit, unit, how):
+        self.rows.append({"figure": figure, "measured": measured, "limit": limit, "unit": unit, "how": how,
+                          "reached": measured <= limit})
+
+    def against(self, figure, name, base, factor, extra=0.0):
+        """A row: the median of `name` against factor x the median of `base` + extra seconds."""
+        least = self.median(base)
+        how = f"{factor} x {least:.3f} s" + (f" + {extra} s" if extra else "")
+        self.row(figure, self.median(name), factor * least + extra, "s", how)
+
+    def first_send(self):
+        print("First send")
+        for _ in range(self.repeat):
+            self.baseline("least first send", "send", self.image, self.work / "files")
+            for kind in KINDS:
+                self.new_archive(kind)
+                self.timed(f"first send, {kind}", kind, "send", "vm1.img", f"--local={self.image.parent}")
+        self.against("first send, unencrypted", "first send, plain", "least first send", 1.5)
+        self.against("first send, encrypted", "first send, encrypted", "least first send", 1.6)
+
+    def change(self):
+        print("Incremental")
+        old = self.pool / "old.img"
+        most = 0.0
+        # The last archive made dropped the other's snapshot: this send makes both bases again.
+        for kind in KINDS:
+            self.wyng(kind, "send", "vm1.img", f"--local={self.image.parent}")
+        for number in range(1, self.repeat + 1):
+            old.unlink(missing_ok=True)
+            self.run("cp", "--reflink=always", self.image, old)
+            self.run(HERE / "change-image", self.work, number)
+            truth = self.baseline("least incremental", "change", old, self.image)["changed_chunks"]
+            for kind in KINDS:
+                send = ("send", "vm1.img", f"--local={self.image.parent}")
+                report = volume(self.timed(f"incremental, {kind}", kind, *send))
+                most = max(most, report["chunks_read"] / truth)
+                self.note("chunks read / chunks changed", report["chunks_read"] / truth)
+                self.timed(f"nothing changed, {kind}", kind, *send)
+        old.unlink()
+        for kind in KINDS:
+            self.against(f"incremental, {kind}", f"incremental, {kind}", "least incremental", 1.5, 0.1)
+            self.row(f"nothing changed, {kind}", self.median(f"nothing changed, {kind}"), 0.1, "s", "fixed")
+        self.row("chunks read / chunks truly changed", most, 1.1, "x", "fixed")
+
+    def restore(self):
+        print("Restore and verify")
+        out = self.pool / "out"
+        out.mkdir(exist_ok=True)
+        for number in range(self.repeat):
+            self.baseline("sparse copy", "copy", self.image, out / "copy.img")
+            (out / "copy.img").unlink()
+            for kind in KINDS:
+                self.timed(f"restore, {kind}", kind, "receive", "vm1.img", f"--save-to={out}/restored.img")
+                if number == 0:
+                    self.run("cmp", self.image, out / "restored.img")
+                (out / "restored.img").unlink()
+                self.timed(f"verify, {kind}", kind, "verify", "vm1.img")
+        for kind in KINDS:
+            self.against(f"restore, {kind}", f"restore, {kind}", "sparse copy", 1.5)
+            self.against(f"verify, {kind}", f"verify, {kind}", f"restore, {kind}", 0.7)
+
+    def sparse(self):
+        print("1 TiB with 100,000 extents of 4 KiB")
+        self.run("btrfs", "subvolume", "create", self.pool / "big")
+        big = self.pool / "big" / "big.img"
+        self.run(HERE / "make-sparse", big)
+        send = ("send", "big.img", f"--local={big.parent}")
+        for _ in range(self.repeat):
+            self.new_archive("plain")
+            self.timed("1 TiB sparse, first send", "plain", *send)
+        for number in range(1, self.repeat + 1):
+            self.run(HERE / "make-sparse", big, number)
+            self.timed("1 TiB sparse, incremental", "plain", *send)
+        names = ("1 TiB sparse, first send", "1 TiB sparse, incremental")
+        self.row(names[0], self.median(names[0]), 60.0, "s", "fixed")
+        self.row(names[1], self.median(names[1]), 1.5, "s", "fixed")
+        peak = max(value for name in names for value in self.measured[f"{name}: peak MiB"])
+        self.row("1 TiB sparse, peak memory", peak, 150.0, "MiB", "fixed")
+        big.unlink()
+
+    def table(self):
+        print(f"\n{'figure':38} {'measured':>12} {'limit':>12} {'of limit':>9}  {'limit is':20} result")
+        for row in self.rows:
+            measured, limit = (f"{row[key]:.3f} {row['unit']}" for key in ("measured", "limit"))
+            share = f"{row['measured'] / row['limit']:.2f}"
+            result = "reached" if row["reached"] else "NOT REACHED"
+            print(f"{row['figure']:38} {measured:>12} {limit:>12} {share:>9}  {row['how']:20} {result}")
+
+
+def volume(report):
+    """The only volume of a send's report."""
+    (only,) = report["volumes"]
+    return only
+
+
+def machine():
+    """What the figures were measured on."""
+    with open("/proc/cpuinfo", encoding="ascii", errors="replace") as lines:
+        model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")
+    commit = subprocess.run(["git", "-C", HERE, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
+    return {
+        "processor": model,
+        "threads": len(os.sched_getaffinity(0)),
+        "memory_mib": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20,
+        "kernel": platform.release(),
+        "load_at_start": os.getloadavg()[0],
+        "commit": commit.stdout.strip(),
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--bin", required=True, help="folder with the built programs")
+    parser.add_argument("--work", required=True, help="folder that benches/make-image prepared")
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--json", help="file for all measurements")
+    parser.add_argument("--only", default="send,change,restore,sparse")
+    options = parser.parse_args()
+    bench = Bench(options)
+    about = machine()
+    print("Machine: {processor}, {threads} threads, {memory_mib} MiB, Linux {kernel}, load {load_at_start:.1f}, "
+          "commit {commit}".format(**about))
+    parts = {"send": bench.first_send, "change": bench.change, "restore": bench.restore, "sparse": bench.sparse}
+    for word in options.only.split(","):
+        parts[word]()
+    bench.table()
+    if options.json:
+        document = {"machine": about, "repeat": options.repeat, "figures": bench.rows, "measurements": bench.measured}
+        Path(options.json).write_text(json.dumps(document, indent=1) + "\n")
+    sys.exit(0 if all(row["reached"] for row in bench.rows) else 1)
+
+
+main()

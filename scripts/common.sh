@@ -1,0 +1,49 @@
+# Sourced by the scripts beside it: where the project is, and how what is missing gets installed on Debian.
+# shellcheck shell=bash
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+PATH=$PATH:/usr/sbin:/sbin # where Debian keeps mkfs, out of other users' sight
+
+say() { printf '%s\n' "$*"; }
+is_root() { [ "$(id -u)" -eq 0 ]; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# need COMMAND:PACKAGE... - installs the packages whose command is missing. Fails, naming them, if that can't be done.
+need() {
+  local pair packages=()
+  for pair in "$@"; do
+    have "${pair%%:*}" || packages+=("${pair#*:}")
+  done
+  [ ${#packages[@]} -eq 0 ] || install_packages "${packages[@]}"
+}
+
+# install_packages PACKAGE... - by apt-get, quietly; shows its output only if it fails.
+install_packages() {
+  if ! is_root || ! have apt-get; then
+    say "Missing, and only root on a Debian system can install it from here: $*"
+    return 1
+  fi
+  say "Installing: $*"
+  local log
+  log=$(mktemp)
+  if { apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-get -qy install --no-install-recommends "$@"; } >"$log" 2>&1; then
+    rm -f "$log"
+  else
+    tail -n 20 "$log" >&2
+    rm -f "$log"
+    say "apt-get could not install: $*"
+    return 1
+  fi
+}
+
+# need_rust - Rust is the one thing, beside git, that must be there.
+need_rust() {
+  ! have cargo && [ -f "$HOME/.cargo/env" ] && . "$HOME/.cargo/env"
+  have cargo || { say "cargo is not in PATH: install Rust first (rust-version in Cargo.toml)"; return 1; }
+}
+
+# target_folder - where cargo puts what it builds.
+target_folder() {
+  cargo metadata --manifest-path "$root/Cargo.toml" --format-version 1 --no-deps |
+    sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p'
+}

@@ -17,6 +17,14 @@ pub enum StoreError {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// The URL is right, but this version can't reach destinations of its kind.
+    #[error("destination {url}: destinations over {transport} are not part of this version yet")]
+    NotInThisVersion {
+        /// The URL as given.
+        url: String,
+        /// How it would be reached: `ssh`, `qubes`, `qubes-ssh`.
+        transport: &'static str,
+    },
     /// The archive folder does not exist.
     #[error("destination {url} does not exist")]
     NoFolder {
@@ -89,6 +97,9 @@ pub enum StoreError {
         /// Who, as the lock file tells it.
         holder: String,
     },
+    /// The user stopped a wait for the lock.
+    #[error(transparent)]
+    Cancelled(#[from] wyng_sys::Cancelled),
     /// A system call failed otherwise.
     #[error(transparent)]
     System(#[from] SysError),

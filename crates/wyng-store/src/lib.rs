@@ -3,10 +3,16 @@
 //! [`Store`] is small enough to be implemented in a day and knows nothing of the archive format. Every path is a
 //! [`StorePath`]: relative, checked, made of ASCII parts that can't leave the archive folder.
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod error;
+mod folder;
+pub mod lock;
 mod path;
 mod store;
+mod url;
 
 pub use error::{Result, StoreError};
-pub use path::StorePath;
+pub use path::{BadStorePath, StorePath};
 pub use store::{Capabilities, Durability, Entry, EntryKind, Meta, Rename, Store, StoreWriter};
+pub use url::{Destination, Location, RemotePath, SshHost};

@@ -64,6 +64,11 @@ impl StorePath {
         }
     }
 
+    /// The folder that holds it and its name in there; the archive folder itself has neither.
+    pub(crate) fn split(&self) -> (&str, &str) {
+        self.0.rsplit_once('/').unwrap_or(("", &self.0))
+    }
+
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {

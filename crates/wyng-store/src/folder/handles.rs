@@ -1,0 +1,83 @@
+//! Folders of an archive that are kept open, so that a chunk costs no walk along its path.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use wyng_sys::Result;
+use wyng_sys::fs::DirRef;
+
+/// Folders kept open at most. A send uses one or two at a time, a merge of many sessions a few for each.
+const KEPT: usize = 64;
+
+/// The archive folder and the folders below it that were used last.
+#[derive(Debug)]
+pub(super) struct Handles {
+    root: DirRef,
+    recent: Mutex<Recent>,
+}
+
+#[derive(Debug, Default)]
+struct Recent {
+    /// Goes up when names move, so that a folder opened before the move is not kept under its old name after it.
+    generation: u64,
+    /// Paths and folders, the last used first.
+    folders: VecDeque<(Box<str>, DirRef)>,
+}
+
+impl Handles {
+    pub(super) fn new(root: DirRef) -> Self {
+        Self { root, recent: Mutex::default() }
+    }
+
+    pub(super) fn root(&self) -> &DirRef {
+        &self.root
+    }
+
+    /// The folder, if it is open.
+    pub(super) fn kept(&self, path: &str) -> Option<DirRef> {
+        if path.is_empty() {
+            return Some(self.root.clone());
+        }
+        let mut recent = self.recent();
+        let position = recent.folders.iter().position(|(kept, _)| **kept == *path)?;
+        if position > 0 {
+            let entry = recent.folders.remove(position)?;
+            recent.folders.push_front(entry);
+        }
+        recent.folders.front().map(|(_, folder)| folder.clone())
+    }
+
+    /// Opens the folder and keeps it.
+    pub(super) fn open(&self, path: &str) -> Result<DirRef> {
+        if path.is_empty() {
+            return Ok(self.root.clone());
+        }
+        let generation = self.recent().generation;
+        let folder = self.root.open_dir(Path::new(path))?;
+        let mut recent = self.recent();
+        // Another thread may have opened it too: the newer one takes its place.
+        recent.folders.retain(|(kept, _)| **kept != *path);
+        if recent.generation == generation {
+            recent.folders.push_front((path.into(), folder.clone()));
+            recent.folders.truncate(KEPT);
+        }
+        Ok(folder)
+    }
+
+    /// Forgets the folder and all below it; to be called after its name has moved or gone.
+    pub(super) fn forget(&self, path: &str) {
+        let mut recent = self.recent();
+        recent.generation = recent.generation.wrapping_add(1);
+        recent.folders.retain(|(kept, _)| !is_at_or_below(kept, path));
+    }
+
+    fn recent(&self) -> MutexGuard<'_, Recent> {
+        // Nothing that holds the guard can panic half-way through a change.
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether `path` is `folder` or something in it.
+pub(super) fn is_at_or_below(path: &str, folder: &str) -> bool {
+    path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || folder.is_empty())
+}

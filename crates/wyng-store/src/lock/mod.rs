@@ -1,0 +1,270 @@
+//! The advisory lock of a destination, by which writers on several hosts keep out of each other's way
+//! (decisions.md §4). The original program ignores it; readers never take it.
+//!
+//! The lock is the file `.wyng-lock`, which only one writer can make. Whoever finds that its holder is gone takes it away
+//! by renaming it to a name of its own and looking at what it got: if another was faster, that is the other's new lock and
+//! is put back. A holder that was robbed notices at [`DestinationLock::check`], which is called right before whatever
+//! can't be undone; so even a put-back that comes too late costs one writer its run and never the archive.
+
+mod holder;
+
+pub use holder::{HolderIdentity, LockHolder};
+
+use crate::{Rename, Result, Store, StoreError, StorePath};
+use std::sync::Arc;
+use std::time::Duration;
+use wyng_sys::{Cancel, Clock};
+
+/// The lock's file. Names that begin with it are left over from interrupted attempts and mean nothing.
+pub const LOCK_NAME: &str = ".wyng-lock";
+/// A lock that was not refreshed for so long, by the destination's clock, has no holder any more.
+pub const STALE_AFTER: Duration = Duration::from_secs(15 * 60);
+/// How often a holder refreshes its lock at least and need not refresh it more than.
+pub const REFRESH_EVERY: Duration = Duration::from_secs(60);
+
+/// How often a waiting writer looks.
+const POLL: Duration = Duration::from_secs(1);
+/// No lock of ours is larger, bytes.
+const LIMIT: u64 = 4096;
+
+/// The held lock. Dropping it releases it as far as the destination answers.
+pub struct DestinationLock {
+    store: Arc<dyn Store>,
+    names: Names,
+    me: LockHolder,
+    held: bool,
+}
+
+/// How a writer waits for the lock.
+pub struct Waiting<'a> {
+    /// Whether a process of this host, of this boot and of this pid namespace, still runs: its pid and start time.
+    pub is_alive: &'a dyn Fn(u32, u64) -> bool,
+    /// Time by this host.
+    pub clock: &'a dyn Clock,
+    /// How long to wait for a busy lock; zero looks once.
+    pub wait: Duration,
+    /// Ends the wait.
+    pub cancel: &'a Cancel,
+    /// Told once of each holder that is waited for; `None` if the lock's file can't be understood.
+    pub on_wait: &'a mut dyn FnMut(Option<&LockHolder>),
+}
+
+/// The files of one attempt.
+struct Names {
+    lock: StorePath,
+    /// A file of our own, touched to learn the destination's time.
+    time: StorePath,
+    /// Where a lock goes that is taken away.
+    taken: StorePath,
+}
+
+/// The lock's file as it was found.
+#[derive(Clone, PartialEq, Eq)]
+struct Found {
+    /// Empty if it is no file or too large.
+    content: Vec<u8>,
+    mtime: i64,
+}
+
+impl DestinationLock {
+    /// Takes the lock of `store`, waiting and stealing as needed. Also returns from whom it was stolen: that holder is
+    /// gone, and what it left unfinished has yet to be cleaned up.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`] when the time is over, [`StoreError::Cancelled`], or the store's answer.
+    pub fn acquire(
+        store: Arc<dyn Store>,
+        me: &HolderIdentity,
+        waiting: &mut Waiting<'_>,
+    ) -> Result<(Self, Option<LockHolder>)> {
+        let names = Names::new(me)?;
+        let me = me.holder(waiting.clock.now());
+        let mut attempt = Attempt { store: &*store, names: &names, me: &me, clock_file: false };
+        let stolen = attempt.run(waiting);
+        attempt.clean_up();
+        let stolen = stolen?;
+        Ok((Self { store, names, me, held: true }, stolen))
+    }
+
+    /// Looks whether the lock is still ours; to be called right before each step that can't be undone.
+    ///
+    /// # Errors
+    /// [`StoreError::LockLost`], or the store's answer.
+    pub fn check(&self) -> Result<()> {
+        let holder = match read_content(&*self.store, &self.names.lock)? {
+            None => "a program that has ended since".to_owned(),
+            Some(content) => match LockHolder::parse(&content) {
+                Some(holder) if holder.token == self.me.token => return Ok(()),
+                holder => holder.unwrap_or_else(LockHolder::unknown).to_string(),
+            },
+        };
+        Err(StoreError::LockLost { holder })
+    }
+
+    /// Tells others that we are still at work; to be called about every [`REFRESH_EVERY`].
+    ///
+    /// # Errors
+    /// As [`DestinationLock::check`].
+    pub fn refresh(&self) -> Result<()> {
+        self.check()?;
+        match self.store.touch(&self.names.lock) {
+            // Taken away between the two calls.
+            Err(StoreError::Missing { .. }) => self.check(),
+            touched => touched.map(|_| ()),
+        }
+    }
+
+    /// Gives the lock up; one that is no longer ours is left alone.
+    ///
+    /// # Errors
+    /// As [`DestinationLock::check`].
+    pub fn release(mut self) -> Result<()> {
+        self.held = false;
+        self.give_up()
+    }
+
+    fn give_up(&self) -> Result<()> {
+        self.check()?;
+        let ours = |found: &Found| found.holder().is_some_and(|holder| holder.token == self.me.token);
+        if take_away(&*self.store, &self.names, ours)? { Ok(()) } else { self.check() }
+    }
+}
+
+impl Drop for DestinationLock {
+    fn drop(&mut self) {
+        if self.held {
+            // The command is ending with an error of its own; a lock that stays is stolen later.
+            let _ = self.give_up();
+        }
+    }
+}
+
+impl Names {
+    fn new(me: &HolderIdentity) -> Result<Self> {
+        let lock = StorePath::new(LOCK_NAME)?;
+        let own = lock.with_suffix(&format!("-{}", me.token()))?;
+        Ok(Self { lock, time: own.with_suffix(".time")?, taken: own.with_suffix(".taken")? })
+    }
+}
+
+impl Found {
+    fn holder(&self) -> Option<LockHolder> {
+        LockHolder::parse(&self.content)
+    }
+}
+
+/// One attempt to get the lock.
+struct Attempt<'a> {
+    store: &'a dyn Store,
+    names: &'a Names,
+    me: &'a LockHolder,
+    /// Whether the file for the destination's time has been made.
+    clock_file: bool,
+}
+
+impl Attempt<'_> {
+    fn run(&mut self, waiting: &mut Waiting<'_>) -> Result<Option<LockHolder>> {
+        let start = waiting.clock.monotonic();
+        let mut told: Option<Found> = None;
+        let mut stolen = None;
+        loop {
+            waiting.cancel.check()?;
+            match self.store.create(&self.names.lock, &self.me.line()) {
+                Ok(()) => return Ok(stolen),
+                Err(StoreError::Exists { .. }) => {}
+                Err(error) => {
+                    // A lock that was made but not written is nobody's; it would be in the way for a quarter of an hour.
+                    self.remove_unwritten();
+                    return Err(error);
+                }
+            }
+            let Some(found) = look(self.store, &self.names.lock)? else { continue };
+            let holder = found.holder();
+            if self.is_stale(&found, holder.as_ref(), waiting)? {
+                if take_away(self.store, self.names, |taken| *taken == found)? {
+                    stolen = holder.or_else(|| Some(LockHolder::unknown()));
+                }
+                continue;
+            }
+            if told.as_ref().is_none_or(|told| told.content != found.content) {
+                (waiting.on_wait)(holder.as_ref());
+                told = Some(found);
+            }
+            let left = waiting.wait.saturating_sub(waiting.clock.monotonic().saturating_sub(start));
+            if left.is_zero() {
+                let holder = holder.unwrap_or_else(LockHolder::unknown);
+                return Err(StoreError::Locked { holder: holder.described(waiting.clock) });
+            }
+            waiting.clock.sleep(left.min(POLL), waiting.cancel);
+        }
+    }
+
+    /// Whether the holder is provably gone, or has not refreshed its lock for too long.
+    fn is_stale(&mut self, found: &Found, holder: Option<&LockHolder>, waiting: &Waiting<'_>) -> Result<bool> {
+        if holder.is_some_and(|holder| holder.shares_processes_with(self.me) && !holder.is_alive(waiting.is_alive)) {
+            return Ok(true);
+        }
+        let age = self.destination_time()?.saturating_sub(found.mtime);
+        Ok(u64::try_from(age).is_ok_and(|age| Duration::from_nanos(age) > STALE_AFTER))
+    }
+
+    fn destination_time(&mut self) -> Result<i64> {
+        if !self.clock_file {
+            self.store.create(&self.names.time, b"")?;
+            self.clock_file = true;
+        }
+        self.store.touch(&self.names.time)
+    }
+
+    fn remove_unwritten(&self) {
+        let line = self.me.line();
+        // The first error is the one that is told.
+        let _ = take_away(self.store, self.names, |found| line.starts_with(&found.content));
+    }
+
+    fn clean_up(&self) {
+        if self.clock_file {
+            // An empty file that stays behind means nothing.
+            let _ = self.store.remove(&self.names.time);
+        }
+    }
+}
+
+/// Takes the lock away if it is the one that is meant; whether it was. Another one is put back.
+fn take_away(store: &dyn Store, names: &Names, is_meant: impl Fn(&Found) -> bool) -> Result<bool> {
+    // Looking right before keeps the time short in which a wrong one is out of its place.
+    match look(store, &names.lock)? {
+        Some(found) if is_meant(&found) => {}
+        _ => return Ok(false),
+    }
+    match store.rename(&names.lock, &names.taken, Rename::Keep) {
+        Err(StoreError::Missing { .. }) => return Ok(false),
+        renamed => renamed?,
+    }
+    let meant = look(store, &names.taken)?.is_some_and(|found| is_meant(&found));
+    if !meant {
+        match store.rename(&names.taken, &names.lock, Rename::Keep) {
+            // Somebody has made a new lock meanwhile; the holder of this one will notice.
+            Err(StoreError::Exists { .. } | StoreError::Missing { .. }) => {}
+            put_back => return put_back.map(|()| false),
+        }
+    }
+    store.remove(&names.taken)?;
+    Ok(meant)
+}
+
+/// The lock's file; `None` if there is none.
+fn look(store: &dyn Store, path: &StorePath) -> Result<Option<Found>> {
+    // The time first: a lock that is refreshed in between then counts as older, and looking again tells.
+    let Some(meta) = store.stat(path)? else { return Ok(None) };
+    let content = read_content(store, path)?;
+    Ok(content.map(|content| Found { content, mtime: meta.mtime }))
+}
+
+fn read_content(store: &dyn Store, path: &StorePath) -> Result<Option<Vec<u8>>> {
+    match store.read(path, LIMIT) {
+        Err(StoreError::TooLarge { .. } | StoreError::Foreign { .. }) => Ok(Some(Vec::new())),
+        content => content,
+    }
+}
+

@@ -19,10 +19,37 @@ pub struct SysError {
     pub source: io::Error,
 }
 
+/// The source of the [`SysError`] for data that is longer than the reader allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it is longer than the {limit} bytes allowed here")]
+pub struct TooLong {
+    /// The most that was allowed, bytes.
+    pub limit: usize,
+}
+
 impl SysError {
+    /// Builds the error of something at `path` that holds more than `limit` bytes.
+    pub fn too_long(action: &'static str, path: impl AsRef<Path>, limit: usize) -> Self {
+        Self::new(
+            action,
+            path,
+            io::Error::new(io::ErrorKind::InvalidData, TooLong { limit }),
+        )
+    }
+
+    /// It holds more bytes than the reader allowed ([`TooLong`]).
+    #[must_use]
+    pub fn is_too_long(&self) -> bool {
+        self.source.get_ref().is_some_and(|source| source.is::<TooLong>())
+    }
+
     /// Builds the error of `action` on `path`.
     pub fn new(action: &'static str, path: impl AsRef<Path>, source: impl Into<io::Error>) -> Self {
-        Self { action, path: path.as_ref().to_path_buf(), source: source.into() }
+        Self {
+            action,
+            path: path.as_ref().to_path_buf(),
+            source: source.into(),
+        }
     }
 
     /// Builds the error of `action` on `path` from an errno value.
@@ -66,6 +93,9 @@ impl SysError {
     #[must_use]
     pub fn is_unsupported(&self) -> bool {
         use rustix::io::Errno;
-        matches!(self.errno(), Some(Errno::OPNOTSUPP | Errno::NOTTY | Errno::NOSYS | Errno::XDEV))
+        matches!(
+            self.errno(),
+            Some(Errno::OPNOTSUPP | Errno::NOTTY | Errno::NOSYS | Errno::XDEV)
+        )
     }
 }

@@ -6,6 +6,12 @@
 //! No call retries a full disk or hides an error. `EINTR` is retried by the real implementation where the call had
 //! no effect yet.
 
+pub mod ext;
+pub use ext::{
+    make_dirs_below, read_exact_at, read_file_limited, read_full_at, read_limited, remove_contents, remove_tree,
+    replace_file, write_all_at, write_new,
+};
+
 use crate::Result;
 use std::ffi::OsString;
 use std::fmt::Debug;
@@ -61,14 +67,23 @@ pub struct OpenHow {
 
 impl OpenHow {
     /// An existing file, for reading.
-    pub const READ: Self = Self { access: Access::Read, creation: Creation::Never };
+    pub const READ: Self = Self {
+        access: Access::Read,
+        creation: Creation::Never,
+    };
     /// An existing file, for reading and writing.
-    pub const WRITE: Self = Self { access: Access::ReadWrite, creation: Creation::Never };
+    pub const WRITE: Self = Self {
+        access: Access::ReadWrite,
+        creation: Creation::Never,
+    };
 
     /// A file that must not exist yet.
     #[must_use]
     pub const fn new(mode: u32) -> Self {
-        Self { access: Access::ReadWrite, creation: Creation::New(mode) }
+        Self {
+            access: Access::ReadWrite,
+            creation: Creation::New(mode),
+        }
     }
 }
 

@@ -4,10 +4,20 @@
 //! system, a failing call or a stopped clock in their place. `unsafe` lives here and nowhere else.
 
 mod cancel;
+pub mod child;
 mod context;
 mod error;
 pub mod fs;
+pub mod keyring;
+pub mod process;
+pub mod real;
+pub mod signals;
+pub mod socket;
+mod system;
+pub mod users;
 
 pub use cancel::{Cancel, Cancelled};
 pub use context::{CivilTime, Clock, Context, Random};
-pub use error::{Result, SysError};
+pub use error::{Result, SysError, TooLong};
+pub use real::RealFs;
+pub use system::{SystemClock, SystemRandom, system_context};

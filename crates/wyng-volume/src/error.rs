@@ -1,0 +1,230 @@
+//! What can go wrong with local storage, and why a snapshot is no base.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use wyng_sys::SysError;
+use wyng_sys::fs::{FileKind, FsKind};
+
+/// Result of a call of this crate.
+pub type Result<T, E = VolumeError> = std::result::Result<T, E>;
+
+/// A failed call on local storage.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum VolumeError {
+    /// A volume's name can't be a path below a storage.
+    #[error("volume name {name:?} {reason}")]
+    BadName {
+        /// The name.
+        name: String,
+        /// What is wrong with it, as a predicate: `is empty`.
+        reason: &'static str,
+    },
+    /// The storage does not exist (not mounted?).
+    #[error("local storage is offline: {}", path.display())]
+    Offline {
+        /// `--local`.
+        path: PathBuf,
+    },
+    /// The storage is no folder.
+    #[error("local storage {} is not a folder", path.display())]
+    NotAFolder {
+        /// `--local`.
+        path: PathBuf,
+    },
+    /// The storage can't make snapshots.
+    #[error("no snapshots are possible in {}: {reason}", path.display())]
+    NoSnapshots {
+        /// `--local`.
+        path: PathBuf,
+        /// Why.
+        reason: PlainReason,
+    },
+    /// There is no such volume or source.
+    #[error("{} does not exist", path.display())]
+    Missing {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// A symbolic link leads out of the storage.
+    #[error("{} leads out of the local storage by a symbolic link", path.display())]
+    LeadsOut {
+        /// The volume.
+        path: PathBuf,
+    },
+    /// The name stands for something that can't be a volume or target.
+    #[error("{} is {}", path.display(), kind_text(*kind))]
+    WrongKind {
+        /// The name.
+        path: PathBuf,
+        /// What it is.
+        kind: FileKind,
+    },
+    /// The snapshot that all volumes of a subvolume share could not be made.
+    #[error("cannot freeze {}: {source}", path.display())]
+    Snapshot {
+        /// The root of the subvolume.
+        path: PathBuf,
+        /// The kernel's answer.
+        #[source]
+        source: Arc<SysError>,
+    },
+    /// A source without snapshots changed while it was read, so that what was read is of no one moment.
+    #[error("{} changed while it was read", path.display())]
+    ChangedWhileRead {
+        /// The source.
+        path: PathBuf,
+    },
+    /// The target of a restore is an existing folder.
+    #[error("{} is a folder; name a file in it", path.display())]
+    TargetIsFolder {
+        /// The target.
+        path: PathBuf,
+    },
+    /// A device was named that does not exist.
+    #[error("there is no device {}", path.display())]
+    NoSuchDevice {
+        /// The target.
+        path: PathBuf,
+    },
+    /// The device can't hold the volume.
+    #[error("{} has {size} bytes, the volume needs {needed}", path.display())]
+    DeviceTooSmall {
+        /// The target.
+        path: PathBuf,
+        /// Its size in bytes.
+        size: u64,
+        /// The volume's size in bytes.
+        needed: u64,
+    },
+    /// Another process uses the target.
+    #[error("{} is in use: {user}", path.display())]
+    InUse {
+        /// The target.
+        path: PathBuf,
+        /// By whom, as far as known: `another process has it open`, `mounted at /mnt`.
+        user: String,
+    },
+    /// Data was to be written outside the volume.
+    #[error("{length} bytes at {offset} do not lie in the volume of {size} bytes")]
+    BeyondEnd {
+        /// Where, bytes.
+        offset: u64,
+        /// How much, bytes.
+        length: u64,
+        /// The volume's size in bytes.
+        size: u64,
+    },
+    /// Data for a pipe came out of order.
+    #[error("data at byte {offset} came after byte {position} was written to standard output")]
+    OutOfOrder {
+        /// Where the data belongs, bytes.
+        offset: u64,
+        /// What is written already, bytes.
+        position: u64,
+    },
+    /// A base could not be used.
+    #[error(transparent)]
+    Base(#[from] NoBase),
+    /// A system call failed.
+    #[error(transparent)]
+    System(#[from] SysError),
+}
+
+/// Why a storage has no snapshots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlainReason {
+    /// Files of this file system can't share data.
+    NoReflink(FsKind),
+    /// This user may not write to the folder.
+    NotWritable,
+}
+
+impl fmt::Display for PlainReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoReflink(FsKind::Xfs) => f.write_str("this XFS was made without reflink"),
+            Self::NoReflink(kind) => write!(f, "files on this file system ({kind:?}) can't share data"),
+            Self::NotWritable => f.write_str("the folder is not writable"),
+        }
+    }
+}
+
+/// Why the last snapshot can't tell what changed, so that everything must be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NoBase {
+    /// There is none.
+    #[error("there is no snapshot of the last session")]
+    Missing,
+    /// It is not the one that the record describes, or it was changed since.
+    #[error("the snapshot's {property} differs from the record")]
+    Mismatch {
+        /// The first property that differs.
+        property: Property,
+    },
+    /// The extents kept changing while they were compared, or a balance or the like kept running.
+    #[error("extents are being moved")]
+    Unstable,
+    /// Where extents lie says nothing certain about their bytes on this file system.
+    #[error("the file system ({kind:?}) does not tell where data lies")]
+    NoPlaces {
+        /// Its kind.
+        kind: FsKind,
+    },
+    /// The file system told extents that overlap or leave the range of a file.
+    #[error("the file system reports impossible extents")]
+    BadExtents,
+    /// It can't be read, or the file system does not tell extents.
+    #[error(transparent)]
+    System(#[from] SysError),
+}
+
+/// A property by which a base is recognised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Property {
+    /// Inode number.
+    Inode,
+    /// Inode generation.
+    Generation,
+    /// Size.
+    Size,
+    /// Modification time.
+    Mtime,
+    /// Change time.
+    Ctime,
+    /// Our mark.
+    Mark,
+}
+
+impl Property {
+    /// The name as reports give it: `inode`, `generation`, `size`, `mtime`, `ctime`, `mark`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Inode => "inode",
+            Self::Generation => "generation",
+            Self::Size => "size",
+            Self::Mtime => "mtime",
+            Self::Ctime => "ctime",
+            Self::Mark => "mark",
+        }
+    }
+}
+
+impl fmt::Display for Property {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+fn kind_text(kind: FileKind) -> &'static str {
+    match kind {
+        FileKind::File => "a file",
+        FileKind::Dir => "a folder, not a volume",
+        FileKind::Symlink => "a symbolic link to nothing",
+        FileKind::BlockDevice => "a block device, not a file",
+        FileKind::Other => "neither a file nor a block device",
+    }
+}

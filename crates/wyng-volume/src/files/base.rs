@@ -1,0 +1,262 @@
+//! The base beside an image: the file `sn<archive>_<volume>.wyng1`, proven, made anew and advanced.
+
+use crate::{BaseEvidence, Label, NoBase, Property, Ranges, Result, SourceInfo};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use wyng_sys::SysError;
+use wyng_sys::fs::{Dir, DirRef, File, FileKind, FileRef, OpenHow};
+
+/// The extended attribute that holds our mark (decisions.md §5).
+const MARK: &str = "user.wyng";
+
+/// The mark of a base whose content is being changed. No evidence holds it.
+const CHANGING: &[u8] = b"changing";
+
+/// `FS_NOCOW_FL`: writes go in place. Files share data only if both have it or neither.
+const NO_COPY_ON_WRITE: u32 = 0x0080_0000;
+
+/// Permission bits that a base never has: it is only ever read.
+const WRITE_BITS: u32 = 0o222;
+
+/// Block sizes of file systems divide this, bytes.
+const LARGEST_BLOCK: u64 = 64 << 10;
+
+/// Block sizes of file systems are multiples of this, bytes.
+const SMALLEST_BLOCK: u64 = 4096;
+
+/// The two names in the folder of an image that belong to a volume.
+#[derive(Debug)]
+pub(super) struct Base {
+    folder: DirRef,
+    name: PathBuf,
+    fresh: PathBuf,
+}
+
+impl Base {
+    pub(super) fn new(folder: DirRef, label: &Label) -> Self {
+        Self {
+            folder,
+            name: label.base_name(),
+            fresh: label.fresh_name(),
+        }
+    }
+
+    /// The folder of the image.
+    pub(super) fn folder(&self) -> &dyn Dir {
+        self.folder.as_ref()
+    }
+
+    pub(super) fn exists(&self) -> Result<bool, SysError> {
+        Ok(self.folder.stat(&self.name)?.is_some())
+    }
+
+    /// Removes the base; `true` if there was one.
+    pub(super) fn remove(&self) -> Result<bool, SysError> {
+        remove(self.folder(), &self.name)
+    }
+
+    /// Removes a copy that is not (yet) the base; `true` if there was one.
+    pub(super) fn remove_fresh(&self) -> Result<bool, SysError> {
+        remove(self.folder(), &self.fresh)
+    }
+
+    /// Opens the base as it stands in `folder` (that of the image, or the same inside a snapshot) if it is the one of
+    /// `evidence`.
+    pub(super) fn open_proven(&self, folder: &dyn Dir, evidence: &BaseEvidence) -> Result<FileRef, NoBase> {
+        let file = self.open(folder, OpenHow::READ)?;
+        let now = evidence_of(file.as_ref())?;
+        let differs = [
+            (Property::Inode, now.inode != evidence.inode),
+            (Property::Generation, now.generation != evidence.generation),
+            (Property::Size, now.size != evidence.size),
+            (Property::Mtime, now.mtime != evidence.mtime),
+            (Property::Ctime, now.ctime != evidence.ctime),
+            (Property::Mark, now.mark != evidence.mark || now.mark.is_empty()),
+        ];
+        match differs
+            .into_iter()
+            .find_map(|(property, differs)| differs.then_some(property))
+        {
+            Some(property) => Err(NoBase::Mismatch { property }),
+            None => Ok(file),
+        }
+    }
+
+    /// Fails unless the base beside the image is the one of `evidence`.
+    pub(super) fn prove(&self, evidence: &BaseEvidence) -> Result<(), NoBase> {
+        self.open_proven(self.folder(), evidence).map(drop)
+    }
+
+    /// By what the base beside the image will be recognised.
+    pub(super) fn evidence(&self) -> Result<BaseEvidence, NoBase> {
+        Ok(evidence_of(self.open(self.folder(), OpenHow::READ)?.as_ref())?)
+    }
+
+    pub(super) fn set_mtime(&self, evidence: &BaseEvidence, mtime: i64) -> Result<BaseEvidence, NoBase> {
+        let file = self.open_proven(self.folder(), evidence)?;
+        file.set_mtime(mtime)?;
+        Ok(evidence_of(file.as_ref())?)
+    }
+
+    fn open(&self, folder: &dyn Dir, how: OpenHow) -> Result<FileRef, NoBase> {
+        match folder.stat(&self.name)? {
+            Some(stat) if stat.kind == FileKind::File => Ok(folder.open(&self.name, how)?),
+            _ => Err(NoBase::Missing),
+        }
+    }
+
+    /// Copies `image` to the name of a copy, sharing its data; only the owner can read it until it becomes the base.
+    pub(super) fn copy(&self, image: &dyn File) -> Result<FileRef, SysError> {
+        self.remove_fresh()?;
+        let copy = self.folder.open(&self.fresh, OpenHow::new(0o600))?;
+        let fill = || {
+            copy_nocow_flag(image, copy.as_ref())?;
+            copy.as_ref().clone_from(image)
+        };
+        match fill() {
+            Ok(()) => Ok(copy),
+            Err(error) => {
+                // The first error is the one to report.
+                let _ = self.remove_fresh();
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes the copy the base.
+    ///
+    /// A crash before the rename leaves the old base as it was, and a copy that the next run removes; one after it a
+    /// base with another inode number than any record holds. The copy bears its mark before the rename, so that there
+    /// is never an unmarked base which could be taken for the original program's.
+    pub(super) fn install(&self, copy: &dyn File, info: &SourceInfo, mark: &str) -> Result<(), SysError> {
+        // While the file is writable: `user.*` attributes need the right to write, whoever the owner is.
+        copy.set_xattr(MARK, mark.as_bytes())?;
+        dress(copy, info)?;
+        copy.set_mtime(info.mtime)?;
+        // crash here: old base, old record (invalidated by the caller), a copy without use.
+        self.folder.rename(&self.fresh, &self.name, true)
+        // crash here: new base, which no record describes yet.
+    }
+
+    /// Brings the base to the state of `image` by sharing the `changed` ranges only, after it is proven once more.
+    ///
+    /// The first step takes away the mark, so whatever a crash leaves does not match the old evidence. Btrfs
+    /// commits these steps in their order, so on disk the new mark implies all that was done before it; nothing is
+    /// synced here (decisions.md §6).
+    pub(super) fn advance(
+        &self,
+        evidence: &BaseEvidence,
+        image: &dyn File,
+        changed: &Ranges,
+        info: &SourceInfo,
+        mark: &str,
+    ) -> Result<(), NoBase> {
+        self.prove(evidence)?;
+        let base = self.open(self.folder(), OpenHow::WRITE)?;
+        base.set_xattr(MARK, CHANGING)?;
+        // crash here, and up to the last step: a base with another mark than any record holds.
+        base.set_len(info.size)?;
+        for range in changed.iter() {
+            let Some((start, length)) = clone_span(&range, info.size) else {
+                continue;
+            };
+            base.clone_range(image, start, length, start)?;
+        }
+        dress(base.as_ref(), info)?;
+        base.set_mtime(info.mtime)?;
+        base.set_xattr(MARK, mark.as_bytes())?;
+        // crash here: new base, which no record describes yet.
+        Ok(())
+    }
+}
+
+fn evidence_of(file: &dyn File) -> Result<BaseEvidence, SysError> {
+    let stat = file.stat()?;
+    let mark = file.xattr(MARK)?.unwrap_or_default();
+    Ok(BaseEvidence {
+        inode: stat.inode,
+        generation: file.generation()?,
+        size: stat.size,
+        mtime: stat.mtime,
+        ctime: stat.ctime,
+        mark: String::from_utf8_lossy(&mark).into_owned(),
+    })
+}
+
+/// Owner and permissions as the image has them, but nobody may write. The owner stays ours where we may not give the
+/// file away; then only we can read what only the image's owner could.
+fn dress(file: &dyn File, info: &SourceInfo) -> Result<(), SysError> {
+    let private = match file.set_owner(Some(info.uid), Some(info.gid)) {
+        Ok(()) => false,
+        Err(error) if error.is_permission() => {
+            let now = file.stat()?;
+            (now.uid, now.gid) != (info.uid, info.gid)
+        }
+        Err(error) => return Err(error),
+    };
+    let mode = if private {
+        0o400
+    } else {
+        info.mode & 0o777 & !WRITE_BITS
+    };
+    file.set_mode(mode)
+}
+
+/// Makes an empty file write in place exactly if `image` does; a folder may have given it the other way.
+fn copy_nocow_flag(image: &dyn File, copy: &dyn File) -> Result<(), SysError> {
+    let flags = |file: &dyn File| match file.flags() {
+        Ok(flags) => Ok(flags),
+        Err(error) if error.is_unsupported() => Ok(0),
+        Err(error) => Err(error),
+    };
+    let (wanted, present) = (flags(image)? & NO_COPY_ON_WRITE, flags(copy)?);
+    if present & NO_COPY_ON_WRITE != wanted {
+        copy.set_flags(present & !NO_COPY_ON_WRITE | wanted)?;
+    }
+    Ok(())
+}
+
+/// Start and length with which a changed range is to be cloned out of a file of `size` bytes; length 0 is "to the end",
+/// which the kernel wants where the end of the file is no multiple of its blocks (docs/btrfs-deltas.md, trap 13).
+///
+/// Changed ranges lie on blocks but for the ends of the files; those are widened to any file system's block.
+fn clone_span(range: &Range<u64>, size: u64) -> Option<(u64, u64)> {
+    if range.start >= size {
+        return None;
+    }
+    let aligned = |value: u64| value.is_multiple_of(SMALLEST_BLOCK);
+    let start = if aligned(range.start) {
+        range.start
+    } else {
+        range.start - range.start % LARGEST_BLOCK
+    };
+    let end = if aligned(range.end) {
+        range.end
+    } else {
+        range.end.checked_next_multiple_of(LARGEST_BLOCK)?
+    };
+    Some((start, if end >= size { 0 } else { end - start }))
+}
+
+fn remove(folder: &dyn Dir, name: &Path) -> Result<bool, SysError> {
+    match folder.remove_file(name) {
+        Ok(()) => Ok(true),
+        Err(error) if error.is_not_found() => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::clone_span;
+
+    #[test]
+    fn spans_to_clone_lie_on_blocks_or_reach_the_end() {
+        assert_eq!(clone_span(&(4096..8192), 100_000), Some((4096, 4096)));
+        assert_eq!(clone_span(&(4096..100_000), 100_000), Some((4096, 0)));
+        assert_eq!(clone_span(&(4096..102_400), 100_000), Some((4096, 0)));
+        assert_eq!(clone_span(&(70_000..90_112), 1 << 20), Some((65_536, 24_576)));
+        assert_eq!(clone_span(&(65_536..70_000), 1 << 20), Some((65_536, 65_536)));
+        assert_eq!(clone_span(&(4096..8192), 4096), None);
+    }
+}

@@ -1,0 +1,349 @@
+//! Storages that are folders: how their volumes are found and frozen.
+
+mod base;
+mod frozen;
+mod snapshot;
+
+use crate::name::{Place, Root};
+use crate::pool::{BaseEvidence, FreezeRequest, Frozen, Pool, PoolKind, SourceInfo};
+use crate::{Label, NoBase, Result, VolumeError, privilege};
+use base::Base;
+use frozen::{FrozenFile, Holder};
+use snapshot::Snapshot;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use wyng_sys::fs::{Access, Creation, Dir, DirRef, FileKind, FileRef, FsKind, Links, OpenHow, Stat};
+use wyng_sys::{Context, Random, SysError};
+
+/// A folder of images.
+#[derive(Debug)]
+pub(crate) struct FilePool {
+    outside: Outside,
+    root: Root,
+    kind: PoolKind,
+}
+
+/// The context, which has no `Debug` of its own.
+#[derive(Clone)]
+struct Outside(Context);
+
+impl std::fmt::Debug for Outside {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Context")
+    }
+}
+
+impl std::ops::Deref for Outside {
+    type Target = Context;
+
+    fn deref(&self) -> &Context {
+        &self.0
+    }
+}
+
+/// A volume that exists.
+#[derive(Debug)]
+struct Found {
+    place: Place,
+    stat: Stat,
+    info: SourceInfo,
+}
+
+/// Which volumes share a snapshot: those of one subvolume (each has a device number of its own) and archive.
+type Group = (u64, String);
+
+impl FilePool {
+    pub(crate) fn new(context: Context, path: &Path, folder: DirRef, kind: PoolKind) -> Result<Self> {
+        let real = context.fs.canonical(path)?;
+        Ok(Self {
+            outside: Outside(context),
+            root: Root {
+                path: path.to_path_buf(),
+                real,
+                folder,
+            },
+            kind,
+        })
+    }
+
+    fn found(&self, name: &str) -> Result<Found> {
+        let path = self.root.path.join(name);
+        let missing = || VolumeError::Missing { path: path.clone() };
+        let place = match self.root.find(self.outside.fs.as_ref(), name)? {
+            Some(place) => place,
+            // A link to nothing is there, but can't be followed.
+            None => match self.root.folder.stat(Path::new(name)) {
+                Ok(Some(Stat {
+                    kind: kind @ FileKind::Symlink,
+                    ..
+                })) => {
+                    return Err(VolumeError::WrongKind { path, kind });
+                }
+                _ => return Err(missing()),
+            },
+        };
+        let stat = place.folder.stat(place.file.as_ref())?.ok_or_else(missing)?;
+        match stat.kind {
+            FileKind::File => Ok(Found {
+                info: SourceInfo::new(&path, &stat, stat.size),
+                place,
+                stat,
+            }),
+            kind => Err(VolumeError::WrongKind { path, kind }),
+        }
+    }
+
+    /// The snapshots of all groups of volumes that can be frozen so; the others are copied.
+    fn snapshots(&self, volumes: &[(Result<Found>, &Label)]) -> HashMap<Group, Result<Arc<Snapshot>, Arc<SysError>>> {
+        let mut made = HashMap::new();
+        if self.kind != PoolKind::Btrfs || !privilege::is_machine_admin(self.outside.fs.as_ref()) {
+            return made;
+        }
+        for (found, label) in volumes {
+            let Ok(found) = found else { continue };
+            let group = (found.stat.device, label.archive.clone());
+            if made.contains_key(&group) {
+                continue;
+            }
+            let snapshot =
+                Snapshot::root_of(self.outside.fs.as_ref(), &found.place, found.stat.device).and_then(|root| {
+                    root.map(|(path, root)| Snapshot::make(&self.outside, path, root, &label.archive))
+                        .transpose()
+                });
+            match snapshot {
+                Ok(None) => {}
+                Ok(Some(snapshot)) => drop(made.insert(group, Ok(Arc::new(snapshot)))),
+                Err(error) if error.is_permission() || error.is_unsupported() => {}
+                Err(error) => drop(made.insert(group, Err(Arc::new(error)))),
+            }
+        }
+        made
+    }
+
+    fn freeze_one(
+        &self,
+        name: &str,
+        label: &Label,
+        found: Found,
+        snapshot: Option<&Result<Arc<Snapshot>, Arc<SysError>>>,
+    ) -> Result<Box<dyn Frozen>> {
+        let base = Base::new(found.place.folder.clone(), label);
+        base.remove_fresh()?;
+        let (holder, file, info) = match snapshot {
+            Some(Err(source)) => {
+                return Err(VolumeError::Snapshot {
+                    path: found.place.folder_path,
+                    source: source.clone(),
+                });
+            }
+            Some(Ok(snapshot)) => match self.inside(snapshot, name, &found)? {
+                Some((folder, file, stat)) => {
+                    let info = SourceInfo::new(&found.info.path, &stat, stat.size);
+                    (
+                        Holder::Snapshot {
+                            snapshot: snapshot.clone(),
+                            folder,
+                        },
+                        file,
+                        info,
+                    )
+                }
+                None => copy(&base, &found)?,
+            },
+            None => copy(&base, &found)?,
+        };
+        Ok(Box::new(FrozenFile::new(
+            self.outside.clone(),
+            base,
+            holder,
+            file,
+            info,
+        )))
+    }
+
+    /// The volume inside a snapshot; `None` if it is not to be found there, which a folder that is mounted in another
+    /// place of its own subvolume can cause.
+    fn inside(&self, snapshot: &Snapshot, name: &str, found: &Found) -> Result<Option<(DirRef, FileRef, Stat)>> {
+        let Some(folder) = snapshot.folder(&found.place.folder_path)? else {
+            return Ok(None);
+        };
+        let file = match folder.open(found.place.file.as_ref(), OpenHow::READ) {
+            Ok(file) => file,
+            Err(error) if error.is_not_found() => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let stat = file.stat()?;
+        // Snapshots keep inode numbers, so another number is another file: the image was replaced just before the
+        // snapshot was made (then it is what stands there now), or it is the wrong folder.
+        let same = stat.kind == FileKind::File
+            && (stat.inode == found.stat.inode || self.found(name).is_ok_and(|now| now.stat.inode == stat.inode));
+        Ok(same.then_some((folder, file, stat)))
+    }
+
+    /// The base of a volume that may be gone; `None` if there is not even its folder.
+    fn base(&self, name: &str, label: &Label) -> Result<Option<Base>> {
+        let place = self.root.find_folder(self.outside.fs.as_ref(), name)?;
+        Ok(place.map(|place| Base::new(place.folder, label)))
+    }
+}
+
+impl Pool for FilePool {
+    fn kind(&self) -> PoolKind {
+        self.kind
+    }
+
+    fn path(&self) -> &Path {
+        &self.root.path
+    }
+
+    fn look(&self, name: &str) -> Result<SourceInfo> {
+        self.found(name).map(|found| found.info)
+    }
+
+    fn freeze(&self, requests: &[FreezeRequest]) -> Vec<Result<Box<dyn Frozen>>> {
+        if let PoolKind::Plain(reason) = self.kind {
+            let refused = || {
+                Err(VolumeError::NoSnapshots {
+                    path: self.root.path.clone(),
+                    reason,
+                })
+            };
+            return requests.iter().map(|_| refused()).collect();
+        }
+        let volumes: Vec<_> = requests
+            .iter()
+            .map(|request| (self.found(&request.name), &request.label))
+            .collect();
+        let snapshots = self.snapshots(&volumes);
+        let freeze = |(request, (found, label)): (&FreezeRequest, (Result<Found>, &Label))| {
+            let found = found?;
+            let snapshot = snapshots.get(&(found.stat.device, label.archive.clone()));
+            self.freeze_one(&request.name, label, found, snapshot)
+        };
+        requests.iter().zip(volumes).map(freeze).collect()
+    }
+
+    fn sweep(&self, archive: &str) -> Result<Vec<PathBuf>> {
+        let fs = self.outside.fs.as_ref();
+        if self.kind != PoolKind::Btrfs || !privilege::is_machine_admin(fs) {
+            return Ok(Vec::new());
+        }
+        let Some(stat) = fs.stat(&self.root.real)? else {
+            return Ok(Vec::new());
+        };
+        match snapshot::find_root(fs, &self.root.real, stat.device)? {
+            Some(path) => Ok(snapshot::sweep(fs.open_dir(&path, Links::Refuse)?.as_ref(), archive)?),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    fn base_exists(&self, name: &str, label: &Label) -> Result<bool> {
+        Ok(match self.base(name, label)? {
+            Some(base) => base.exists()?,
+            None => false,
+        })
+    }
+
+    fn remove_snapshots(&self, name: &str, label: &Label) -> Result<bool> {
+        let Some(base) = self.base(name, label)? else {
+            return Ok(false);
+        };
+        let fresh = base.remove_fresh()?;
+        Ok(base.remove()? || fresh)
+    }
+
+    fn set_base_mtime(&self, name: &str, label: &Label, evidence: &BaseEvidence, mtime: i64) -> Result<BaseEvidence> {
+        let base = self.base(name, label)?.ok_or(NoBase::Missing)?;
+        Ok(base.set_mtime(evidence, mtime)?)
+    }
+
+    fn move_base(&self, label: &Label, from: &str, to: &str, evidence: &BaseEvidence) -> Result<BaseEvidence> {
+        let old = self
+            .root
+            .find_folder(self.outside.fs.as_ref(), from)?
+            .ok_or(NoBase::Missing)?;
+        let new = self.root.find_folder(self.outside.fs.as_ref(), to)?;
+        let new = new.ok_or_else(|| VolumeError::Missing {
+            path: self.root.path.join(to),
+        })?;
+        let (base, name) = (Base::new(old.folder.clone(), label), label.base_name());
+        base.prove(evidence)?;
+        let below = |place: &Place| {
+            place
+                .folder_path
+                .strip_prefix(&self.root.real)
+                .map(|path| path.join(&name))
+        };
+        if let (Ok(from), Ok(to)) = (below(&old), below(&new))
+            && from != to
+        {
+            self.root.folder.rename(&from, &to, true)?;
+            new.folder.sync()?;
+            old.folder.sync()?;
+        }
+        Ok(Base::new(new.folder, label).evidence()?)
+    }
+}
+
+/// A copy of the image itself, for where there are no snapshots of subvolumes. Its extents are on disk before they are
+/// compared.
+fn copy(base: &Base, found: &Found) -> Result<(Holder, FileRef, SourceInfo)> {
+    let image = found.place.folder.open(found.place.file.as_ref(), OpenHow::READ)?;
+    // The time of what is copied or of something older, never of what was written later.
+    let stat = image.stat()?;
+    let file = base.copy(image.as_ref())?;
+    match file.sync().and_then(|()| file.stat()) {
+        Ok(copied) => Ok((
+            Holder::Copy,
+            file,
+            SourceInfo::new(&found.info.path, &stat, copied.size),
+        )),
+        Err(error) => {
+            // The first error is the one to report.
+            let _ = base.remove_fresh();
+            Err(error.into())
+        }
+    }
+}
+
+/// Whether files in `folder` can share data, tried with two files that have no name, or are removed at once where the
+/// file system has no such files.
+pub(crate) fn shares_data(folder: &dyn Dir, random: &dyn Random) -> Result<bool, SysError> {
+    let source = probe_file(folder, random)?;
+    crate::io::write_all(source.as_ref(), &[1; 4096], 0)?;
+    match probe_file(folder, random)?.as_ref().clone_from(source.as_ref()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.is_permission() || error.is_no_space() => Err(error),
+        // Other answers are as many as file systems: EOPNOTSUPP, ENOTTY, EINVAL, EXDEV.
+        Err(_) => Ok(false),
+    }
+}
+
+fn probe_file(folder: &dyn Dir, random: &dyn Random) -> Result<FileRef, SysError> {
+    let unnamed = OpenHow {
+        access: Access::ReadWrite,
+        creation: Creation::Unnamed(0o600),
+    };
+    match folder.open(Path::new("."), unnamed) {
+        Err(error) if error.is_unsupported() => {
+            let name = PathBuf::from(format!(".wyng-probe-{}", random_text(random)));
+            let file = folder.open(&name, OpenHow::new(0o600))?;
+            folder.remove_file(&name)?;
+            Ok(file)
+        }
+        other => other,
+    }
+}
+
+/// 16 hexadecimal digits.
+fn random_text(random: &dyn Random) -> String {
+    let mut bytes = [0; 8];
+    random.fill(&mut bytes);
+    format!("{:016x}", u64::from_ne_bytes(bytes))
+}
+
+/// File systems on which a place that FIEMAP tells is one place: not so on Bcachefs, which tells no device.
+fn places_are_unique(kind: FsKind) -> bool {
+    matches!(kind, FsKind::Btrfs | FsKind::Xfs)
+}

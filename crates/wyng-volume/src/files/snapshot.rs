@@ -1,0 +1,174 @@
+//! The read-only snapshot of a subvolume in which all its volumes are read (S2 in docs/btrfs-deltas.md).
+//!
+//! It lies in the root of the subvolume and is named `.wyng-S2-<archive>-<random>`, so that one left by a killed run is
+//! recognised without any memory. Whether its run is alive, a lock tells: beside it lies `<name>.lock`, made and locked
+//! (`flock`, so the kernel drops it with the process, also for one in another container) before the snapshot is
+//! made, and removed after it. Both names stay after a kill; [`sweep`] removes those whose lock it can take.
+
+use super::{Outside, random_text};
+use crate::name::Place;
+use std::path::{Path, PathBuf};
+use wyng_sys::Result;
+use wyng_sys::fs::{Dir, DirRef, FileRef, Fs, FsKind, Links, LockKind, OpenHow};
+
+/// The inode number of the root of every Btrfs subvolume, and of nothing else there.
+const SUBVOLUME_ROOT: u64 = 256;
+
+/// The ending of the names of lock files.
+const LOCK: &str = ".lock";
+
+/// A snapshot, deleted with the last volume that is read in it.
+#[derive(Debug)]
+pub(super) struct Snapshot {
+    /// The root of the subvolume.
+    root: DirRef,
+    /// Its absolute path without links.
+    root_path: PathBuf,
+    /// The snapshot's name in it.
+    name: PathBuf,
+    /// The uuid of the file system.
+    pub fs_uuid: [u8; 16],
+    /// Held as long as the snapshot is in use.
+    lock: Option<FileRef>,
+}
+
+impl Snapshot {
+    /// The subvolume that holds a volume, by its absolute path; `None` if its root can't be reached: on another kind of
+    /// file system, or where only a part of the subvolume is mounted.
+    pub(super) fn root_of(fs: &dyn Fs, place: &Place, device: u64) -> Result<Option<(PathBuf, DirRef)>> {
+        if place.folder.kind()? != FsKind::Btrfs {
+            return Ok(None);
+        }
+        let Some(path) = find_root(fs, &place.folder_path, device)? else {
+            return Ok(None);
+        };
+        let root = fs.open_dir(&path, Links::Refuse)?;
+        Ok(Some((path, root)))
+    }
+
+    /// Makes the snapshot, after those of killed runs for `archive` are removed.
+    pub(super) fn make(context: &Outside, root_path: PathBuf, root: DirRef, archive: &str) -> Result<Self> {
+        // What can't be removed does not hinder this run, and `Pool::sweep` reports it.
+        let _ = sweep(root.as_ref(), archive);
+        let fs_uuid = root.subvolume()?.fs_uuid;
+        loop {
+            let name = PathBuf::from(format!("{}{}", prefix(archive), random_text(context.random.as_ref())));
+            let lock_name = lock_name(&name);
+            let lock = root.open(&lock_name, OpenHow::new(0o600))?;
+            // A sweep of another process may have seen the file before it was locked, and removed it.
+            if !lock.try_lock(LockKind::Flock)?
+                || root.stat(&lock_name)?.map(|stat| stat.inode) != Some(lock.stat()?.inode)
+            {
+                continue;
+            }
+            // crash here: a lock file without a snapshot, removed by the next sweep.
+            if let Err(error) = root.snapshot(root.as_ref(), &name) {
+                // The error of the snapshot is the one to report.
+                let _ = root.remove_file(&lock_name);
+                return Err(error);
+            }
+            // crash here: a snapshot that nobody holds the lock of, removed by the next sweep.
+            return Ok(Self {
+                root,
+                root_path,
+                name,
+                fs_uuid,
+                lock: Some(lock),
+            });
+        }
+    }
+
+    /// The folder inside the snapshot that corresponds to an absolute path; `None` if it is not in this subvolume.
+    pub(super) fn folder(&self, path: &Path) -> Result<Option<DirRef>> {
+        let Ok(below) = path.strip_prefix(&self.root_path) else {
+            return Ok(None);
+        };
+        match self.root.open_dir(&self.name.join(below)) {
+            Ok(folder) => Ok(Some(folder)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Deletes it, once.
+    pub(super) fn delete(&mut self) -> Result<()> {
+        match self.lock.take() {
+            // Held until it is deleted.
+            Some(_lock) => delete(self.root.as_ref(), &self.name),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Snapshot {
+    fn drop(&mut self) {
+        // `delete` reports errors where somebody asks; what stays is found by the next sweep.
+        let _ = self.delete();
+    }
+}
+
+/// The root of the subvolume that holds the folder `path` (absolute, without links), which lies on `device`.
+pub(super) fn find_root(fs: &dyn Fs, path: &Path, device: u64) -> Result<Option<PathBuf>> {
+    for ancestor in path.ancestors() {
+        match fs.stat(ancestor)? {
+            Some(stat) if stat.device == device && stat.inode == SUBVOLUME_ROOT => {
+                return Ok(Some(ancestor.to_path_buf()));
+            }
+            Some(stat) if stat.device == device => {}
+            _ => break,
+        }
+    }
+    Ok(None)
+}
+
+/// Removes the snapshots for `archive` in the subvolume root `root` whose run is gone, and tells their paths.
+pub(super) fn sweep(root: &dyn Dir, archive: &str) -> Result<Vec<PathBuf>> {
+    let prefix = prefix(archive);
+    let mut names: Vec<PathBuf> = Vec::new();
+    for entry in root.list(Path::new("."))? {
+        let Some(name) = entry.name.to_str().filter(|name| name.starts_with(&prefix)) else {
+            continue;
+        };
+        names.push(name.strip_suffix(LOCK).unwrap_or(name).into());
+    }
+    names.sort_unstable();
+    names.dedup();
+    let mut removed = Vec::new();
+    for name in names {
+        let lock = match root.open(&lock_name(&name), OpenHow::WRITE) {
+            Ok(lock) if !lock.try_lock(LockKind::Flock)? => continue,
+            Ok(lock) => Some(lock),
+            // The lock file is made first and removed last, so nobody uses this one.
+            Err(error) if error.is_not_found() => None,
+            Err(error) => return Err(error),
+        };
+        delete(root, &name)?;
+        drop(lock);
+        removed.push(root.path().join(&name));
+    }
+    Ok(removed)
+}
+
+/// Deletes a snapshot that nobody else uses, if it exists, and then its lock file.
+fn delete(root: &dyn Dir, name: &Path) -> Result<()> {
+    match root.stat(name)? {
+        None => {}
+        Some(stat) if stat.inode == SUBVOLUME_ROOT => root.delete_subvolume(name)?,
+        // In a subvolume that was itself restored from a snapshot, an empty folder stands for each subvolume.
+        Some(_) => root.remove_dir(name)?,
+    }
+    match root.remove_file(&lock_name(name)) {
+        Err(error) if !error.is_not_found() => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn prefix(archive: &str) -> String {
+    format!(".wyng-S2-{archive}-")
+}
+
+fn lock_name(name: &Path) -> PathBuf {
+    let mut whole = name.as_os_str().to_owned();
+    whole.push(LOCK);
+    whole.into()
+}

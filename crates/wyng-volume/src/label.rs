@@ -1,0 +1,26 @@
+//! Names of the snapshots that belong to one volume of one archive.
+
+use std::path::PathBuf;
+
+/// Whose snapshot it is. Both parts are opaque here, must be file name parts, and are not checked.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Label {
+    /// The archive's uuid.
+    pub archive: String,
+    /// The volume's id.
+    pub volume: String,
+}
+
+impl Label {
+    /// The base, beside the image (archive-format.md §11.4).
+    #[must_use]
+    pub fn base_name(&self) -> PathBuf {
+        format!("sn{}_{}.wyng1", self.archive, self.volume).into()
+    }
+
+    /// A copy that is being made or read, beside the image (archive-format.md §11.4).
+    #[must_use]
+    pub fn fresh_name(&self) -> PathBuf {
+        format!("sn{}_{}.wyng2", self.archive, self.volume).into()
+    }
+}

@@ -1,0 +1,201 @@
+//! What a local storage can do, whatever kind it is, and how its kind is recognised.
+
+use crate::files::FilePool;
+use crate::{Label, NoBase, PlainReason, Ranges, Result, VolumeError};
+use std::fmt::Debug;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use wyng_sys::fs::{FileKind, FileRef, FsKind, Links};
+use wyng_sys::{Context, SysError};
+
+/// How a storage makes frozen states.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PoolKind {
+    /// Btrfs: snapshots of subvolumes, or copies that share data where that is not allowed.
+    Btrfs,
+    /// Copies that share data, on this file system.
+    Reflink(FsKind),
+    /// None: the storage is only good for restoring and comparing.
+    Plain(PlainReason),
+}
+
+/// What is known about a volume or source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceInfo {
+    /// Its path, as the user would name it.
+    pub path: PathBuf,
+    /// Size in bytes.
+    pub size: u64,
+    /// Allocated bytes (0 for devices).
+    pub allocated: u64,
+    /// Modification time, nanoseconds since 1970.
+    pub mtime: i64,
+    /// The low 12 permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Regular file or block device.
+    pub kind: FileKind,
+    /// Number of names.
+    pub links: u64,
+}
+
+/// A volume to be frozen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FreezeRequest {
+    /// Its name below the storage.
+    pub name: String,
+    /// What its snapshots are called.
+    pub label: Label,
+}
+
+/// By what a base is recognised again (decisions.md §5): all of it must be equal.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct BaseEvidence {
+    /// Inode number.
+    pub inode: u64,
+    /// Inode generation.
+    pub generation: u32,
+    /// Size in bytes.
+    pub size: u64,
+    /// Modification time, nanoseconds since 1970.
+    pub mtime: i64,
+    /// Change time, nanoseconds since 1970.
+    pub ctime: i64,
+    /// The extended attribute `user.wyng`, which the caller chose when it made the base.
+    pub mark: String,
+}
+
+/// How changes were found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// By the file extent items of a Btrfs tree.
+    ExtentItems,
+    /// By FIEMAP.
+    Fiemap,
+}
+
+/// What differs between base and frozen state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changed {
+    /// All bytes that may differ lie in these, including all between the smallest and the largest of the sizes.
+    /// The chunk that held the old end is not added: the caller knows the size of chunks.
+    pub ranges: Ranges,
+    /// How they were found.
+    pub method: Method,
+    /// Extents of the frozen state.
+    pub extents: usize,
+}
+
+/// A local storage.
+pub trait Pool: Send + Sync + Debug {
+    /// How it makes frozen states.
+    fn kind(&self) -> PoolKind;
+    /// The folder as the user named it.
+    fn path(&self) -> &Path;
+    /// What the volume `name` is now.
+    ///
+    /// # Errors
+    /// [`VolumeError::Missing`], [`VolumeError::WrongKind`] for folders and the like, [`VolumeError::LeadsOut`],
+    /// [`VolumeError::BadName`].
+    fn look(&self, name: &str) -> Result<SourceInfo>;
+    /// Freezes volumes: on Btrfs all volumes of a subvolume in one instant; copies are made one after the other.
+    /// One answer per request, in order. What an earlier, killed run left of the same labels is removed.
+    fn freeze(&self, requests: &[FreezeRequest]) -> Vec<Result<Box<dyn Frozen>>>;
+    /// Removes snapshots of whole subvolumes that killed runs for this archive left in the storage's own subvolume,
+    /// and tells what it removed. [`freeze`](Self::freeze) does the same for each subvolume that it touches.
+    ///
+    /// # Errors
+    /// The first that could not be removed.
+    fn sweep(&self, archive: &str) -> Result<Vec<PathBuf>>;
+    /// Whether there is something of the base's name; it is not checked.
+    ///
+    /// # Errors
+    /// As [`look`](Self::look), but a missing volume is none.
+    fn base_exists(&self, name: &str, label: &Label) -> Result<bool>;
+    /// Removes the base and an unfinished copy; `true` if there was one.
+    ///
+    /// # Errors
+    /// As [`look`](Self::look), but a missing volume is none.
+    fn remove_snapshots(&self, name: &str, label: &Label) -> Result<bool>;
+    /// Gives the base this modification time and tells its new evidence.
+    ///
+    /// # Errors
+    /// [`NoBase`] if it is not the one of `evidence`.
+    fn set_base_mtime(&self, name: &str, label: &Label, evidence: &BaseEvidence, mtime: i64) -> Result<BaseEvidence>;
+    /// Moves the base of a volume that was moved from one name to another, and tells its new evidence. Within a folder
+    /// nothing is moved.
+    ///
+    /// # Errors
+    /// [`NoBase`] if it is not the one of `evidence`.
+    fn move_base(&self, label: &Label, from: &str, to: &str, evidence: &BaseEvidence) -> Result<BaseEvidence>;
+}
+
+/// A state of a volume that does not change any more.
+///
+/// Dropping it removes what was made for it, as far as possible; [`discard`](Self::discard) does so and reports errors.
+pub trait Frozen: Send + Debug {
+    /// What the volume was at that instant.
+    fn info(&self) -> &SourceInfo;
+    /// The frozen content.
+    fn file(&self) -> FileRef;
+    /// The first range at or after `from` that may hold data, cut at the size; `None` if only a hole follows.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    fn next_data(&self, from: u64) -> Result<Option<Range<u64>>> {
+        Ok(self.file().next_data(from)?)
+    }
+    /// Proves that the base is the one of `evidence` and finds what may differ from it. `old_size` is the volume's size
+    /// in the caller's memory, if that is not the base's.
+    ///
+    /// # Errors
+    /// Why the base can't be used: everything must be read.
+    fn changes_since(&mut self, evidence: &BaseEvidence, old_size: u64) -> Result<Changed, NoBase>;
+    /// Makes this state the base, bearing `mark`, and tells its evidence. The caller's record of the old base must be
+    /// invalid on disk before, and is written anew afterwards (decisions.md §5): whatever is found after a crash in
+    /// between does not match the old evidence or is still the old base.
+    ///
+    /// # Errors
+    /// What the kernel says; there is no usable base then.
+    fn rotate(&mut self, mark: &str) -> Result<BaseEvidence>;
+    /// Removes what was made for this state.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    fn discard(self: Box<Self>) -> Result<()>;
+}
+
+/// Opens the storage `path` and finds out what it can do. Tries whether files can share data with files without a name,
+/// so nothing is left behind.
+///
+/// # Errors
+/// [`VolumeError::Offline`] if it does not exist, [`VolumeError::NotAFolder`].
+pub fn open_pool(context: &Context, path: &Path) -> Result<Box<dyn Pool>> {
+    match context.fs.stat(path)?.map(|stat| stat.kind) {
+        None => {
+            return Err(VolumeError::Offline {
+                path: path.to_path_buf(),
+            });
+        }
+        Some(FileKind::Dir) => {}
+        Some(_) => {
+            return Err(VolumeError::NotAFolder {
+                path: path.to_path_buf(),
+            });
+        }
+    }
+    let folder = context.fs.open_dir(path, Links::Beneath)?;
+    let kind = match folder.kind()? {
+        FsKind::Btrfs => PoolKind::Btrfs,
+        other => match crate::files::shares_data(folder.as_ref(), context.random.as_ref()) {
+            Ok(true) => PoolKind::Reflink(other),
+            Ok(false) => PoolKind::Plain(PlainReason::NoReflink(other)),
+            Err(error) if SysError::is_permission(&error) => PoolKind::Plain(PlainReason::NotWritable),
+            Err(error) => return Err(error.into()),
+        },
+    };
+    Ok(Box::new(FilePool::new(context.clone(), path, folder, kind)?))
+}

@@ -1,0 +1,73 @@
+//! Writing a volume to a block device: only the volume's own bytes, zero ranges zeroed by the device where it can.
+
+use super::{Restore, Restored, TargetWriter, check_range};
+use crate::io::{write_all, write_zeros};
+use crate::{Result, VolumeError};
+use std::path::Path;
+use wyng_sys::fs::{FileRef, Fs, LockKind, OpenHow};
+
+/// Ranges given to the device must lie on these, bytes.
+const SECTOR: u64 = 512;
+
+/// A device that is being restored.
+#[derive(Debug)]
+pub(super) struct DeviceTarget {
+    file: FileRef,
+    size: u64,
+}
+
+impl DeviceTarget {
+    pub(super) fn open(fs: &dyn Fs, path: &Path, size: u64, force_in_use: bool) -> Result<Self> {
+        let file = fs.open(path, OpenHow::WRITE)?;
+        if !file.try_lock(LockKind::Record)? && !force_in_use {
+            let user = "another process has locked it".to_owned();
+            return Err(VolumeError::InUse {
+                path: path.to_path_buf(),
+                user,
+            });
+        }
+        Ok(Self { file, size })
+    }
+}
+
+impl TargetWriter for DeviceTarget {
+    fn write_at(&self, data: &[u8], offset: u64) -> Result<()> {
+        check_range(offset, data.len() as u64, self.size)?;
+        Ok(write_all(self.file.as_ref(), data, offset)?)
+    }
+
+    fn zero_range(&self, offset: u64, length: u64) -> Result<()> {
+        check_range(offset, length, self.size)?;
+        if length == 0 {
+            return Ok(());
+        }
+        // Discarding does not promise zeros (deviations.md A9), so the kernel zeroes; odd ends are written.
+        let end = offset.saturating_add(length);
+        let (first, last) = (offset.next_multiple_of(SECTOR).min(end), end - end % SECTOR);
+        if first >= last {
+            return Ok(write_zeros(self.file.as_ref(), offset, length)?);
+        }
+        match self.file.zero_range(first, last - first) {
+            Ok(()) => {}
+            Err(error) if error.is_unsupported() || error.errno() == Some(rustix::io::Errno::INVAL) => {
+                write_zeros(self.file.as_ref(), first, last - first)?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+        write_zeros(self.file.as_ref(), offset, first - offset)?;
+        Ok(write_zeros(self.file.as_ref(), last, end - last)?)
+    }
+
+    fn finish(self: Box<Self>, _restore: &Restore) -> Result<Restored> {
+        self.file.sync()?;
+        Ok(Restored::default())
+    }
+
+    fn abandon(self: Box<Self>) -> Result<()> {
+        Ok(())
+    }
+
+    fn file(&self) -> Option<FileRef> {
+        Some(self.file.clone())
+    }
+}

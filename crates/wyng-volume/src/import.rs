@@ -21,7 +21,7 @@ struct Fingerprint {
     /// Modification and change time of a file.
     times: Option<(i64, i64)>,
     /// For devices. Misses what another process wrote but the kernel has not yet sent to the device, and writes to the
-    /// whole disk when a partition is read: those the kernel does not count.
+    /// whole disk when a partition is read: those the kernel does not count. `None` where it keeps no count at all.
     sectors_written: Option<u64>,
 }
 

@@ -311,7 +311,7 @@ fn copy(base: &Base, found: &Found) -> Result<(Holder, FileRef, SourceInfo)> {
 /// file system has no such files.
 pub(crate) fn shares_data(folder: &dyn Dir, random: &dyn Random) -> Result<bool, SysError> {
     let source = probe_file(folder, random)?;
-    crate::io::write_all(source.as_ref(), &[1; 4096], 0)?;
+    wyng_sys::fs::write_all_at(source.as_ref(), &[1; 4096], 0)?;
     match probe_file(folder, random)?.as_ref().clone_from(source.as_ref()) {
         Ok(()) => Ok(true),
         Err(error) if error.is_permission() || error.is_no_space() => Err(error),

@@ -1,10 +1,10 @@
 //! Writing a volume to a block device: only the volume's own bytes, zero ranges zeroed by the device where it can.
 
 use super::{Restore, Restored, TargetWriter, check_range};
-use crate::io::{write_all, write_zeros};
+use crate::io::write_zeros;
 use crate::{Result, VolumeError};
 use std::path::Path;
-use wyng_sys::fs::{FileRef, Fs, LockKind, OpenHow};
+use wyng_sys::fs::{FileRef, Fs, LockKind, OpenHow, write_all_at};
 
 /// Ranges given to the device must lie on these, bytes.
 const SECTOR: u64 = 512;
@@ -33,7 +33,7 @@ impl DeviceTarget {
 impl TargetWriter for DeviceTarget {
     fn write_at(&self, data: &[u8], offset: u64) -> Result<()> {
         check_range(offset, data.len() as u64, self.size)?;
-        Ok(write_all(self.file.as_ref(), data, offset)?)
+        Ok(write_all_at(self.file.as_ref(), data, offset)?)
     }
 
     fn zero_range(&self, offset: u64, length: u64) -> Result<()> {

@@ -2,13 +2,15 @@
 
 use super::plan::check_file;
 use super::{Restore, Restored, TargetWriter, check_range};
-use crate::io::{write_all, write_zeros};
+use crate::io::write_zeros;
 use crate::name::beside;
 use crate::{Result, VolumeError};
 use std::ffi::OsString;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use wyng_sys::SysError;
-use wyng_sys::fs::{Access, Creation, Dir, DirRef, File, FileRef, Fs, Links, LockKind, OpenHow, Stat};
+use wyng_sys::fs::{
+    Access, Creation, Dir, DirRef, File, FileRef, Fs, Links, LockKind, OpenHow, Stat, make_dirs_below, write_all_at,
+};
 
 const PART: &str = ".wyng-part";
 const INCOMPLETE: &str = ".wyng-incomplete";
@@ -44,15 +46,8 @@ impl Parent {
                 fs.open_dir(&path, Links::Refuse)
             }
             Self::Below(root, below) => {
-                let mut path = PathBuf::new();
-                for part in below.components().filter(|part| matches!(part, Component::Normal(_))) {
-                    path.push(part);
-                    match root.make_dir(&path, MODE) {
-                        Err(error) if !error.is_exists() => return Err(error),
-                        _ => {}
-                    }
-                }
-                root.open_dir(&path)
+                make_dirs_below(root.as_ref(), &below, MODE)?;
+                root.open_dir(&below)
             }
         }
     }
@@ -186,7 +181,8 @@ impl FileTarget {
         self.set_mode_and_time(restore, before.as_ref(), &mut restored)?;
         self.file.sync()?;
         // crash here: the old file as it was, and a part that the next restore removes.
-        self.rename_part(part, replaces)?;
+        // What came into being under the name since the plan was made is not replaced.
+        self.folder.rename(part, &self.name, replaces)?;
         // crash here: the old or the new file, both complete.
         self.folder.sync()?;
         Ok(restored)
@@ -197,21 +193,6 @@ impl FileTarget {
             Ok(old) => Ok(Some(old)),
             Err(error) if error.is_permission() || error.is_not_found() => Ok(None),
             Err(error) => Err(error),
-        }
-    }
-
-    /// What came into being under the name since the plan was made is not replaced.
-    fn rename_part(&self, part: &Path, replaces: bool) -> Result<(), SysError> {
-        match self.folder.rename(part, &self.name, replaces) {
-            // Some network file systems can't rename without replacing.
-            Err(error)
-                if !replaces
-                    && (error.errno() == Some(rustix::io::Errno::INVAL) || error.is_unsupported())
-                    && self.folder.stat(&self.name)?.is_none() =>
-            {
-                self.folder.rename(part, &self.name, true)
-            }
-            other => other,
         }
     }
 
@@ -281,7 +262,7 @@ impl FileTarget {
 impl TargetWriter for FileTarget {
     fn write_at(&self, data: &[u8], offset: u64) -> Result<()> {
         check_range(offset, data.len() as u64, self.size)?;
-        Ok(write_all(self.file.as_ref(), data, offset)?)
+        Ok(write_all_at(self.file.as_ref(), data, offset)?)
     }
 
     fn zero_range(&self, offset: u64, length: u64) -> Result<()> {

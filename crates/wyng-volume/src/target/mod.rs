@@ -6,7 +6,6 @@
 
 mod device;
 mod file;
-mod in_use;
 mod plan;
 mod stdout;
 

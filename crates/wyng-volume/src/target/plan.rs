@@ -1,9 +1,9 @@
 //! Deciding how a target is written, and refusing what can be refused, before anything is changed.
 
+use super::TargetWriter;
 use super::device::DeviceTarget;
 use super::file::{FileTarget, Parent};
 use super::stdout::StdoutTarget;
-use super::{TargetWriter, in_use};
 use crate::name::{self, Place, Root};
 use crate::{Result, VolumeError};
 use std::ffi::OsString;
@@ -152,8 +152,8 @@ impl TargetPlan {
             TargetSpec::Pool { pool, name } => (pool.join(&name), in_pool(fs.as_ref(), &pool, &name)?),
             TargetSpec::Path(path) => {
                 let stat = fs.stat(&path)?;
-                if let Some(stat) = stat.filter(|stat| stat.kind == FileKind::BlockDevice) {
-                    check_device(fs.as_ref(), &path, &stat, size, options.force_in_use)?;
+                if stat.is_some_and(|stat| stat.kind == FileKind::BlockDevice) {
+                    check_device(fs.as_ref(), &path, size, options.force_in_use)?;
                     return Ok(plan(path, TargetKind::BlockDevice, true, None, Goal::Device));
                 }
                 let spot = at_path(fs.as_ref(), &path)?;
@@ -179,11 +179,7 @@ impl TargetPlan {
         Ok(match self.goal {
             Goal::Stdout(file) => Box::new(StdoutTarget::new(file, self.size)),
             Goal::Device => {
-                let missing = || VolumeError::NoSuchDevice {
-                    path: self.path.clone(),
-                };
-                let stat = self.fs.stat(&self.path)?.ok_or_else(missing)?;
-                check_device(self.fs.as_ref(), &self.path, &stat, self.size, self.force_in_use)?;
+                check_device(self.fs.as_ref(), &self.path, self.size, self.force_in_use)?;
                 Box::new(DeviceTarget::open(
                     self.fs.as_ref(),
                     &self.path,
@@ -385,8 +381,9 @@ pub(super) fn check_file(folder: &dyn Dir, name: &Path, path: &Path) -> Result<(
     Ok(())
 }
 
-fn check_device(fs: &dyn Fs, path: &Path, stat: &Stat, needed: u64, force_in_use: bool) -> Result<()> {
-    let size = fs.open(path, OpenHow::READ)?.device_size()?;
+fn check_device(fs: &dyn Fs, path: &Path, needed: u64, force_in_use: bool) -> Result<()> {
+    let device = fs.open(path, OpenHow::READ)?;
+    let size = device.device_size()?;
     if size < needed {
         return Err(VolumeError::DeviceTooSmall {
             path: path.to_path_buf(),
@@ -394,11 +391,12 @@ fn check_device(fs: &dyn Fs, path: &Path, stat: &Stat, needed: u64, force_in_use
             needed,
         });
     }
-    match in_use::device_user(fs, stat.rdev)? {
-        Some(user) if !force_in_use => Err(VolumeError::InUse {
+    if !force_in_use && device.in_use()? {
+        let user = "it is mounted, swapped to, locked, or part of another device".to_owned();
+        return Err(VolumeError::InUse {
             path: path.to_path_buf(),
             user,
-        }),
-        _ => Ok(()),
+        });
     }
+    Ok(())
 }

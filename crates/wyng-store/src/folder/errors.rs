@@ -2,6 +2,7 @@
 
 use crate::{StoreError, StorePath};
 use rustix::io::Errno;
+use std::io::ErrorKind;
 use wyng_sys::SysError;
 
 /// The error of a call on `path`.
@@ -15,6 +16,8 @@ pub(super) fn refused(error: SysError, path: &StorePath) -> StoreError {
         Some(Errno::NOENT) => StoreError::Missing { path },
         // A socket, or a device without a driver, can't even be opened.
         Some(Errno::LOOP | Errno::NXIO | Errno::NODEV) => StoreError::Foreign { path },
+        // Folders opened with `Links::Refuse` hand out regular files only.
+        None if error.source.kind() == ErrorKind::InvalidInput => StoreError::Foreign { path },
         _ => StoreError::System(error),
     }
 }
@@ -31,6 +34,11 @@ pub(super) fn link_refused(error: SysError, from: &StorePath, to: &StorePath) ->
 
 /// Hard links are refused.
 pub(super) const NO_LINKS: StoreError = StoreError::Unsupported { action: "make hard links" };
+
+/// There is no such name; also below a name that is a file.
+pub(super) fn is_absent(error: &SysError) -> bool {
+    matches!(error.errno(), Some(Errno::NOENT | Errno::NOTDIR))
+}
 
 /// The file system does not offer this way of making things durable.
 pub(super) fn is_no_sync(error: &SysError) -> bool {

@@ -7,21 +7,20 @@ mod durable;
 mod errors;
 mod handles;
 mod opening;
-mod tree;
 mod writer;
 
 pub use opening::OpenMode;
 
 use crate::{Capabilities, Durability, Entry, EntryKind, Meta, Rename, Result, Store, StoreError, StorePath, StoreWriter};
 use durable::Durable;
-use errors::{link_refused, refused};
+use errors::{is_absent, link_refused, refused};
 use handles::Handles;
 use opening::Made;
 use rustix::io::Errno;
 use std::path::Path;
 use std::sync::Arc;
 use wyng_sys::SysError;
-use wyng_sys::fs::{Dir, DirRef, File, FileKind, FileRef, OpenHow, Space, Stat};
+use wyng_sys::fs::{Dir, DirRef, FileKind, FileRef, OpenHow, Space, Stat, ext};
 
 /// Mode of new files, subject to the umask (archive-format.md §1.3).
 const FILE_MODE: u32 = 0o666;
@@ -95,15 +94,13 @@ impl FolderStore {
     }
 
     fn make_folders(&self, path: &str) -> wyng_sys::Result<()> {
-        let ends = path.match_indices('/').map(|(slash, _)| slash).chain([path.len()]);
-        for folder in ends.filter_map(|end| path.get(..end)) {
-            match self.root().make_dir(Path::new(folder), DIR_MODE) {
-                Ok(()) => self.durable.changed(self.root(), parent_of(folder))?,
-                Err(error) if error.is_exists() => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
+        ext::make_dirs_below(self.root(), Path::new(path), DIR_MODE)?;
+        // Which of them are new is not told; one sync too many does no harm.
+        path.match_indices('/')
+            .map(|(slash, _)| slash)
+            .chain([0])
+            .filter_map(|end| path.get(..end))
+            .try_for_each(|parent| self.durable.changed(self.root(), parent))
     }
 
     fn new_file(&self, path: &StorePath) -> Result<FileRef> {
@@ -129,7 +126,7 @@ impl FolderStore {
                 FileKind::Dir => Err(SysError::from_errno("read", file.path(), Errno::ISDIR).into()),
                 _ => Err(StoreError::Foreign { path: path.clone() }),
             },
-            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) if is_absent(&error) => Ok(None),
             Err(error) => Err(refused(error, path)),
         }
     }
@@ -194,7 +191,7 @@ impl Store for FolderStore {
                 let length = usize::try_from(size).ok().filter(|_| size <= limit).ok_or_else(too_large)?;
                 // Old content is overwritten, not cleared first: zeroing it would cost as much as reading.
                 buffer.resize(length, 0);
-                let length = read_full(&*file, buffer, 0)?;
+                let length = ext::read_full_at(&*file, buffer, 0)?;
                 buffer.truncate(length);
                 Ok(true)
             }
@@ -209,14 +206,14 @@ impl Store for FolderStore {
         let (file, stat) = self.existing_file(path)?;
         let left = usize::try_from(stat.size.saturating_sub(offset)).unwrap_or(usize::MAX);
         let mut buffer = vec![0; length.min(left)];
-        let length = read_full(&*file, &mut buffer, offset)?;
+        let length = ext::read_full_at(&*file, &mut buffer, offset)?;
         buffer.truncate(length);
         Ok(buffer)
     }
 
     fn create(&self, path: &StorePath, data: &[u8]) -> Result<()> {
         let file = self.new_file(path)?;
-        write_full(&*file, data, 0)
+        ext::write_all_at(&*file, data, 0)
             .and_then(|()| self.durable.wrote(path.as_str(), &*file))
             .map_err(|error| refused(error, path))
     }
@@ -269,7 +266,7 @@ impl Store for FolderStore {
         let mut buffer = vec![0; usize::try_from(stat.size).unwrap_or(COPY_STEP).clamp(1, COPY_STEP)];
         let mut offset = 0_u64;
         loop {
-            let length = read_full(&*source, &mut buffer, offset)?;
+            let length = ext::read_full_at(&*source, &mut buffer, offset)?;
             let data = buffer.get(..length).unwrap_or_default();
             if data.is_empty() {
                 return writer.finish();
@@ -283,7 +280,7 @@ impl Store for FolderStore {
         self.check_writable()?;
         match self.in_folder(path, Parents::Expect, |folder, name| folder.remove_file(name)) {
             Ok(()) => {}
-            Err(error) if error.is_not_found() => return Ok(false),
+            Err(error) if is_absent(&error) => return Ok(false),
             Err(error) => return Err(refused(error, path)),
         }
         self.durable.moved(path.as_str(), None);
@@ -297,10 +294,15 @@ impl Store for FolderStore {
         if name.is_empty() {
             return Err(StoreError::Unsupported { action: "remove the archive folder itself" });
         }
-        let removed = match self.handles.open(folder) {
-            Ok(parent) => tree::remove(&*parent, Path::new(name)),
-            Err(error) if error.is_not_found() => return Ok(false),
-            Err(error) => Err(error),
+        let name = Path::new(name);
+        let remove = || -> wyng_sys::Result<bool> {
+            let parent = self.handles.open(folder)?;
+            let there = parent.stat(name)?.is_some();
+            ext::remove_tree(&*parent, name).map(|()| there)
+        };
+        let removed = match remove() {
+            Err(error) if is_absent(&error) => return Ok(false),
+            removed => removed,
         };
         self.handles.forget(path.as_str());
         self.durable.moved(path.as_str(), None);
@@ -373,30 +375,4 @@ fn entry_kind(kind: FileKind) -> EntryKind {
 /// The path for calls on the archive folder, which is `.` to itself.
 fn below_root(path: &StorePath) -> &Path {
     if path.as_str().is_empty() { Path::new(".") } else { path.as_path() }
-}
-
-fn parent_of(path: &str) -> &str {
-    path.rsplit_once('/').map_or("", |(parent, _)| parent)
-}
-
-/// Reads until `buffer` is full or the file ends; how many bytes there were.
-fn read_full(file: &dyn File, buffer: &mut [u8], offset: u64) -> wyng_sys::Result<usize> {
-    let mut filled = 0_usize;
-    while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        match file.read_at(rest, offset.saturating_add(filled as u64))? {
-            0 => break,
-            length => filled = filled.saturating_add(length),
-        }
-    }
-    Ok(filled)
-}
-
-/// Writes all of `data`.
-fn write_full(file: &dyn File, data: &[u8], offset: u64) -> wyng_sys::Result<()> {
-    let mut written = 0_usize;
-    while let Some(rest) = data.get(written..).filter(|rest| !rest.is_empty()) {
-        let length = file.write_at(rest, offset.saturating_add(written as u64))?;
-        written = written.saturating_add(length);
-    }
-    Ok(())
 }

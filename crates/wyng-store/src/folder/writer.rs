@@ -2,12 +2,11 @@
 
 use super::durable::Durable;
 use super::errors::refused;
-use super::write_full;
 use crate::{Result, StorePath, StoreWriter};
 use std::io::ErrorKind;
 use std::sync::Arc;
 use wyng_sys::SysError;
-use wyng_sys::fs::FileRef;
+use wyng_sys::fs::{FileRef, ext};
 
 pub(super) struct Writer {
     path: StorePath,
@@ -24,7 +23,7 @@ impl Writer {
 
 impl StoreWriter for Writer {
     fn write(&mut self, data: &[u8]) -> Result<()> {
-        write_full(&*self.file, data, self.written).map_err(|error| refused(error, &self.path))?;
+        ext::write_all_at(&*self.file, data, self.written).map_err(|error| refused(error, &self.path))?;
         self.written = self.written.saturating_add(data.len() as u64);
         Ok(())
     }
@@ -33,7 +32,7 @@ impl StoreWriter for Writer {
         if offset.checked_add(data.len() as u64).is_none_or(|end| end > self.written) {
             return Err(SysError::new("write past the end of", self.file.path(), ErrorKind::InvalidInput).into());
         }
-        write_full(&*self.file, data, offset).map_err(|error| refused(error, &self.path))
+        ext::write_all_at(&*self.file, data, offset).map_err(|error| refused(error, &self.path))
     }
 
     fn finish(self: Box<Self>) -> Result<()> {

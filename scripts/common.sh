@@ -8,11 +8,16 @@ say() { printf '%s\n' "$*"; }
 is_root() { [ "$(id -u)" -eq 0 ]; }
 have() { command -v "$1" >/dev/null 2>&1; }
 
-# need COMMAND:PACKAGE... - installs the packages whose command is missing. Fails, naming them, if that can't be done.
+# need WHAT:PACKAGE... - installs the packages whose command or file (WHAT begins with /) is missing. Fails, naming them, if
+# that can't be done.
 need() {
-  local pair packages=()
+  local pair what packages=()
   for pair in "$@"; do
-    have "${pair%%:*}" || packages+=("${pair#*:}")
+    what=${pair%%:*}
+    case $what in
+      /*) [ -e "$what" ] || packages+=("${pair#*:}") ;;
+      *) have "$what" || packages+=("${pair#*:}") ;;
+    esac
   done
   [ ${#packages[@]} -eq 0 ] || install_packages "${packages[@]}"
 }
@@ -35,6 +40,9 @@ install_packages() {
     return 1
   fi
 }
+
+# What building takes beside Rust.
+build_tools=(cc:gcc /usr/include/stdlib.h:libc6-dev)
 
 # need_rust - Rust is the one thing, beside git, that must be there.
 need_rust() {

@@ -33,24 +33,35 @@ pub struct KnownArchive {
 }
 
 impl StateHome {
-    /// Opens the base folder; `None` if it is missing and not to be made.
-    ///
-    /// With `create`, it and the missing folders above it are made with mode 0700, durably. An existing folder keeps
-    /// its mode.
+    /// Opens the base folder; `None` if it is missing and not to be made (see [`Self::create`]).
     ///
     /// # Errors
     /// [`StateError::System`].
     pub fn open(fs: &Arc<dyn Fs>, path: &Path, create: bool) -> Result<Option<Self>> {
+        if create {
+            return Self::create(fs, path).map(Some);
+        }
+        let dir = file::found(fs.open_dir(path, Links::Refuse))?;
+        Ok(dir.map(|dir| Self {
+            fs: Arc::clone(fs),
+            dir,
+        }))
+    }
+
+    /// Opens the base folder; if it is missing, it and the missing folders above it are made with mode 0700, durably.
+    /// An existing folder keeps its mode.
+    ///
+    /// # Errors
+    /// [`StateError::System`].
+    pub fn create(fs: &Arc<dyn Fs>, path: &Path) -> Result<Self> {
         if fs.stat(path)?.is_none() {
-            if !create {
-                return Ok(None);
-            }
             make_base(fs, path)?;
         }
-        Ok(Some(Self {
+        let dir = fs.open_dir(path, Links::Refuse)?;
+        Ok(Self {
             fs: Arc::clone(fs),
-            dir: fs.open_dir(path, Links::Refuse)?,
-        }))
+            dir,
+        })
     }
 
     /// The folder, for messages.

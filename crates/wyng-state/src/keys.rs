@@ -16,7 +16,7 @@ use wyng_format::MasterKeys;
 use wyng_sys::keyring::{Keyring, KeyringError};
 use wyng_sys::{Clock, Context};
 
-pub use holder::{HolderCommand, holder_main};
+pub use holder::{HOLDER_ARGUMENT, HolderCommand, holder_main};
 
 /// The longest time that keys are remembered without use, minutes.
 const MOST_MINUTES: u32 = 60;
@@ -30,15 +30,26 @@ pub struct RememberedKeys {
 
 impl RememberedKeys {
     /// Keys in the kernel's keyring, or where that fails and there is a `run_dir` (mode 0700, gone after a boot), in a
-    /// process that `command` starts.
+    /// process of this program.
+    ///
+    /// For that the program must call [`holder_main`] with what follows if its first argument is [`HOLDER_ARGUMENT`].
     #[must_use]
-    pub fn new(context: &Context, run_dir: Option<PathBuf>, command: HolderCommand) -> Self {
-        let holder = run_dir.map(|run_dir| Holder::new(context.clone(), run_dir, command));
+    pub fn new(context: &Context, run_dir: Option<PathBuf>) -> Self {
+        let holder = run_dir.map(|run_dir| Holder::new(context.clone(), run_dir));
         Self {
             clock: Arc::clone(&context.clock),
             keyring: true,
             holder,
         }
+    }
+
+    /// Starts holders by another command.
+    #[must_use]
+    pub fn with_holder(mut self, command: HolderCommand) -> Self {
+        if let Some(holder) = &mut self.holder {
+            holder.command = Some(command);
+        }
+        self
     }
 
     /// Leaves the kernel's keyring alone.

@@ -36,5 +36,6 @@ pub use deltamap::StoredMap;
 pub use error::{LockName, Result, StateError};
 pub use home::{KnownArchive, StateHome};
 pub use identity::ArchiveIdentity;
-pub use lock::{HostLock, UpdateGuard, WriterLock};
+pub use keys::RememberedKeys;
+pub use lock::{HostLock, UpdateGuard, WriterLock, wait_for};
 pub use record::{Intent, Remembered, SnapshotRecord, Unusable};

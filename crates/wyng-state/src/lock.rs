@@ -154,6 +154,10 @@ fn open_host_lock(fs: &Arc<dyn Fs>, path: &Path) -> Result<FileRef> {
     } else {
         folder
     };
+    if fs.stat(folder)?.is_none() {
+        // Bare systems have no folder for locks.
+        fs.make_dirs(folder, 0o755)?;
+    }
     let dir = fs.open_dir(folder, Links::Refuse)?;
     Ok(open_lock_file(dir.as_ref(), Path::new(name))?)
 }

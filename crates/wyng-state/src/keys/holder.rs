@@ -32,10 +32,13 @@ const TICK: Duration = Duration::from_secs(2);
 /// How often a client looks whether a new holder listens.
 const START_POLL: Duration = Duration::from_millis(10);
 
-/// How the program is started so that it calls [`holder_main`] with the two arguments that are added.
+/// The first argument of a holder process; two for [`holder_main`] follow. Not an option for users.
+pub const HOLDER_ARGUMENT: &str = "--hold-keys";
+
+/// How a program is started so that it calls [`holder_main`] with the two arguments that are added.
 #[derive(Clone, Debug)]
 pub struct HolderCommand {
-    /// The program: ourselves.
+    /// The program.
     pub program: PathBuf,
     /// The arguments that lead to [`holder_main`].
     pub args: Vec<OsString>,
@@ -45,15 +48,16 @@ pub struct HolderCommand {
 pub(super) struct Holder {
     context: Context,
     run_dir: PathBuf,
-    command: HolderCommand,
+    /// This program with [`HOLDER_ARGUMENT`] if `None`.
+    pub(super) command: Option<HolderCommand>,
 }
 
 impl Holder {
-    pub(super) fn new(context: Context, run_dir: PathBuf, command: HolderCommand) -> Self {
+    pub(super) fn new(context: Context, run_dir: PathBuf) -> Self {
         Self {
             context,
             run_dir,
-            command,
+            command: None,
         }
     }
 
@@ -75,10 +79,9 @@ impl Holder {
             return Ok(());
         }
         let dir = private_dir(&self.context, &self.run_dir, true)?.ok_or_else(|| self.silent())?;
-        let name = OsString::from(socket_name(archive));
-        let added = [dir.path().as_os_str().to_owned(), name];
-        let args: Vec<OsString> = self.command.args.iter().cloned().chain(added).collect();
-        child::spawn_detached(&self.command.program, &args, &[])?;
+        let HolderCommand { program, mut args } = self.command()?;
+        args.extend([dir.path().into(), socket_name(archive).into()]);
+        child::spawn_detached(&program, &args, &[])?;
         let clock = &self.context.clock;
         let end = clock.monotonic().saturating_add(PATIENCE);
         while clock.monotonic() < end {
@@ -89,6 +92,15 @@ impl Holder {
             clock.sleep(START_POLL, &self.context.cancel);
         }
         Err(self.silent())
+    }
+
+    fn command(&self) -> Result<HolderCommand> {
+        if let Some(command) = &self.command {
+            return Ok(command.clone());
+        }
+        let program = process::own_executable().map_err(|error| SysError::new("find", "/proc/self/exe", error))?;
+        let args = vec![HOLDER_ARGUMENT.into()];
+        Ok(HolderCommand { program, args })
     }
 
     fn silent(&self) -> StateError {

@@ -1,1 +1,31 @@
-//! wyng-archive
+//! Archives of format V3: opening and authenticating, reading and writing sessions, recovery.
+//!
+//! The way in is [`Sealed::read`], [`Sealed::unlock`], [`Archive::attach`]; a writer then holds the locks of
+//! decisions.md §4 and calls [`Archive::recover`] first. A session is read through its [`View`] and written through a
+//! [`Draft`]. Nothing is used before it is authenticated, and damage of one object never blocks another.
+
+mod archive;
+mod changes;
+mod dedup;
+mod error;
+mod history;
+mod init;
+mod layout;
+mod open;
+mod recover;
+mod runs;
+mod vault;
+mod view;
+mod write;
+
+pub use archive::{Archive, Attach, Volume};
+pub use changes::{Changes, Predecessor};
+pub use dedup::{DedupIndex, Place};
+pub use error::{ArchiveError, Damage, DamageReason, Notice, Result};
+pub use history::{History, Session, SessionEntry};
+pub use init::{NewArchive, create};
+pub use open::{KeySource, Sealed, Unlocked};
+pub use runs::Run;
+pub use vault::{ChunkWork, Trust};
+pub use view::View;
+pub use write::{Draft, DraftFor, Guard, Linked, SessionRecord};

@@ -2,6 +2,7 @@
 //!
 //! Reports are serialised as they stand for `--json` (schemas in `docs/schemas`), so a renamed field is a new version.
 
+use crate::EngineError;
 use serde::Serialize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -25,6 +26,41 @@ pub struct Place {
     /// A folder of mode 0700 that is gone after a boot, for the key holder where the kernel has no keyrings
     /// (`/run/wyng`, or `$XDG_RUNTIME_DIR/wyng`); `None` if there is none.
     pub run_dir: Option<PathBuf>,
+    /// This process, as the destination's lock shows it to others.
+    pub process: ProcessIdentity,
+    /// Cost of key derivation: the format's own, but for tests.
+    pub key_cost: wyng_format::ScryptCost,
+}
+
+/// A process, so that others can tell whether it still runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProcessIdentity {
+    /// Host name.
+    pub host: String,
+    /// `/proc/sys/kernel/random/boot_id`; empty if unknown.
+    pub boot_id: String,
+    /// Inode of the pid namespace; 0 if unknown.
+    pub pid_namespace: u64,
+    /// Process id.
+    pub pid: u32,
+    /// Start time in clock ticks since boot.
+    pub start_time: u64,
+}
+
+impl ProcessIdentity {
+    /// The running process.
+    #[must_use]
+    pub fn current() -> Self {
+        use wyng_sys::process;
+        let pid = process::id();
+        Self {
+            host: process::host_name(),
+            boot_id: process::boot_id().unwrap_or_default(),
+            pid_namespace: process::pid_namespace().unwrap_or(0),
+            pid,
+            start_time: process::start_time(pid).unwrap_or(0),
+        }
+    }
 }
 
 /// What opening an archive is for.
@@ -191,6 +227,8 @@ pub struct SendRequest {
     pub send_unchanged: bool,
     /// Say what would be sent; write nothing.
     pub dry_run: bool,
+    /// Standard input, for [`ImportSource::Stdin`].
+    pub stdin: Option<wyng_sys::fs::FileRef>,
 }
 
 /// Where to restore to.
@@ -231,6 +269,8 @@ pub struct ReceiveRequest {
     pub force: bool,
     /// Write to a target that another process uses.
     pub force_in_use: bool,
+    /// Standard output, for [`RestoreTarget::Stdout`].
+    pub stdout: Option<wyng_sys::fs::FileRef>,
 }
 
 /// What a restore would do, before it does it.
@@ -282,7 +322,7 @@ pub struct VolumeFailure {
     /// Its name (for send after an alias rename: the new one).
     pub volume: String,
     /// Why.
-    pub error: crate::EngineError,
+    pub error: EngineError,
 }
 
 /// Why a volume was read completely.
@@ -626,19 +666,4 @@ pub enum SecretError {
     /// Standard input or the terminal failed.
     #[error(transparent)]
     Input(#[from] std::io::Error),
-}
-
-/// What can end a command, or the work on one volume.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum EngineError {
-    /// The user stopped the command.
-    #[error(transparent)]
-    Cancelled(#[from] wyng_sys::Cancelled),
-    /// No passphrase.
-    #[error(transparent)]
-    Secret(#[from] SecretError),
-    /// A system call failed.
-    #[error(transparent)]
-    System(#[from] wyng_sys::SysError),
 }

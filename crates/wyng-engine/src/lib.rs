@@ -1,8 +1,35 @@
 //! The operations of the program, without a terminal: what is asked comes in as a request, what was done goes out as a
 //! report, what happens meanwhile as [`Event`]s.
 //!
-//! `send`, `receive`, `verify`, `list`, `add` and `init` each are one straight line here: plan, apply, report.
+//! [`init`], [`open`], [`send`], [`plan_receive`] and [`receive`], [`verify`] and [`add`] each are one straight line here:
+//! plan, apply, report.
 
 mod api;
+mod error;
+mod init;
+mod keys;
+mod open;
+mod pipeline;
+mod progress;
+mod read;
+mod receive;
+mod scan;
+mod send;
+mod verify;
 
 pub use api::*;
+pub use error::{EngineError, Result};
+pub use init::{add, init};
+pub use open::{OpenArchive, open};
+pub use receive::{plan_receive, receive};
+pub use send::send;
+pub use verify::verify;
+
+/// Errors of the rooms below, for the binary to tell apart.
+pub mod errors {
+    pub use wyng_archive::{ArchiveError, Damage, DamageReason};
+    pub use wyng_format::FormatError;
+    pub use wyng_state::StateError;
+    pub use wyng_store::StoreError;
+    pub use wyng_volume::VolumeError;
+}

@@ -321,6 +321,15 @@ impl Root {
         self.in_process = operation.map(InProcess::values).unwrap_or_default();
     }
 
+    /// `[var]` as it would be written now, in order.
+    pub fn properties(&self) -> Result<Vec<(String, String)>> {
+        let ini = Ini::parse(&self.to_text()?, Percent::Strict)?;
+        Ok(ini
+            .entries("var")
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .collect())
+    }
+
     /// Whether both say the same apart from `updated_at` and the counters (archive-format.md §10.3).
     #[must_use]
     pub fn same_content(&self, other: &Self) -> bool {
@@ -345,7 +354,9 @@ impl RootVolume {
         }
     }
 
-    fn key(&self) -> &str {
+    /// The key as found; a volume's id unless it is damaged.
+    #[must_use]
+    pub fn key(&self) -> &str {
         match self {
             Self::Good { vid, .. } => vid.as_str(),
             Self::Damaged { key, .. } => key,

@@ -1,0 +1,339 @@
+//! An open archive: its volumes, and the comparison with what this host remembers of it (archive-format.md §10.3).
+
+use crate::error::{ArchiveError, Damage, DamageReason, Notice, Result};
+use crate::history::{History, Session};
+use crate::layout;
+use crate::open::{ROOT_FILE, Unlocked};
+use crate::vault::{Trust, Vault};
+use crate::view::View;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use wyng_format::{ChunkSize, CipherCode, Digest, InProcess, Root, RootVolume, SaltFile, SessionName, Suite, VolInfo, VolumeId};
+use wyng_state::{ArchiveIdentity, ArchiveState, CacheFile, Counters};
+use wyng_store::Store;
+use wyng_sys::Context;
+
+/// One volume of an archive.
+#[derive(Clone, Debug)]
+pub struct Volume {
+    /// Its id, which is its folder.
+    pub vid: VolumeId,
+    /// Digest of its `volinfo`.
+    pub digest: Digest,
+    /// Name, description and sessions.
+    pub volinfo: VolInfo,
+}
+
+/// How an archive is to be attached to this host's memory.
+pub struct Attach {
+    /// This host's memory of the archive; `None` if it has none and may not begin one.
+    pub state: Option<ArchiveState>,
+    /// The locks for changing that memory are held.
+    pub may_update: bool,
+    /// Accept an archive older than what this host has seen.
+    pub allow_rollback: bool,
+    /// The archive is opened in order to change it.
+    pub write: bool,
+}
+
+/// An archive, authenticated and compared with the local cache.
+pub struct Archive {
+    pub(crate) context: Context,
+    pub(crate) vault: Vault,
+    pub(crate) code: CipherCode,
+    pub(crate) identity: ArchiveIdentity,
+    pub(crate) root: Root,
+    pub(crate) root_bytes: Vec<u8>,
+    pub(crate) salt: Option<SaltFile>,
+    pub(crate) counters: Option<Arc<Counters>>,
+    pub(crate) volumes: Vec<Volume>,
+    pub(crate) broken: Vec<(String, Damage)>,
+    pub(crate) notices: Vec<Notice>,
+    pub(crate) repair_root: bool,
+    pub(crate) repair_salt: bool,
+    /// The root was taken from a copy: what it does not list is kept (decisions.md §7).
+    pub(crate) from_copy: bool,
+    /// `archive.ini.tmp`, if it authenticates; read when first needed.
+    next: OnceLock<Option<Root>>,
+}
+
+impl Archive {
+    /// Compares a decrypted root with this host's memory and reads the volumes.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Rollback`], [`ArchiveError::CacheContradiction`], [`ArchiveError::ClockBehind`] (writers only),
+    /// or those of destination and state folder. Damage of single volumes is no error: see [`Archive::damaged`].
+    pub fn attach(unlocked: Unlocked, context: &Context, attach: Attach) -> Result<Self> {
+        let identity = unlocked.identity();
+        let mut notices = unlocked.notices;
+        compare(&unlocked.store, &unlocked.suite, unlocked.code, &unlocked.root, &unlocked.root_bytes, &attach)?;
+        let now = u64::try_from(context.clock.now()).unwrap_or(0);
+        let behind = unlocked.root.updated_at().nanos().saturating_sub(now).div_ceil(1_000_000_000);
+        if behind > 0 {
+            if attach.write && behind >= CLOCK_TOLERANCE {
+                return Err(ArchiveError::ClockBehind { behind });
+            }
+            notices.push(Notice::ClockBehind { seconds: behind });
+        }
+        let caching = attach.may_update && attach.state.as_ref().is_some_and(ArchiveState::writable);
+        let vault = Vault {
+            store: unlocked.store,
+            suite: unlocked.suite,
+            compression: unlocked.root.compression(),
+            chunk: unlocked.root.chunk_size(),
+            cache: attach.state,
+            caching: Arc::new(AtomicBool::new(caching)),
+        };
+        let mut archive = Self {
+            context: context.clone(),
+            vault,
+            code: unlocked.code,
+            identity,
+            root: unlocked.root,
+            root_bytes: unlocked.root_bytes,
+            salt: unlocked.salt,
+            counters: None,
+            volumes: Vec::new(),
+            broken: Vec::new(),
+            notices,
+            repair_root: unlocked.repair_root,
+            repair_salt: unlocked.repair_salt,
+            from_copy: unlocked.repair_root,
+            next: OnceLock::new(),
+        };
+        if !archive.repair_root {
+            archive.remember_root()?;
+        }
+        archive.load_volumes();
+        Ok(archive)
+    }
+
+    /// Ends the time in which the shared cache may be changed; for readers, whose locks are brief.
+    pub fn stop_caching(&self) {
+        self.vault.caching.store(false, Ordering::Relaxed);
+    }
+
+    /// The name under which locks, keys and records know this archive.
+    #[must_use]
+    pub fn identity(&self) -> ArchiveIdentity {
+        self.identity
+    }
+
+    /// The root as it is now.
+    #[must_use]
+    pub fn root(&self) -> &Root {
+        &self.root
+    }
+
+    /// The cipher of the archive.
+    #[must_use]
+    pub fn cipher(&self) -> CipherCode {
+        self.code
+    }
+
+    /// Chunk size.
+    #[must_use]
+    pub fn chunk_size(&self) -> ChunkSize {
+        self.vault.chunk
+    }
+
+    /// The destination.
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.vault.store
+    }
+
+    /// This host's memory of the archive.
+    #[must_use]
+    pub fn state(&self) -> Option<&ArchiveState> {
+        self.vault.cache.as_ref()
+    }
+
+    /// Ciphers, keys and hashes of the archive.
+    #[must_use]
+    pub fn suite(&self) -> &Arc<Suite> {
+        &self.vault.suite
+    }
+
+    /// Takes the notices that have come up since the last call.
+    pub fn take_notices(&mut self) -> Vec<Notice> {
+        std::mem::take(&mut self.notices)
+    }
+
+    /// The readable volumes, in the order of the archive's index.
+    #[must_use]
+    pub fn volumes(&self) -> &[Volume] {
+        &self.volumes
+    }
+
+    /// Volumes that can't be read: id (or what stands in its place), and why.
+    #[must_use]
+    pub fn damaged(&self) -> &[(String, Damage)] {
+        &self.broken
+    }
+
+    /// The volume called `name`.
+    ///
+    /// # Errors
+    /// [`ArchiveError::NoVolume`].
+    pub fn volume(&self, name: &str) -> Result<&Volume> {
+        let found = self.volumes.iter().find(|volume| volume.volinfo.name.as_str() == name);
+        found.ok_or_else(|| ArchiveError::NoVolume { name: name.to_owned() })
+    }
+
+    /// All sessions of a volume.
+    #[must_use]
+    pub fn history(&self, volume: &Volume, trust: Trust) -> History {
+        self.vault.history(&volume.vid, volume.volinfo.clone(), self.next_root(), trust)
+    }
+
+    /// The newest session of a volume, reading no more than is needed to be sure; `None` if it has none.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Damaged`].
+    pub fn newest(&self, volume: &Volume, trust: Trust) -> Result<Option<Session>> {
+        let lines = &volume.volinfo.sessions;
+        let Some((name, digest)) = lines.last() else { return Ok(None) };
+        if let Ok(session) = self.vault.session(&crate::history::Places::default(), &volume.vid, *name, digest, trust) {
+            let before = lines.len().checked_sub(2).and_then(|index| lines.get(index)).map(|(name, _)| *name);
+            // Lines are written in sequence order; trusted as far as each session names the one before it.
+            if session.info.previous == before {
+                return Ok(Some(session));
+            }
+        }
+        Ok(self.history(volume, trust).newest()?.cloned())
+    }
+
+    /// The checked list of chunks of one session.
+    ///
+    /// # Errors
+    /// [`Damage`] of the metadata involved.
+    pub fn view(&self, history: &History, session: &SessionName, trust: Trust) -> Result<(View, Vec<Notice>), Damage> {
+        let mut notices = Vec::new();
+        let view = View::load(&self.vault, history, session, trust, &mut |notice| notices.push(notice))?;
+        Ok((view, notices))
+    }
+
+    /// `archive.ini.tmp`, if there is one that authenticates.
+    pub(crate) fn next_root(&self) -> Option<&Root> {
+        let read = || {
+            let bytes = self.vault.store.read(&layout::tmp(&layout::root()), ROOT_FILE).ok()??;
+            Root::decode(&bytes, &self.vault.suite).ok()
+        };
+        self.next.get_or_init(read).as_ref()
+    }
+
+    pub(crate) fn forget_next_root(&mut self) {
+        self.next = OnceLock::new();
+    }
+
+    /// Reads every `volinfo`; damage is kept aside, so that it does not touch other volumes.
+    pub(crate) fn load_volumes(&mut self) {
+        self.volumes.clear();
+        self.broken.clear();
+        for entry in self.root.volumes().to_vec() {
+            let (vid, digest) = match entry {
+                RootVolume::Good { vid, volinfo } => (vid, volinfo),
+                RootVolume::Damaged { key, error, .. } => {
+                    self.broken.push((key, Damage::content(layout::ROOT, &error)));
+                    continue;
+                }
+            };
+            match self.load_volume(&vid, &digest) {
+                Ok(volinfo) => self.volumes.push(Volume { vid, digest, volinfo }),
+                Err(damage) => self.broken.push((vid.to_string(), damage)),
+            }
+        }
+        self.drop_duplicate_names();
+    }
+
+    fn load_volume(&mut self, vid: &VolumeId, digest: &Digest) -> Result<VolInfo, Damage> {
+        let merging = matches!(self.root.in_process(), Ok(Some(InProcess::Merge { vid: merged, .. })) if merged == *vid);
+        match self.vault.volinfo(vid, digest, Trust::Cache) {
+            Ok((volinfo, None)) => Ok(volinfo),
+            Ok((volinfo, Some((copy, damage)))) => {
+                let (file, error) = (damage.object, damage.reason.to_string());
+                self.notices.push(Notice::UsedCopy { file, copy, error });
+                Ok(volinfo)
+            }
+            // Past its commit point a prune has renamed `volinfo` before `archive.ini`.
+            Err(damage) if merging => {
+                let next = self.next_root().and_then(|next| next.volume(vid));
+                let read = next.and_then(|digest| self.vault.volinfo(vid, &digest, Trust::Destination).ok());
+                read.map(|(volinfo, _)| volinfo).ok_or(damage)
+            }
+            Err(damage) => Err(damage),
+        }
+    }
+
+    fn drop_duplicate_names(&mut self) {
+        let mut names = std::collections::HashSet::new();
+        let (keep, double): (Vec<_>, Vec<_>) =
+            self.volumes.drain(..).partition(|volume| names.insert(volume.volinfo.name.as_str().to_owned()));
+        self.volumes = keep;
+        for volume in double {
+            let reason = DamageReason::DuplicateName(volume.volinfo.name.as_str().to_owned());
+            self.broken.push((volume.vid.to_string(), Damage::new(layout::volinfo(&volume.vid), reason)));
+        }
+    }
+
+    /// Keeps the root as the newest seen, if the cache may be changed.
+    pub(crate) fn remember_root(&self) -> Result<()> {
+        if let Some(state) = &self.vault.cache
+            && self.vault.caching.load(Ordering::Relaxed)
+        {
+            state.write(CacheFile::Index, &self.root_bytes)?;
+            state.remember_seen(self.root.updated_at())?;
+        }
+        Ok(())
+    }
+}
+
+/// How far the wall clock may be behind the archive before writing is refused, seconds (decisions.md §7).
+const CLOCK_TOLERANCE: u64 = 5;
+
+/// The rows of archive-format.md §10.3, and the newest state ever seen.
+fn compare(
+    store: &Arc<dyn Store>, suite: &Suite, code: CipherCode, root: &Root, root_bytes: &[u8], attach: &Attach,
+) -> Result<()> {
+    let Some(state) = &attach.state else { return Ok(()) };
+    let url = || store.url().to_owned();
+    let rollback = |seen: &wyng_format::UpdatedAt| ArchiveError::Rollback {
+        url: url(),
+        found: root.updated_at().to_string(),
+        seen: seen.to_string(),
+    };
+    if attach.allow_rollback {
+        if attach.may_update {
+            state.accept_seen(root.updated_at())?;
+        }
+        return Ok(());
+    }
+    if let Some(bytes) = state.read(CacheFile::Index, ROOT_FILE)?
+        && bytes != root_bytes
+        && let Ok((header, _)) = wyng_format::Header::parse(&bytes)
+    {
+        if header.code != code {
+            let what = if code == CipherCode::Off { "it is no longer encrypted" } else { "its cipher has changed" };
+            return Err(ArchiveError::CacheContradiction { url: url(), what });
+        }
+        // A cached file that can't be decoded proves nothing and is replaced.
+        if let Ok(cached) = Root::decode(&bytes, suite)
+            && !cached.same_content(root)
+        {
+            if cached.updated_at() > root.updated_at() {
+                return Err(rollback(&cached.updated_at()));
+            }
+            if cached.updated_at() == root.updated_at() && matches!(cached.in_process(), Ok(None)) {
+                let what = "two different states have the same time";
+                return Err(ArchiveError::CacheContradiction { url: url(), what });
+            }
+        }
+    }
+    if let Some(seen) = state.seen()?.found()
+        && seen > root.updated_at()
+    {
+        return Err(rollback(&seen));
+    }
+    Ok(())
+}

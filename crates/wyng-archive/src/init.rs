@@ -1,0 +1,96 @@
+//! Making a new archive (archive-format.md §2, §3).
+
+use crate::error::{ArchiveError, Result};
+use crate::layout;
+use std::sync::Arc;
+use wyng_format::{ChunkSize, CipherCode, Compression, HashType, NewRoot, NonceInput, Root, SaltFile, ScryptCost, Suite, UpdatedAt};
+use wyng_store::{Durability, Rename, Store, StorePath};
+use wyng_sys::Context;
+
+/// What a new archive is to be like.
+pub struct NewArchive<'a> {
+    /// The cipher.
+    pub cipher: CipherCode,
+    /// Of encrypted archives.
+    pub passphrase: &'a [u8],
+    /// Cost of key derivation.
+    pub cost: ScryptCost,
+    /// Compression of chunks and metadata.
+    pub compression: Compression,
+    /// Chunk size.
+    pub chunk: ChunkSize,
+}
+
+/// Writes a new archive into an empty folder: durable when this returns.
+///
+/// # Errors
+/// [`ArchiveError::ArchiveExists`], and those of the destination; then no `archive.ini` is there.
+pub fn create(store: &Arc<dyn Store>, context: &Context, new: &NewArchive<'_>) -> Result<Durability> {
+    let root_path = layout::root();
+    if store.stat(&root_path)?.is_some() {
+        return Err(ArchiveError::ArchiveExists { url: store.url().to_owned() });
+    }
+    let now = context.clock.now();
+    let seconds = u64::try_from(now / 1_000_000_000).unwrap_or(0);
+    let nonce = |counter| {
+        let mut random = [0; 24];
+        context.random.fill(&mut random);
+        NonceInput { random, unix_seconds: seconds, counter }
+    };
+    let (salt, suite) = if new.cipher == CipherCode::Off {
+        (None, Suite::plain(HashType::Blake2b))
+    } else {
+        let mut random = [0; 256];
+        context.random.fill(&mut random);
+        let (salt, suite) = SaltFile::create(&random, new.passphrase, new.cipher, new.cost, &nonce(1))?;
+        (Some(salt), suite)
+    };
+    let mut uuid = [0; 16];
+    context.random.fill(&mut uuid);
+    let mut root = Root::new(NewRoot {
+        uuid: uuid_v4(uuid),
+        code: new.cipher,
+        chunk_size: new.chunk,
+        compression: new.compression,
+        updated_at: UpdatedAt::from_nanos(u64::try_from(now).unwrap_or(0))?,
+    })?;
+    if salt.is_some() {
+        // The salts' checksum and this file.
+        root.raise_counters(0, 2);
+    }
+    let bytes = root.encode(&suite, &nonce(2), u32::try_from(seconds).unwrap_or(0))?;
+    if let Some(salt) = &salt {
+        put(&**store, layout::SALT, &salt.to_bytes())?;
+        put(&**store, layout::SALT_BACKUP, &salt.to_backup())?;
+    }
+    put(&**store, layout::bak(&root_path).as_str(), &bytes)?;
+    let tmp = layout::tmp(&root_path);
+    put(&**store, tmp.as_str(), &bytes)?;
+    // crash here: there is no archive.ini, so there is no archive; the next arch-init writes all of it anew.
+    let durability = store.sync()?;
+    store.rename(&tmp, &root_path, Rename::Keep)?;
+    store.sync_dir(&StorePath::root())?;
+    Ok(durability)
+}
+
+/// Random bytes as a version 4 UUID, lower-case.
+fn uuid_v4(mut bytes: [u8; 16]) -> String {
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let mut text = String::with_capacity(36);
+    for (index, byte) in bytes.iter().enumerate() {
+        if matches!(index, 4 | 6 | 8 | 10) {
+            text.push('-');
+        }
+        text.push_str(&format!("{byte:02x}"));
+    }
+    text
+}
+
+/// Writes a file, in place of what an interrupted attempt left.
+fn put(store: &dyn Store, name: &str, bytes: &[u8]) -> Result<()> {
+    let path = layout::path(name);
+    store.remove(&path)?;
+    store.create(&path, bytes)?;
+    Ok(())
+}

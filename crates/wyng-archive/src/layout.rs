@@ -1,0 +1,61 @@
+//! Where each object of an archive lies (archive-format.md §1).
+
+use wyng_format::{ChunkAddr, SessionName, VolumeId, chunk_path};
+use wyng_store::StorePath;
+
+pub(crate) const ROOT: &str = "archive.ini";
+pub(crate) const SALT: &str = "archive.salt";
+pub(crate) const SALT_BACKUP: &str = "salt.bak";
+pub(crate) const SESSION_TMP: &str = "S-tmp";
+
+/// A path made of validated ids and constants.
+pub(crate) fn path(text: impl AsRef<str>) -> StorePath {
+    #[expect(clippy::expect_used, reason = "ids are validated and contain only [A-Za-z0-9_-]")]
+    StorePath::new(text).expect("a path made of validated ids is valid")
+}
+
+pub(crate) fn root() -> StorePath {
+    path(ROOT)
+}
+
+pub(crate) fn volume(vid: &VolumeId) -> StorePath {
+    path(vid.as_str())
+}
+
+pub(crate) fn volinfo(vid: &VolumeId) -> StorePath {
+    path(format!("{}/volinfo", vid.as_str()))
+}
+
+pub(crate) fn sessions(vid: &VolumeId) -> StorePath {
+    path(format!("{}/sessions", vid.as_str()))
+}
+
+pub(crate) fn session(vid: &VolumeId, session: &SessionName) -> StorePath {
+    path(format!("{}/{}", vid.as_str(), session.as_str()))
+}
+
+pub(crate) fn session_tmp(vid: &VolumeId) -> StorePath {
+    path(format!("{}/{SESSION_TMP}", vid.as_str()))
+}
+
+pub(crate) fn info(dir: &StorePath) -> StorePath {
+    path(format!("{}/info", dir.as_str()))
+}
+
+pub(crate) fn manifest(dir: &StorePath) -> StorePath {
+    path(format!("{}/manifest.z", dir.as_str()))
+}
+
+pub(crate) fn chunk(dir: &StorePath, addr: ChunkAddr) -> StorePath {
+    path(format!("{}/{}", dir.as_str(), chunk_path(addr)))
+}
+
+/// `x.tmp`: the next version of `x`, not yet renamed.
+pub(crate) fn tmp(of: &StorePath) -> StorePath {
+    path(format!("{}.tmp", of.as_str()))
+}
+
+/// `x.bak`: a copy of `x`.
+pub(crate) fn bak(of: &StorePath) -> StorePath {
+    path(format!("{}.bak", of.as_str()))
+}

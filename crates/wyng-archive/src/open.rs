@@ -1,0 +1,351 @@
+//! From the files of a destination to an authenticated root: [`Sealed`] (read), [`Unlocked`] (decrypted), then
+//! [`crate::Archive`] (compared with what this host remembers).
+//!
+//! `archive.ini` and `archive.salt` have copies: `archive.ini.bak`, `salt.bak` and the local cache. A copy is used only
+//! where the file itself can't be, the newest that authenticates wins, and it is said aloud (decisions.md §10).
+
+use crate::error::{ArchiveError, Damage, DamageReason, Notice, Result};
+use crate::layout;
+use crate::vault::store_damage;
+use std::sync::Arc;
+use wyng_format::{CipherCode, HashType, Header, MasterKeys, Root, SaltFile, ScryptCost, Suite};
+use wyng_state::{ArchiveIdentity, ArchiveState, CacheFile, StateHome};
+use wyng_store::{Store, StoreError};
+use zeroize::Zeroizing;
+
+/// Where keys come from. Asked only when needed, remembered ones first.
+pub trait KeySource {
+    /// Keys remembered for this archive.
+    fn remembered(&self, identity: &ArchiveIdentity) -> Option<MasterKeys>;
+    /// The remembered keys did not fit: drop them.
+    fn stale(&self, identity: &ArchiveIdentity);
+    /// The passphrase; called at most once.
+    ///
+    /// # Errors
+    /// Whatever kept the user from giving one.
+    fn passphrase(&self) -> Result<Zeroizing<Vec<u8>>, Box<dyn std::error::Error + Send + Sync>>;
+}
+
+/// The most bytes of `archive.ini` that are read.
+pub(crate) const ROOT_FILE: u64 = Header::LEN as u64 + wyng_format::limits::ROOT_BODY as u64 + 2000;
+/// The most bytes of `archive.salt` that are read.
+const SALT_LIMIT: u64 = wyng_format::limits::SALT_FILE as u64 + 2000;
+
+/// A file of the archive or a copy of it.
+struct Copy<T> {
+    /// For messages: `archive.ini`, `archive.ini.bak`, `the local cache`.
+    from: String,
+    content: T,
+}
+
+/// The raw files at the root of an archive.
+pub struct Sealed {
+    store: Arc<dyn Store>,
+    /// Usable ones only, best first.
+    roots: Vec<Copy<(Header, Vec<u8>)>>,
+    /// What is wrong with `archive.ini` itself.
+    root_damage: Option<Damage>,
+    salts: Vec<Copy<SaltFile>>,
+    salt_damage: Option<Damage>,
+}
+
+/// An archive whose root has been decrypted and decoded.
+pub struct Unlocked {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) suite: Arc<Suite>,
+    pub(crate) code: CipherCode,
+    pub(crate) root: Root,
+    /// `archive.ini` as stored, or the copy of it that was used.
+    pub(crate) root_bytes: Vec<u8>,
+    pub(crate) salt: Option<SaltFile>,
+    pub(crate) notices: Vec<Notice>,
+    /// `archive.ini` must be written again from `root_bytes`.
+    pub(crate) repair_root: bool,
+    /// `archive.salt` must be written again from `salt`.
+    pub(crate) repair_salt: bool,
+}
+
+impl Sealed {
+    /// Reads the files at the root; `home` and `uid` find copies in the local cache.
+    ///
+    /// # Errors
+    /// [`ArchiveError::NoArchive`], [`ArchiveError::OldFormat`], [`ArchiveError::Unreadable`], or the destination's.
+    pub fn read(store: Arc<dyn Store>, home: Option<&StateHome>, uid: u32) -> Result<Self> {
+        let url = store.url().to_owned();
+        let caches = match home {
+            Some(home) => home.archives_for_url(uid, &url)?.into_iter().map(|known| known.state).collect(),
+            None => Vec::new(),
+        };
+        let mut roots = Vec::new();
+        let root_damage = match read_root(&*store, layout::ROOT)? {
+            Ok(content) => {
+                roots.push(Copy { from: layout::ROOT.to_owned(), content });
+                None
+            }
+            Err(RootFault::OldFormat) => return Err(ArchiveError::OldFormat { url }),
+            Err(RootFault::Damage(damage)) => Some(damage),
+        };
+        let backup = layout::bak(&layout::root());
+        if let Ok(Ok(content)) = read_root(&*store, backup.as_str()) {
+            roots.push(Copy { from: backup.to_string(), content });
+        }
+        for cache in &caches {
+            if let Ok(Some(bytes)) = cache.read(CacheFile::Index, ROOT_FILE)
+                && let Ok((header, _)) = Header::parse(&bytes)
+            {
+                roots.push(Copy { from: "the local cache".to_owned(), content: (header, bytes) });
+            }
+        }
+        if root_damage.as_ref().is_some_and(Damage::is_missing) && roots.iter().all(|r| r.from == "the local cache") {
+            return Err(ArchiveError::NoArchive { url });
+        }
+        if roots.is_empty() {
+            let damage = root_damage.unwrap_or_else(|| Damage::new(layout::ROOT, DamageReason::Missing));
+            return Err(ArchiveError::Unreadable { url, damage });
+        }
+        let (salts, salt_damage) = read_salts(&*store, &caches);
+        Ok(Self { store, roots, root_damage, salts, salt_damage })
+    }
+
+    /// The cipher of the archive, as the best copy of its header has it.
+    #[must_use]
+    pub fn code(&self) -> CipherCode {
+        self.roots.first().map_or(CipherCode::Off, |root| root.content.0.code)
+    }
+
+    /// Decrypts and decodes the root.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Authentication`] if no keys fit, [`ArchiveError::Passphrase`], [`ArchiveError::Unreadable`].
+    pub fn unlock(self, keys: &dyn KeySource, cost: ScryptCost) -> Result<Unlocked> {
+        let encrypted = self.roots.iter().any(|root| root.content.0.code != CipherCode::Off);
+        let open = self.roots.iter().find(|root| root.content.0.code == CipherCode::Off);
+        if !encrypted || self.roots.first().is_some_and(|root| root.content.0.code == CipherCode::Off) && open_is_good(open)
+        {
+            return self.decode(CipherCode::Off, None);
+        }
+        let url = self.store.url().to_owned();
+        let code = self.roots.iter().map(|root| root.content.0.code).find(|code| *code != CipherCode::Off);
+        let code = code.unwrap_or(CipherCode::Off);
+        let mut salts: Vec<SaltFile> = Vec::new();
+        for salt in &self.salts {
+            if !salts.iter().any(|known| known.identity() == salt.content.identity()) {
+                salts.push(salt.content.clone());
+            }
+        }
+        if salts.is_empty() {
+            let damage = self.salt_damage.unwrap_or_else(|| Damage::new(layout::SALT, DamageReason::Missing));
+            return Err(ArchiveError::Unreadable { url, damage });
+        }
+        for salt in &salts {
+            let identity = ArchiveIdentity::from_salts(&salt);
+            if let Some(found) = keys.remembered(&identity) {
+                if let Some(good) = self.good_copy(code, &found, salt) {
+                    return self.decode(code, Some((found, good)));
+                }
+                keys.stale(&identity);
+            }
+        }
+        let passphrase = keys.passphrase().map_err(ArchiveError::Passphrase)?;
+        let mut passphrase_fits = false;
+        for salt in &salts {
+            let meta = wyng_format::derive_meta_key(&passphrase, salt, code, cost)?;
+            if !self.meta_fits(code, &meta, salt) {
+                continue;
+            }
+            let data = wyng_format::derive_data_key(&passphrase, salt, code, cost)?;
+            let keys = MasterKeys { data: *data, meta: *meta };
+            if let Some(good) = self.good_copy(code, &keys, salt) {
+                return self.decode(code, Some((keys, good)));
+            }
+            passphrase_fits = true;
+        }
+        if passphrase_fits {
+            // The salts are damaged and there is no good copy of them.
+            return Err(ArchiveError::Unreadable { url, damage: Damage::new(layout::SALT, bad_salts()) });
+        }
+        Err(ArchiveError::Authentication { url })
+    }
+
+    /// Some copy of the root authenticates with this metadata key.
+    fn meta_fits(&self, code: CipherCode, meta: &[u8; 32], salt: &SaltFile) -> bool {
+        self.fits_with(&Suite::new(code, MasterKeys { data: [0; 32], meta: *meta }, salt, default_hash(code)))
+    }
+
+    /// A copy of these salts that proves itself, if some copy of the root authenticates with these keys.
+    fn good_copy(&self, code: CipherCode, keys: &MasterKeys, salt: &SaltFile) -> Option<SaltFile> {
+        let suite = Suite::new(code, keys.clone(), salt, default_hash(code));
+        let good = |copy: &&Copy<SaltFile>| copy.content.identity() == salt.identity() && copy.content.check(&suite).is_ok();
+        self.salts.iter().find(good).filter(|_| self.fits_with(&suite)).map(|copy| copy.content.clone())
+    }
+
+    fn fits_with(&self, suite: &Suite) -> bool {
+        self.roots.iter().any(|root| suite.open_meta(root.content.1.get(Header::LEN..).unwrap_or(&[])).is_ok())
+    }
+
+    /// Takes `archive.ini` if it decodes, else the newest copy that does.
+    fn decode(self, code: CipherCode, keys: Option<(MasterKeys, SaltFile)>) -> Result<Unlocked> {
+        let suite_for = |hash: HashType| match &keys {
+            Some((keys, salt)) => Suite::new(code, keys.clone(), salt, hash),
+            None => Suite::plain(hash),
+        };
+        let suite = suite_for(default_hash(code));
+        let mut decoded = Vec::new();
+        let mut own_damage = self.root_damage.clone();
+        for Copy { from, content: (_, bytes) } in &self.roots {
+            match Root::decode(bytes, &suite) {
+                Ok(root) => decoded.push((from.as_str(), root, bytes)),
+                Err(error) if from == layout::ROOT => own_damage = Some(Damage::content(layout::ROOT, &error)),
+                Err(_) => {}
+            }
+        }
+        let own = decoded.iter().position(|(from, ..)| *from == layout::ROOT);
+        let newest = || (0..decoded.len()).max_by(|a, b| decoded.get(*a).map(|d| d.1.updated_at()).cmp(&decoded.get(*b).map(|d| d.1.updated_at())));
+        let chosen = own.or_else(newest).and_then(|index| decoded.get(index));
+        let Some((from, root, bytes)) = chosen else {
+            let damage = own_damage.unwrap_or_else(|| Damage::new(layout::ROOT, DamageReason::Missing));
+            return Err(ArchiveError::Unreadable { url: self.store.url().to_owned(), damage });
+        };
+        let mut notices = Vec::new();
+        let repair_root = *from != layout::ROOT;
+        if let Some(damage) = own_damage.filter(|_| repair_root) {
+            notices.push(used_copy(&damage, from));
+        }
+        let salt = keys.as_ref().map(|(_, salt)| salt.clone());
+        let mut repair_salt = false;
+        if let Some(salt) = &salt {
+            let good = |copy: &&Copy<SaltFile>| copy.content.identity() == salt.identity() && copy.content.check(&suite).is_ok();
+            let source = self.salts.iter().find(good).map_or("a copy", |copy| copy.from.as_str());
+            repair_salt = source != layout::SALT;
+            if repair_salt {
+                let damage = self.salt_damage.clone().unwrap_or_else(|| Damage::new(layout::SALT, bad_salts()));
+                notices.push(used_copy(&damage, source));
+            }
+        }
+        Ok(Unlocked {
+            suite: Arc::new(suite_for(root.hash_type())),
+            code,
+            root: root.clone(),
+            root_bytes: (*bytes).clone(),
+            salt,
+            notices,
+            repair_root,
+            repair_salt,
+            store: self.store,
+        })
+    }
+}
+
+impl Unlocked {
+    /// The name under which locks, keys and records know this archive.
+    #[must_use]
+    pub fn identity(&self) -> ArchiveIdentity {
+        match &self.salt {
+            Some(salt) => ArchiveIdentity::from_salts(&salt),
+            None => ArchiveIdentity::from_uuid(self.root.uuid()),
+        }
+    }
+
+    /// The archive's uuid.
+    #[must_use]
+    pub fn uuid(&self) -> &str {
+        self.root.uuid()
+    }
+
+    /// The keys, to be remembered; `None` for unencrypted archives.
+    #[must_use]
+    pub fn keys(&self) -> Option<&MasterKeys> {
+        self.suite.master_keys()
+    }
+
+    /// Reads the root once more, now that locks are held.
+    ///
+    /// # Errors
+    /// As for opening.
+    pub fn read_again(&mut self) -> Result<()> {
+        if self.repair_root {
+            return Ok(());
+        }
+        match read_root(&*self.store, layout::ROOT)? {
+            Ok((_, bytes)) if bytes == self.root_bytes => Ok(()),
+            Ok((_, bytes)) => {
+                let object = layout::ROOT;
+                self.root = Root::decode(&bytes, &self.suite).map_err(|e| Damage::content(object, &e))?;
+                self.root_bytes = bytes;
+                Ok(())
+            }
+            Err(_) => Err(ArchiveError::ChangedMeanwhile),
+        }
+    }
+}
+
+/// `archive.ini` is not usable.
+enum RootFault {
+    OldFormat,
+    Damage(Damage),
+}
+
+fn read_root(store: &dyn Store, name: &str) -> Result<Result<(Header, Vec<u8>), RootFault>> {
+    let path = layout::path(name);
+    let bytes = match store.read(&path, ROOT_FILE) {
+        Ok(Some(bytes)) => bytes,
+        Ok(None) => return Ok(Err(RootFault::Damage(Damage::new(name, DamageReason::Missing)))),
+        Err(error @ (StoreError::TooLarge { .. } | StoreError::Foreign { .. })) => {
+            return Ok(Err(RootFault::Damage(store_damage(&path, error))));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    if bytes.starts_with(b"[var]") {
+        return Ok(Err(RootFault::OldFormat));
+    }
+    Ok(match Header::parse(&bytes) {
+        Ok((header, _)) => Ok((header, bytes)),
+        Err(error) => Err(RootFault::Damage(Damage::content(name, &error))),
+    })
+}
+
+/// All decodable copies of the salts: the file, `salt.bak`, the cache.
+fn read_salts(store: &dyn Store, caches: &[ArchiveState]) -> (Vec<Copy<SaltFile>>, Option<Damage>) {
+    let mut salts = Vec::new();
+    let mut damage = None;
+    match store.read(&layout::path(layout::SALT), SALT_LIMIT) {
+        Ok(Some(bytes)) => match SaltFile::parse(&bytes) {
+            Ok(content) => salts.push(Copy { from: layout::SALT.to_owned(), content }),
+            Err(error) => damage = Some(Damage::content(layout::SALT, &error)),
+        },
+        Ok(None) => damage = Some(Damage::new(layout::SALT, DamageReason::Missing)),
+        Err(error) => damage = Some(store_damage(&layout::path(layout::SALT), error)),
+    }
+    if let Ok(Some(bytes)) = store.read(&layout::path(layout::SALT_BACKUP), SALT_LIMIT)
+        && let Ok(content) = SaltFile::from_backup(&bytes)
+    {
+        salts.push(Copy { from: layout::SALT_BACKUP.to_owned(), content });
+    }
+    for cache in caches {
+        if let Ok(Some(content)) = cache.cached_salt() {
+            salts.push(Copy { from: "the local cache".to_owned(), content });
+        }
+    }
+    (salts, damage)
+}
+
+fn used_copy(damage: &Damage, copy: &str) -> Notice {
+    Notice::UsedCopy { file: damage.object.clone(), copy: copy.to_owned(), error: damage.reason.to_string() }
+}
+
+fn bad_salts() -> DamageReason {
+    DamageReason::Content("the salts do not fit their checksum".to_owned())
+}
+
+/// The hash type that goes with a cipher, until `archive.ini` has said which it is (archive-format.md §5).
+fn default_hash(code: CipherCode) -> HashType {
+    match code {
+        CipherCode::Off | CipherCode::Legacy30 => HashType::Blake2b,
+        CipherCode::Ct32 | CipherCode::Msr34 | CipherCode::Dgr35 => HashType::HmacSha256,
+    }
+}
+
+/// An unencrypted root that can be decoded.
+fn open_is_good(root: Option<&Copy<(Header, Vec<u8>)>>) -> bool {
+    root.is_some_and(|root| Root::decode(&root.content.1, &Suite::plain(HashType::Blake2b)).is_ok())
+}

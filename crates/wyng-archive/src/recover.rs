@@ -1,0 +1,392 @@
+//! What the first step of every writing command does: finishes or undoes what an interrupted one left behind, from the
+//! destination alone (decisions.md §7, archive-format.md §9.1).
+//!
+//! An interrupted send, add or rename is undone wherever the old state can still be read; it is rolled forward only where
+//! that is impossible and the new state is proven complete. Interrupted prunes and deletions are read correctly, but
+//! finished only by a version that has these commands.
+
+use crate::archive::Archive;
+use crate::error::{ArchiveError, Damage, DamageReason, Notice, Result};
+use crate::history::Places;
+use crate::layout;
+use crate::vault::Trust;
+use crate::write::Guard;
+use wyng_format::limits;
+use wyng_format::{ChunkHash, Digest, InProcess, Root, RootVolume, SessionName, VolInfo, VolumeId, encode_sessions_list};
+use wyng_store::{EntryKind, Rename, StorePath};
+
+/// What lies in a volume's folder beside the sessions that it lists.
+#[derive(Default)]
+struct Leftovers {
+    /// `S-tmp` is there.
+    session_tmp: bool,
+    /// `*.tmp` files.
+    tmp_files: Vec<String>,
+    /// `S_date` folders that `volinfo` does not list.
+    unlisted: Vec<SessionName>,
+}
+
+impl Archive {
+    /// Prepares the archive for writing. The locks of a writer must be held; `guard` checks them before each deletion.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Pending`] for an interrupted prune or deletion, [`ArchiveError::Rollback`] for a root that only
+    /// an old copy has, and those of the destination. Nothing is lost by an error: the next call begins anew.
+    pub fn recover(&mut self, guard: &Guard<'_>) -> Result<()> {
+        self.open_counters()?;
+        guard()?;
+        self.repair_root_files()?;
+        match self.root.in_process() {
+            Ok(None) => {}
+            Ok(Some(InProcess::Delete { vid })) => {
+                return Err(ArchiveError::Pending { kind: "deletion", vid: vid.to_string() });
+            }
+            Ok(Some(InProcess::Merge { vid, .. })) => {
+                return Err(ArchiveError::Pending { kind: "prune", vid: vid.to_string() });
+            }
+            Err(error) => return Err(Damage::content(layout::ROOT, &error).into()),
+        }
+        let entries: Vec<(VolumeId, Digest)> = self.listed();
+        for (vid, digest) in &entries {
+            self.recover_volume(vid, digest, guard)?;
+        }
+        self.remove_strays(&entries, guard)?;
+        let tmp = layout::tmp(&layout::root());
+        if self.vault.store.stat(&tmp)?.is_some() {
+            guard()?;
+            self.vault.store.remove(&tmp)?;
+            self.forget_next_root();
+        }
+        Ok(())
+    }
+
+    fn listed(&self) -> Vec<(VolumeId, Digest)> {
+        let good = |entry: &RootVolume| match entry {
+            RootVolume::Good { vid, volinfo } => Some((vid.clone(), *volinfo)),
+            RootVolume::Damaged { .. } => None,
+        };
+        self.root.volumes().iter().filter_map(good).collect()
+    }
+
+    /// Writes `archive.ini` and `archive.salt` again where a copy had to be used.
+    fn repair_root_files(&mut self) -> Result<()> {
+        let store = self.vault.store.clone();
+        if self.repair_salt
+            && let Some(salt) = &self.salt
+        {
+            let path = layout::path(layout::SALT);
+            self.put_tmp(&path, &salt.to_bytes())?;
+            store.sync()?;
+            store.rename(&layout::tmp(&path), &path, Rename::Replace)?;
+            store.sync_dir(&StorePath::root())?;
+            self.repair_salt = false;
+        }
+        if self.repair_root {
+            let path = layout::root();
+            // A temporary name of its own: archive.ini.tmp may be evidence.
+            let fresh = layout::path("archive.ini.new");
+            store.remove(&fresh)?;
+            store.create(&fresh, &self.root_bytes)?;
+            store.sync()?;
+            store.rename(&fresh, &path, Rename::Replace)?;
+            store.sync_dir(&StorePath::root())?;
+            self.repair_root = false;
+            self.remember_root()?;
+        }
+        Ok(())
+    }
+
+    fn recover_volume(&mut self, vid: &VolumeId, digest: &Digest, guard: &Guard<'_>) -> Result<()> {
+        let Some(found) = self.leftovers(vid)? else { return Ok(()) };
+        let own = layout::volinfo(vid);
+        let state = self.check_volinfo(vid, digest)?;
+        match state {
+            VolinfoState::Good(volinfo) => {
+                if self.finish_rename(vid, &volinfo, &found, guard)? {
+                    return Ok(());
+                }
+                self.undo(vid, &volinfo, &found, guard)
+            }
+            VolinfoState::Copy(volinfo, from) => {
+                // The old state is there: put it back.
+                self.notices.push(Notice::Recovering { operation: "send", vid: Some(vid.to_string()) });
+                guard()?;
+                let bytes = self.vault.store.read(&from, limits::VOLINFO as u64 + 4000)?;
+                let bytes = bytes.ok_or_else(|| Damage::new(&from, DamageReason::Missing))?;
+                let fresh = layout::path(format!("{}.new", own.as_str()));
+                self.vault.store.remove(&fresh)?;
+                self.vault.store.create(&fresh, &bytes)?;
+                self.vault.store.sync()?;
+                self.vault.store.rename(&fresh, &own, Rename::Replace)?;
+                self.vault.store.sync_dir(&layout::volume(vid))?;
+                // crash here: the old state stands in its place, the rest is undone next time.
+                self.undo(vid, &volinfo, &found, guard)
+            }
+            VolinfoState::Lost => self.roll_forward(vid, guard),
+        }
+    }
+
+    /// What lies beside the listed sessions; `None` if there is nothing to do.
+    fn leftovers(&self, vid: &VolumeId) -> Result<Option<Leftovers>> {
+        let Some(entries) = self.vault.store.list(&layout::volume(vid))? else { return Ok(None) };
+        let listed = self.volumes.iter().find(|volume| volume.vid == *vid).map(|volume| &volume.volinfo.sessions);
+        let mut found = Leftovers::default();
+        let mut missing = listed.map_or(0, Vec::len);
+        for entry in entries {
+            match (entry.kind, entry.name.as_str()) {
+                (EntryKind::Dir, layout::SESSION_TMP) => found.session_tmp = true,
+                (EntryKind::Dir, name) => {
+                    let Ok(session) = SessionName::parse(name) else { continue };
+                    if listed.is_some_and(|listed| listed.iter().any(|(known, _)| *known == session)) {
+                        missing = missing.saturating_sub(1);
+                    } else {
+                        found.unlisted.push(session);
+                    }
+                }
+                (EntryKind::File, name) if name.ends_with(".tmp") || name.ends_with(".new") => {
+                    found.tmp_files.push(name.to_owned());
+                }
+                _ => {}
+            }
+        }
+        let regular = !found.session_tmp && found.tmp_files.is_empty() && found.unlisted.is_empty() && missing == 0;
+        // Between the last two renames of a commit nothing is left over but a volinfo that the root does not know.
+        let next = self.next_root().is_some();
+        Ok((!regular || next || listed.is_none()).then_some(found))
+    }
+
+    fn check_volinfo(&self, vid: &VolumeId, digest: &Digest) -> Result<VolinfoState> {
+        let own = layout::volinfo(vid);
+        for place in [own.clone(), layout::bak(&own), layout::tmp(&own)] {
+            let cache = wyng_state::CacheFile::VolumeInfo(vid);
+            let read = self.vault.object(cache, std::slice::from_ref(&place), digest, limits::VOLINFO as u64, Trust::Destination);
+            let Ok(object) = read else { continue };
+            if object.copy.is_some() {
+                continue; // only the cache had it
+            }
+            let volinfo = VolInfo::decode(&object.text).map_err(|e| Damage::content(&place, &e))?;
+            return Ok(if place == own { VolinfoState::Good(volinfo) } else { VolinfoState::Copy(volinfo, place) });
+        }
+        Ok(VolinfoState::Lost)
+    }
+
+    /// The original renames the folder of a new session last: finishes that (archive-format.md §9.1, last row but one).
+    fn finish_rename(&mut self, vid: &VolumeId, volinfo: &VolInfo, found: &Leftovers, guard: &Guard<'_>) -> Result<bool> {
+        let Some((name, digest)) = volinfo.sessions.last().filter(|_| found.session_tmp) else { return Ok(false) };
+        let target = layout::session(vid, name);
+        if self.vault.store.stat(&target)?.is_some() || self.complete_session(vid, *name, digest).is_err() {
+            return Ok(false);
+        }
+        self.notices.push(Notice::Recovering { operation: "send", vid: Some(vid.to_string()) });
+        guard()?;
+        self.settle_names(&layout::session_tmp(vid))?;
+        self.vault.store.sync()?;
+        self.vault.store.rename(&layout::session_tmp(vid), &target, Rename::Keep)?;
+        self.vault.store.sync_dir(&layout::volume(vid))?;
+        self.remove_tmp_files(vid, found)?;
+        self.settle_sessions(vid, volinfo)?;
+        Ok(true)
+    }
+
+    /// Renames `x.tmp` in a session folder that was not finished.
+    fn settle_names(&self, dir: &StorePath) -> Result<()> {
+        for path in [layout::manifest(dir), layout::info(dir)] {
+            let tmp = layout::tmp(&path);
+            if self.vault.store.stat(&path)?.is_none() && self.vault.store.stat(&tmp)?.is_some() {
+                self.vault.store.rename(&tmp, &path, Rename::Keep)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes what an interrupted send left, the listed state being whole.
+    fn undo(&mut self, vid: &VolumeId, volinfo: &VolInfo, found: &Leftovers, guard: &Guard<'_>) -> Result<()> {
+        let proven = self.unlisted_of_interrupted_send(vid, volinfo);
+        guard()?;
+        if found.session_tmp {
+            self.notices.push(Notice::Recovering { operation: "send", vid: Some(vid.to_string()) });
+            self.vault.store.remove_tree(&layout::session_tmp(vid))?;
+        }
+        for session in &found.unlisted {
+            let path = layout::session(vid, session);
+            if proven.contains(session) && !self.from_copy {
+                self.vault.store.remove_tree(&path)?;
+            } else {
+                self.notices.push(Notice::Unlisted { path: path.to_string() });
+            }
+        }
+        self.remove_tmp_files(vid, found)?;
+        self.settle_sessions(vid, volinfo)
+    }
+
+    /// Makes the informational list of sessions what `volinfo` says; its rename may have been lost.
+    fn settle_sessions(&self, vid: &VolumeId, volinfo: &VolInfo) -> Result<()> {
+        let path = layout::sessions(vid);
+        let names: Vec<SessionName> = volinfo.sessions.iter().map(|(name, _)| *name).collect();
+        let expected = encode_sessions_list(&names);
+        let present = self.vault.store.read(&path, limits::SESSIONS_LIST as u64)?;
+        if names.is_empty() && present.is_none() || present.is_some_and(|bytes| bytes == expected) {
+            return Ok(());
+        }
+        self.put_tmp(&path, &expected)?;
+        self.vault.store.rename(&layout::tmp(&path), &path, Rename::Replace)?;
+        Ok(())
+    }
+
+    fn remove_tmp_files(&self, vid: &VolumeId, found: &Leftovers) -> Result<()> {
+        let merging = self.vault.store.stat(&layout::path(format!("{}/merge", vid.as_str())))?.is_some();
+        for name in found.tmp_files.iter().filter(|_| !merging) {
+            self.vault.store.remove(&layout::path(format!("{}/{name}", vid.as_str())))?;
+        }
+        Ok(())
+    }
+
+    /// Sessions that `archive.ini.tmp` and `volinfo.tmp` (or a `volinfo` put in place too early) prove to be of a send
+    /// that was interrupted before it counted.
+    fn unlisted_of_interrupted_send(&self, vid: &VolumeId, volinfo: &VolInfo) -> Vec<SessionName> {
+        let Some(next) = self.next_root() else { return Vec::new() };
+        if next.updated_at() <= self.root.updated_at() {
+            return Vec::new();
+        }
+        let Some(digest) = next.volume(vid) else { return Vec::new() };
+        let Ok((after, _)) = self.vault.volinfo(vid, &digest, Trust::Destination) else { return Vec::new() };
+        let new = |name: &SessionName| !volinfo.sessions.iter().any(|(known, _)| known == name);
+        after.sessions.iter().map(|(name, _)| *name).filter(new).collect()
+    }
+
+    /// The old state is gone: the new one counts if all of it is proven to be there.
+    fn roll_forward(&mut self, vid: &VolumeId, guard: &Guard<'_>) -> Result<()> {
+        let Some(next) = self.next_root().cloned() else { return Ok(()) };
+        let Some(digest) = next.volume(vid) else { return Ok(()) };
+        if !self.is_one_step(&next, vid)? {
+            return Ok(());
+        }
+        let Ok((volinfo, _)) = self.vault.volinfo(vid, &digest, Trust::Destination) else { return Ok(()) };
+        if let Some((name, digest)) = volinfo.sessions.last()
+            && self.complete_session(vid, *name, digest).is_err()
+        {
+            return Ok(());
+        }
+        self.notices.push(Notice::Recovering { operation: "send", vid: Some(vid.to_string()) });
+        guard()?;
+        self.finish_forward(vid, &volinfo)?;
+        let root = layout::root();
+        let bytes = self.vault.store.read(&layout::tmp(&root), limits::ROOT_BODY as u64 + 4000)?;
+        self.vault.store.sync()?;
+        self.vault.store.rename(&layout::tmp(&root), &root, Rename::Replace)?;
+        self.vault.store.sync_dir(&StorePath::root())?;
+        self.root = next;
+        self.root_bytes = bytes.unwrap_or_default();
+        self.forget_next_root();
+        self.load_volumes();
+        self.remember_root()
+    }
+
+    /// Puts the volume's files in their places, the session folder first.
+    fn finish_forward(&self, vid: &VolumeId, volinfo: &VolInfo) -> Result<()> {
+        let store = &self.vault.store;
+        if let Some((name, _)) = volinfo.sessions.last() {
+            let target = layout::session(vid, name);
+            if store.stat(&target)?.is_none() {
+                self.settle_names(&layout::session_tmp(vid))?;
+                store.rename(&layout::session_tmp(vid), &target, Rename::Keep)?;
+            }
+        }
+        store.sync()?;
+        for path in [layout::sessions(vid), layout::volinfo(vid)] {
+            let tmp = layout::tmp(&path);
+            if store.stat(&tmp)?.is_some() {
+                store.rename(&tmp, &path, Rename::Replace)?;
+            }
+        }
+        store.sync_dir(&layout::volume(vid))?;
+        Ok(())
+    }
+
+    /// `next` differs from the root by exactly one volume's entry, and is newer than anything seen here.
+    fn is_one_step(&self, next: &Root, vid: &VolumeId) -> Result<bool> {
+        if next.updated_at() <= self.root.updated_at() || !matches!(next.in_process(), Ok(None)) {
+            return Ok(false);
+        }
+        if let Some(state) = &self.vault.cache
+            && let Some(seen) = state.seen()?.found()
+            && next.updated_at() <= seen
+        {
+            return Ok(false);
+        }
+        let entries = |root: &Root| -> Vec<(String, Option<Digest>)> {
+            let others = root.volumes().iter().filter(|entry| entry.key() != vid.as_str());
+            others.map(|entry| (entry.key().to_owned(), VolumeId::new(entry.key()).ok().and_then(|vid| root.volume(&vid)))).collect()
+        };
+        Ok(entries(next) == entries(&self.root))
+    }
+
+    /// Every part of a session is there: metadata by hash, chunks by existence and size.
+    fn complete_session(&self, vid: &VolumeId, name: SessionName, digest: &Digest) -> Result<(), Damage> {
+        let places = Places::discover(&self.vault, vid);
+        let session = self.vault.session(&places, vid, name, digest, Trust::Destination)?;
+        let Some(manifest) = &session.info.manifest else { return Ok(()) };
+        let files = places.object(vid, &name, "manifest.z");
+        let own = wyng_state::CacheFile::Manifest(vid, &name);
+        let dirs = places.dirs(vid, &name);
+        let most = u64::from(limits::chunk(self.vault.chunk));
+        for run in self.vault.manifest(own, &files, manifest, session.info.volsize, 0, Trust::Destination)? {
+            let run = run?;
+            if matches!(run.hash, ChunkHash::Zero) {
+                continue;
+            }
+            let addr = wyng_format::ChunkAddr(run.addr);
+            let good = dirs.iter().any(|dir| {
+                let meta = self.vault.store.stat(&layout::chunk(dir, addr)).ok().flatten();
+                meta.is_some_and(|meta| meta.kind == EntryKind::File && (1..=most).contains(&meta.size))
+            });
+            if !good {
+                return Err(Damage::new(layout::chunk(&layout::session(vid, &name), addr), DamageReason::Missing));
+            }
+        }
+        Ok(())
+    }
+
+    /// Volume folders that the index does not list: those of an interrupted first send or add go away, others are kept
+    /// and reported.
+    fn remove_strays(&mut self, listed: &[(VolumeId, Digest)], guard: &Guard<'_>) -> Result<()> {
+        let entries = self.vault.store.list(&StorePath::root())?.unwrap_or_default();
+        for entry in entries.into_iter().filter(|entry| entry.kind == EntryKind::Dir) {
+            let Ok(vid) = VolumeId::new(&entry.name) else { continue };
+            if listed.iter().any(|(known, _)| *known == vid) || self.root.volumes().iter().any(|e| e.key() == entry.name) {
+                continue;
+            }
+            if !self.from_copy && self.is_unborn(&vid)? {
+                self.notices.push(Notice::Recovering { operation: "send", vid: Some(vid.to_string()) });
+                guard()?;
+                self.vault.store.remove_tree(&layout::volume(&vid))?;
+            } else {
+                self.notices.push(Notice::Unlisted { path: entry.name });
+            }
+        }
+        Ok(())
+    }
+
+    /// A volume folder that never counted: it has no `volinfo` of its own, or just the one that `archive.ini.tmp` lists.
+    fn is_unborn(&self, vid: &VolumeId) -> Result<bool> {
+        let entries = self.vault.store.list(&layout::volume(vid))?.unwrap_or_default();
+        let has = |name: &str| entries.iter().any(|entry| entry.name == name);
+        if !has("volinfo") && !entries.iter().any(|entry| entry.name.starts_with("S_")) {
+            return Ok(true);
+        }
+        let Some(next) = self.next_root().filter(|next| next.updated_at() > self.root.updated_at()) else {
+            return Ok(false);
+        };
+        Ok(next.volume(vid).is_some_and(|digest| self.vault.volinfo(vid, &digest, Trust::Destination).is_ok()))
+    }
+}
+
+/// What became of the `volinfo` that the root lists.
+enum VolinfoState {
+    /// It is in its place.
+    Good(VolInfo),
+    /// A copy has it.
+    Copy(VolInfo, StorePath),
+    /// Nobody at the destination has it.
+    Lost,
+}

@@ -1,0 +1,368 @@
+//! Reading single objects: size limit, decrypt, hash, then decompress with a bounded output (design promise 4).
+//!
+//! An object is known by its digest, which the object above it lists. So a copy with the right digest is as good as the
+//! file itself, wherever it lies: the local cache, `x.tmp`, `x.bak`, or a folder that an interrupted operation left.
+
+use crate::error::{Damage, DamageReason, Result, check_digest};
+use crate::layout;
+use crate::runs::{RunStream, entry_run};
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use wyng_format::limits;
+use wyng_format::{
+    ChunkSize, Compression, Decompressor, Digest, ManifestReader, MetaDecryptor, MetaOpener, Suite, TextDecompressor,
+};
+use wyng_state::{ArchiveState, CacheFile};
+use wyng_store::{Store, StoreError, StorePath};
+use wyng_sys::fs::{FileRef, ext::{read_full_at, write_all_at}};
+
+/// Manifests up to this many stored bytes are read whole; larger ones go through a scratch file.
+const IN_MEMORY: u64 = 8 << 20;
+const PIECE: usize = 1 << 20;
+
+/// What is needed to read any object of one archive.
+#[derive(Clone)]
+pub(crate) struct Vault {
+    pub store: Arc<dyn Store>,
+    pub suite: Arc<Suite>,
+    pub compression: Compression,
+    pub chunk: ChunkSize,
+    /// This host's memory of the archive, if it has one.
+    pub cache: Option<ArchiveState>,
+    /// Whether the cache may be changed now: only under the locks of decisions.md §4.
+    pub caching: Arc<AtomicBool>,
+}
+
+/// Whether the local cache may stand in for the destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// A cached copy with the right digest is used without asking the destination.
+    Cache,
+    /// The destination's own file is read; copies are used only where it is unreadable.
+    Destination,
+}
+
+/// A metadata object that was read.
+pub(crate) struct Object {
+    /// Decompressed text.
+    pub text: Vec<u8>,
+    /// As it is stored.
+    pub stored: Vec<u8>,
+    /// Where it was found, if not in its own place: the place, and what is wrong with the own one.
+    pub copy: Option<(String, Damage)>,
+}
+
+impl Vault {
+    /// Reads a small metadata object, trying `places` in order; the first is its own place.
+    pub fn object(
+        &self, cache: CacheFile<'_>, places: &[StorePath], digest: &Digest, limit: u64, trust: Trust,
+    ) -> Result<Object, Damage> {
+        let from_cache = || {
+            let stored = self.cached(cache, limit)?;
+            let text = self.decode("cache", &stored, digest, limit).ok()?;
+            Some((text, stored))
+        };
+        if trust == Trust::Cache
+            && let Some((text, stored)) = from_cache()
+        {
+            return Ok(Object { text, stored, copy: None });
+        }
+        let mut first = None;
+        for place in places {
+            match self.read_one(place, digest, limit) {
+                Ok((text, stored)) => {
+                    self.remember(cache, &stored);
+                    return Ok(Object { text, stored, copy: first.map(|damage| (place.to_string(), damage)) });
+                }
+                Err(damage) => {
+                    first.get_or_insert(damage);
+                }
+            }
+        }
+        let damage = first.unwrap_or_else(|| Damage::new(cache.path().display(), DamageReason::Missing));
+        if trust == Trust::Destination
+            && let Some((text, stored)) = from_cache()
+        {
+            return Ok(Object { text, stored, copy: Some(("the local cache".to_owned(), damage)) });
+        }
+        Err(damage)
+    }
+
+    fn read_one(&self, place: &StorePath, digest: &Digest, limit: u64) -> Result<(Vec<u8>, Vec<u8>), Damage> {
+        let stored = self.read(place, self.most(limit))?;
+        let text = self.decode(place.as_str(), &stored, digest, limit)?;
+        Ok((text, stored))
+    }
+
+    /// The most bytes that a metadata object may have as stored; a little over the original's limits.
+    fn most(&self, limit: u64) -> u64 {
+        limit.saturating_add(self.suite.meta_overhead() as u64).saturating_add(limits::MANIFEST_SLACK)
+    }
+
+    fn read(&self, place: &StorePath, most: u64) -> Result<Vec<u8>, Damage> {
+        match self.store.read(place, most) {
+            Ok(Some(bytes)) => Ok(bytes),
+            Ok(None) => Err(Damage::new(place, DamageReason::Missing)),
+            Err(error) => Err(store_damage(place, error)),
+        }
+    }
+
+    /// Decrypts, checks the hash, decompresses.
+    fn decode(&self, object: &str, stored: &[u8], digest: &Digest, limit: u64) -> Result<Vec<u8>, Damage> {
+        let compressed = self.opened(object, stored)?;
+        check_digest(object, &self.suite.meta_hash(&compressed), digest)?;
+        let mut text = Vec::new();
+        let most = usize::try_from(limit.saturating_mul(16)).unwrap_or(usize::MAX);
+        Decompressor::new(self.compression.kind)
+            .decompress(&compressed, most, &mut text)
+            .map_err(|e| Damage::content(object, &e))?;
+        Ok(text)
+    }
+
+    fn opened(&self, object: &str, stored: &[u8]) -> Result<Vec<u8>, Damage> {
+        let overhead = self.suite.meta_overhead();
+        if stored.len() <= overhead {
+            let size = stored.len() as u64;
+            let reason = DamageReason::Size { size, least: overhead as u64 + 1, most: u64::MAX };
+            return Err(Damage::new(object, reason));
+        }
+        self.suite.open_meta(stored).map_err(|_| Damage::new(object, DamageReason::Authentication))
+    }
+
+    fn cached(&self, file: CacheFile<'_>, limit: u64) -> Option<Vec<u8>> {
+        let cache = self.cache.as_ref()?;
+        cache.read(file, self.most(limit)).ok().flatten()
+    }
+
+    /// Keeps a copy in the local cache; a cache that can't be written is no reason to fail.
+    pub fn remember(&self, file: CacheFile<'_>, stored: &[u8]) {
+        if let Some(cache) = &self.cache
+            && self.caching.load(Ordering::Relaxed)
+        {
+            let _ = cache.write(file, stored);
+        }
+    }
+
+    /// An unnamed file in the state folder, if there is one.
+    pub fn scratch(&self) -> io::Result<Option<FileRef>> {
+        match &self.cache {
+            Some(cache) => Ok(cache.scratch().ok()),
+            None => Ok(None),
+        }
+    }
+
+    /// Opens the manifest of one session of a volume of `volsize` bytes. Nothing of it is handed out before all of it
+    /// has been authenticated.
+    pub fn manifest(
+        &self, own: CacheFile<'_>, places: &[StorePath], digest: &Digest, volsize: u64, session: u32, trust: Trust,
+    ) -> Result<RunStream<'static>, Damage> {
+        let limit = limits::manifest(volsize, self.chunk);
+        let name = own.path().display().to_string();
+        if trust == Trust::Cache
+            && let Some(cache) = &self.cache
+            && let Ok(Some(file)) = cache.open_file(own)
+            && let Ok(blob) = self.checked_file(&name, file, digest, limit)
+        {
+            return Ok(self.decoded(name, blob, limit, volsize, session));
+        }
+        let mut first = None;
+        for place in places {
+            match self.fetched(own, place, digest, limit) {
+                Ok(blob) => return Ok(self.decoded(place.to_string(), blob, limit, volsize, session)),
+                Err(damage) => first.get_or_insert(damage),
+            };
+        }
+        Err(first.unwrap_or_else(|| Damage::new(name, DamageReason::Missing)))
+    }
+
+    fn fetched(&self, own: CacheFile<'_>, place: &StorePath, digest: &Digest, limit: u64) -> Result<Blob, Damage> {
+        let most = self.most(limit);
+        let meta = self.store.stat(place).map_err(|e| store_damage(place, e))?;
+        let size = meta.ok_or_else(|| Damage::new(place, DamageReason::Missing))?.size;
+        if size > most {
+            return Err(Damage::new(place, DamageReason::Size { size, least: 1, most }));
+        }
+        let scratch = if size > IN_MEMORY { self.scratch().ok().flatten() } else { None };
+        let Some(file) = scratch else {
+            let stored = self.read(place, most)?;
+            let compressed = self.opened(place.as_str(), &stored)?;
+            check_digest(place.as_str(), &self.suite.meta_hash(&compressed), digest)?;
+            self.remember(own, &stored);
+            return Ok(Blob::Memory(io::Cursor::new(compressed)));
+        };
+        let mut at = 0u64;
+        while at < size {
+            let piece = self.store.read_range(place, at, PIECE).map_err(|e| store_damage(place, e))?;
+            if piece.is_empty() {
+                break;
+            }
+            write_all_at(&*file, &piece, at).map_err(|e| Damage::new(place, DamageReason::Io(e.to_string())))?;
+            at = at.saturating_add(piece.len() as u64);
+        }
+        self.checked_file(place.as_str(), file, digest, limit)
+    }
+
+    /// First pass over a manifest in a file: tag and hash.
+    fn checked_file(&self, object: &str, file: FileRef, digest: &Digest, limit: u64) -> Result<Blob, Damage> {
+        let io = |e: io::Error| Damage::new(object, DamageReason::Io(e.to_string()));
+        let size = file.stat().map_err(|e| io(e.source))?.size;
+        let overhead = self.suite.meta_overhead() as u64;
+        if size <= overhead || size > self.most(limit) {
+            let reason = DamageReason::Size { size, least: overhead.saturating_add(1), most: self.most(limit) };
+            return Err(Damage::new(object, reason));
+        }
+        let open = || match FileBlob::open(&file, size, &self.suite).map_err(io)? {
+            Some(blob) => Ok(blob),
+            None => Err(Damage::new(object, DamageReason::Authentication)),
+        };
+        let mut hasher = self.suite.meta_hasher();
+        let mut blob = open()?;
+        let mut buffer = vec![0; PIECE];
+        loop {
+            let got = blob.read(&mut buffer).map_err(io)?;
+            let Some(piece) = buffer.get(..got).filter(|piece| !piece.is_empty()) else { break };
+            hasher.update(piece);
+        }
+        check_digest(object, &hasher.finish(), digest)?;
+        Ok(Blob::File(open()?))
+    }
+
+    fn decoded(&self, object: String, blob: Blob, limit: u64, volsize: u64, session: u32) -> RunStream<'static> {
+        let blob = io::BufReader::with_capacity(PIECE, blob);
+        let text = TextDecompressor::new(self.compression.kind, limit.saturating_add(limits::MANIFEST_SLACK), blob);
+        let reader = ManifestReader::new(io::BufReader::with_capacity(PIECE, text), volsize, self.chunk);
+        Box::new(reader.map(move |entry| match entry {
+            Ok(entry) => Ok(entry_run(entry.addr, entry.hash, session)),
+            Err(error) => Err(Damage::content(&object, &error)),
+        }))
+    }
+
+    /// Reads a chunk file of the session folders `dirs`, checks it and decompresses it to exactly `length` bytes.
+    pub fn chunk(
+        &self, dirs: &[StorePath], addr: wyng_format::ChunkAddr, digest: &Digest, length: u32, work: &mut ChunkWork,
+    ) -> Result<(), Damage> {
+        let mut first = None;
+        for dir in dirs {
+            match self.chunk_at(&layout::chunk(dir, addr), digest, length, work) {
+                Ok(()) => return Ok(()),
+                Err(damage) => first.get_or_insert(damage),
+            };
+        }
+        Err(first.unwrap_or_else(|| Damage::new(wyng_format::chunk_path(addr), DamageReason::Missing)))
+    }
+
+    fn chunk_at(&self, path: &StorePath, digest: &Digest, length: u32, work: &mut ChunkWork) -> Result<(), Damage> {
+        let most = u64::from(limits::chunk(self.chunk));
+        match self.store.read_into(path, most, &mut work.stored) {
+            Ok(true) => {}
+            Ok(false) => return Err(Damage::new(path, DamageReason::Missing)),
+            Err(error) => return Err(store_damage(path, error)),
+        }
+        work.fetched = work.stored.len() as u64;
+        let overhead = self.suite.chunk_overhead();
+        if work.stored.len() <= overhead {
+            let reason = DamageReason::Size { size: work.fetched, least: overhead as u64 + 1, most };
+            return Err(Damage::new(path, reason));
+        }
+        self.suite.open_chunk(&mut work.stored).map_err(|e| Damage::content(path, &e))?;
+        check_digest(path.as_str(), &self.suite.data_hash(&work.stored), digest)?;
+        let limit = usize::try_from(self.chunk.bytes()).unwrap_or(usize::MAX);
+        work.decompressor.decompress(&work.stored, limit, &mut work.data).map_err(|e| Damage::content(path, &e))?;
+        if work.data.len() as u64 != u64::from(length) {
+            let reason = DamageReason::DataLength { length: work.data.len() as u64, expected: u64::from(length) };
+            return Err(Damage::new(path, reason));
+        }
+        Ok(())
+    }
+}
+
+/// What one thread needs to read chunks, reused from chunk to chunk.
+pub struct ChunkWork {
+    stored: Vec<u8>,
+    decompressor: Decompressor,
+    /// The data of the chunk read last.
+    pub data: Vec<u8>,
+    /// Stored size of the chunk read last, bytes.
+    pub fetched: u64,
+}
+
+impl ChunkWork {
+    pub(crate) fn new(compression: Compression) -> Self {
+        Self { stored: Vec::new(), decompressor: Decompressor::new(compression.kind), data: Vec::new(), fetched: 0 }
+    }
+}
+
+/// A destination's error, as damage of the object that was wanted.
+pub(crate) fn store_damage(place: &StorePath, error: StoreError) -> Damage {
+    let reason = match error {
+        StoreError::TooLarge { size, limit, .. } => DamageReason::Size { size, least: 1, most: limit },
+        StoreError::Missing { .. } => DamageReason::Missing,
+        StoreError::Foreign { .. } => DamageReason::Foreign,
+        other => DamageReason::Io(other.to_string()),
+    };
+    Damage::new(place, reason)
+}
+
+/// The compressed text of a manifest whose hash has been checked.
+enum Blob {
+    Memory(io::Cursor<Vec<u8>>),
+    File(FileBlob),
+}
+
+impl Read for Blob {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Memory(bytes) => bytes.read(buffer),
+            Self::File(file) => file.read(buffer),
+        }
+    }
+}
+
+/// A stored manifest in a file, decrypted as it is read.
+struct FileBlob {
+    file: FileRef,
+    size: u64,
+    at: u64,
+    decryptor: Option<MetaDecryptor>,
+}
+
+impl FileBlob {
+    /// Authenticates all of the file; `None` if its tag does not fit.
+    fn open(file: &FileRef, size: u64, suite: &Suite) -> io::Result<Option<Self>> {
+        let mut blob = Self { file: file.clone(), size, at: 0, decryptor: None };
+        if suite.meta_overhead() == 0 {
+            return Ok(Some(blob));
+        }
+        let (mut nonce, mut tag) = ([0; 24], [0; 16]);
+        if blob.read(&mut nonce)? < nonce.len() || blob.read(&mut tag)? < tag.len() {
+            return Ok(None);
+        }
+        let body = blob.at;
+        let Ok(mut opener) = MetaOpener::new(suite, &nonce, &tag) else { return Ok(None) };
+        let mut buffer = vec![0; PIECE];
+        loop {
+            let got = blob.read(&mut buffer)?;
+            let Some(piece) = buffer.get(..got).filter(|piece| !piece.is_empty()) else { break };
+            opener.authenticate(piece);
+        }
+        blob.at = body;
+        blob.decryptor = opener.verify().ok();
+        Ok(blob.decryptor.is_some().then_some(blob))
+    }
+}
+
+impl Read for FileBlob {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.size.saturating_sub(self.at)).unwrap_or(usize::MAX);
+        let want = left.min(buffer.len());
+        let Some(piece) = buffer.get_mut(..want) else { return Ok(0) };
+        let got = read_full_at(&*self.file, piece, self.at).map_err(|e| e.source)?;
+        let Some(piece) = piece.get_mut(..got) else { return Ok(0) };
+        if let Some(decryptor) = &mut self.decryptor {
+            decryptor.decrypt(piece);
+        }
+        self.at = self.at.saturating_add(got as u64);
+        Ok(got)
+    }
+}

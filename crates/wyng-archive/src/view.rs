@@ -1,0 +1,182 @@
+//! A volume as one session sees it: which chunk, or zeros, lies at each address (archive-format.md §8.1).
+
+use crate::changes::add_run;
+use crate::error::{Damage, DamageReason, Notice};
+use crate::history::{History, Session};
+use crate::layout;
+use crate::runs::{Complete, Merge, Run, RunList, RunStream};
+use crate::vault::{ChunkWork, Trust, Vault};
+use wyng_format::{ChunkAddr, ChunkHash, ChunkSize, Mfcs, SessionName};
+use wyng_state::CacheFile;
+use wyng_store::StorePath;
+
+/// Manifests merged at once; each costs a decoder of a few MiB.
+const FAN_IN: usize = 16;
+
+/// The complete, checked list of chunks of one session.
+pub struct View {
+    vault: Vault,
+    /// The session.
+    pub session: Session,
+    /// Folders that may hold the chunks of each session that supplies some.
+    dirs: Vec<Vec<StorePath>>,
+    runs: RunList,
+}
+
+impl View {
+    /// Merges the manifests of all sessions that `name` builds on, and checks the result against the recorded checksum.
+    ///
+    /// # Errors
+    /// [`Damage`] of any metadata involved, a gap in the addresses, or a wrong checksum.
+    pub(crate) fn load(
+        vault: &Vault, history: &History, name: &SessionName, trust: Trust, notice: &mut dyn FnMut(Notice),
+    ) -> Result<Self, Damage> {
+        let chain = history.chain(name)?;
+        let Some(&session) = chain.first() else {
+            return Err(Damage::new(layout::session(&history.vid, name), DamageReason::Missing));
+        };
+        let object = layout::session(&history.vid, name).to_string();
+        let scratch = || vault.scratch();
+        let io = |e: std::io::Error| Damage::new("scratch file", DamageReason::Io(e.to_string()));
+        let chunk = vault.chunk;
+        let mut runs = RunList::new();
+        let mut mfcs = Mfcs::new();
+        let merged = merge_layers(vault, history, &chain, trust)?;
+        let streams = merged.iter().map(Layer::stream).collect();
+        for run in Complete::new(Merge::new(streams, chunk), chunk, session.info.volsize, object.clone()) {
+            let run = run?;
+            add_run(&mut mfcs, &run, run.count, chunk);
+            runs.push(run, chunk, &scratch).map_err(io)?;
+        }
+        check_mfcs(&object, &chain, mfcs.finish(), notice)?;
+        let dirs = chain.iter().map(|s| history.places.dirs(&history.vid, &s.name)).collect();
+        Ok(Self { vault: vault.clone(), session: session.clone(), dirs, runs })
+    }
+
+    /// Size of the volume, bytes.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.session.info.volsize
+    }
+
+    /// Chunk size of the archive.
+    #[must_use]
+    pub fn chunk_size(&self) -> ChunkSize {
+        self.vault.chunk
+    }
+
+    /// All runs in address order, from 0 to the end of the volume without a gap.
+    pub fn runs(&self) -> impl Iterator<Item = Result<Run, Damage>> + Send + '_ {
+        self.runs.iter()
+    }
+
+    /// What one thread needs to read chunks.
+    #[must_use]
+    pub fn work(&self) -> ChunkWork {
+        ChunkWork::new(self.vault.compression)
+    }
+
+    /// Fetches and checks the data chunk of `run` into `work.data`: decrypted, hash compared, decompressed, its length
+    /// what the volume has there. Several threads may do this at once.
+    ///
+    /// # Errors
+    /// [`Damage`], naming the file.
+    pub fn fetch(&self, run: &Run, work: &mut ChunkWork) -> Result<(), Damage> {
+        let ChunkHash::Data(digest) = &run.hash else {
+            work.data.clear();
+            return Ok(());
+        };
+        let length = self.vault.chunk.len_at(ChunkAddr(run.addr), self.size());
+        let dirs = usize::try_from(run.session).ok().and_then(|index| self.dirs.get(index));
+        self.vault.chunk(dirs.map_or(&[], Vec::as_slice), ChunkAddr(run.addr), digest, length, work)
+    }
+}
+
+/// A part of the chain, newest first: one manifest, or several merged.
+enum Layer {
+    Stream(std::sync::Mutex<Option<RunStream<'static>>>),
+    Merged(RunList),
+    Empty,
+}
+
+impl Layer {
+    fn stream(&self) -> RunStream<'_> {
+        match self {
+            Self::Stream(stream) => {
+                let taken = stream.lock().ok().and_then(|mut stream| stream.take());
+                taken.unwrap_or_else(|| Box::new(std::iter::empty()))
+            }
+            Self::Merged(list) => Box::new(list.iter()),
+            Self::Empty => Box::new(std::iter::empty()),
+        }
+    }
+}
+
+/// Opens the manifests of a chain; where there are many, groups are merged into scratch lists first.
+fn merge_layers(vault: &Vault, history: &History, chain: &[&Session], trust: Trust) -> Result<Vec<Layer>, Damage> {
+    let io = |e: std::io::Error| Damage::new("scratch file", DamageReason::Io(e.to_string()));
+    let scratch = || vault.scratch();
+    let mut layers = Vec::new();
+    for (group, sessions) in chain.chunks(FAN_IN).enumerate() {
+        let opened = sessions.iter().enumerate().map(|(i, session)| {
+            let index = group.saturating_mul(FAN_IN).saturating_add(i);
+            open_manifest(vault, history, session, index, trust)
+        });
+        let opened = opened.collect::<Result<Vec<_>, _>>()?;
+        if chain.len() <= FAN_IN {
+            return Ok(opened);
+        }
+        let mut list = RunList::new();
+        for run in Merge::new(opened.iter().map(Layer::stream).collect(), vault.chunk) {
+            list.push(run?, vault.chunk, &scratch).map_err(io)?;
+        }
+        layers.push(Layer::Merged(list));
+    }
+    while layers.len() > FAN_IN {
+        let mut fewer = Vec::new();
+        for group in layers.chunks(FAN_IN) {
+            let mut list = RunList::new();
+            for run in Merge::new(group.iter().map(Layer::stream).collect(), vault.chunk) {
+                list.push(run?, vault.chunk, &scratch).map_err(io)?;
+            }
+            fewer.push(Layer::Merged(list));
+        }
+        layers = fewer;
+    }
+    Ok(layers)
+}
+
+fn open_manifest(
+    vault: &Vault, history: &History, session: &Session, index: usize, trust: Trust,
+) -> Result<Layer, Damage> {
+    let Some(digest) = &session.info.manifest else { return Ok(Layer::Empty) };
+    let places = history.places.object(&history.vid, &session.name, "manifest.z");
+    let index = u32::try_from(index).unwrap_or(u32::MAX);
+    let own = CacheFile::Manifest(&history.vid, &session.name);
+    let stream = vault.manifest(own, &places, digest, session.info.volsize, index, trust).map_err(|damage| {
+        if index == 0 {
+            return damage;
+        }
+        Damage::new(layout::session(&history.vid, &session.name), DamageReason::DependsOn(Box::new(damage)))
+    })?;
+    Ok(Layer::Stream(std::sync::Mutex::new(Some(stream))))
+}
+
+fn check_mfcs(object: &str, chain: &[&Session], computed: u32, notice: &mut dyn FnMut(Notice)) -> Result<(), Damage> {
+    let Some(session) = chain.first() else { return Ok(()) };
+    let Some(recorded) = session.info.mfcs else { return Ok(()) };
+    if recorded == computed {
+        return Ok(());
+    }
+    // The original copies the checksum of the session before when a volume only shrank (archive-format.md §7.4).
+    let copied = chain.get(1).is_some_and(|previous| {
+        session.info.manifest.is_none()
+            && session.info.volsize < previous.info.volsize
+            && previous.info.mfcs == Some(recorded)
+    });
+    if copied {
+        notice(Notice::HarmlessChecksum { session: object.to_owned() });
+        return Ok(());
+    }
+    Err(Damage::new(object, DamageReason::ManifestChecksum { computed, recorded }))
+}

@@ -1,0 +1,110 @@
+//! What can end a command, or the work on one volume. The binary adds hints and exit codes.
+
+use crate::SecretError;
+use std::path::PathBuf;
+use wyng_archive::{ArchiveError, Damage};
+use wyng_format::FormatError;
+use wyng_state::StateError;
+use wyng_store::StoreError;
+use wyng_sys::{Cancelled, SysError};
+use wyng_volume::{PlainReason, VolumeError};
+
+/// Result of an operation.
+pub type Result<T, E = EngineError> = std::result::Result<T, E>;
+
+/// What can end a command, or the work on one volume.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// The user stopped the command.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
+    /// No passphrase.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// The archive.
+    #[error(transparent)]
+    Archive(ArchiveError),
+    /// The destination.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The state folder, or a lock of this host.
+    #[error(transparent)]
+    State(StateError),
+    /// The local storage, or one volume of it.
+    #[error(transparent)]
+    Volume(#[from] VolumeError),
+    /// A name, tag or option value that the format does not allow.
+    #[error(transparent)]
+    Format(#[from] FormatError),
+    /// A system call failed.
+    #[error(transparent)]
+    System(#[from] SysError),
+    /// The local storage can't make snapshots.
+    #[error("{} can't make snapshots: {reason}", path.display())]
+    NoSnapshots {
+        /// `--local`.
+        path: PathBuf,
+        /// Why.
+        reason: PlainReason,
+    },
+    /// The destination is not a folder that this version can reach.
+    #[error("a working folder is needed for the destination {url}")]
+    NoWorkingFolder {
+        /// The destination.
+        url: String,
+    },
+    /// Chunks of a volume can't be read from the archive.
+    #[error("{ranges} damaged {}, {bytes} bytes in all", if *ranges == 1 { "range" } else { "ranges" })]
+    DamagedData {
+        /// Number of ranges.
+        ranges: usize,
+        /// Their length together, bytes.
+        bytes: u64,
+    },
+    /// The session asked for is not a date and time.
+    #[error("{text:?} is not a session: YYYYMMDD-HHMMSS is expected")]
+    BadSession {
+        /// What was given.
+        text: String,
+    },
+    /// A volume was named twice.
+    #[error("volume {volume:?} is named twice")]
+    NamedTwice {
+        /// The volume.
+        volume: String,
+    },
+}
+
+impl From<ArchiveError> for EngineError {
+    /// Keeps the reasons that have an exit code of their own at the top.
+    fn from(error: ArchiveError) -> Self {
+        match error {
+            ArchiveError::Cancelled(cancelled) => Self::Cancelled(cancelled),
+            ArchiveError::Store(error) => Self::Store(error),
+            ArchiveError::State(error) => error.into(),
+            ArchiveError::System(error) => Self::System(error),
+            ArchiveError::Format(error) => Self::Format(error),
+            ArchiveError::Passphrase(error) => match error.downcast::<SecretError>() {
+                Ok(secret) => Self::Secret(*secret),
+                Err(error) => Self::Archive(ArchiveError::Passphrase(error)),
+            },
+            error => Self::Archive(error),
+        }
+    }
+}
+
+impl From<StateError> for EngineError {
+    fn from(error: StateError) -> Self {
+        match error {
+            StateError::Cancelled(cancelled) => Self::Cancelled(cancelled),
+            error => Self::State(error),
+        }
+    }
+}
+
+impl From<Damage> for EngineError {
+    fn from(damage: Damage) -> Self {
+        Self::Archive(damage.into())
+    }
+}

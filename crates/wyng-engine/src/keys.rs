@@ -1,0 +1,75 @@
+//! Keys of encrypted archives: remembered ones first, then the passphrase (decisions.md §13).
+
+use crate::api::{Place, Secrets};
+use wyng_archive::{KeySource, Unlocked};
+use wyng_format::MasterKeys;
+use wyng_state::{ArchiveIdentity, RememberedKeys, StateError};
+use wyng_sys::Context;
+use zeroize::Zeroizing;
+
+/// Where keys are remembered and for how long.
+pub(crate) struct Keys {
+    remembered: RememberedKeys,
+    minutes: i32,
+}
+
+impl Keys {
+    pub fn new(context: &Context, place: &Place, minutes: i32) -> Self {
+        Self { remembered: RememberedKeys::new(context, place.run_dir.clone()), minutes }
+    }
+
+    pub fn source<'a>(&'a self, secrets: &'a dyn Secrets) -> Source<'a> {
+        Source { keys: self, secrets }
+    }
+
+    /// Remembers the keys of an archive that was opened, or forgets them if the user wants that.
+    pub fn remember(&self, unlocked: &Unlocked) -> Result<(), StateError> {
+        let Some(keys) = unlocked.keys() else { return Ok(()) };
+        let identity = unlocked.identity();
+        match self.minutes {
+            ..0 => self.remembered.forget(&identity),
+            0 => Ok(()),
+            minutes => self.remembered.store(&identity, keys, minutes.unsigned_abs()),
+        }
+    }
+
+    /// Begins their time anew, at the end of a command that may have been long.
+    pub fn touch(&self, identity: ArchiveIdentity) {
+        if self.minutes > 0 {
+            // Keys that are gone by now are simply asked for again.
+            let _ = self.remembered.touch(&identity, self.minutes.unsigned_abs());
+        }
+    }
+
+    /// Drops the keys of an archive that is made anew.
+    pub fn forget(&self, identity: ArchiveIdentity) -> Result<(), StateError> {
+        self.remembered.forget(&identity)
+    }
+}
+
+/// The archive's view of it.
+pub(crate) struct Source<'a> {
+    keys: &'a Keys,
+    secrets: &'a dyn Secrets,
+}
+
+impl KeySource for Source<'_> {
+    fn remembered(&self, identity: &ArchiveIdentity) -> Option<MasterKeys> {
+        if self.keys.minutes < 0 {
+            return None;
+        }
+        self.keys.remembered.load(identity).ok().flatten()
+    }
+
+    fn stale(&self, identity: &ArchiveIdentity) {
+        let _ = self.keys.remembered.forget(identity);
+    }
+
+    fn passphrase(&self) -> Result<Zeroizing<Vec<u8>>, Box<dyn std::error::Error + Send + Sync>> {
+        let passphrase = self.secrets.passphrase()?;
+        if passphrase.iter().all(|byte| *byte == 0) {
+            return Err(crate::SecretError::Empty.into());
+        }
+        Ok(passphrase)
+    }
+}

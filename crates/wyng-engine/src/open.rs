@@ -1,0 +1,312 @@
+//! Opening an archive for a command: destination, keys, locks, local memory, recovery.
+
+use crate::api::{ArchiveSummary, Event, OpenRequest, Place, Purpose, Reporter, Secrets, SessionListing, VolumeListing, Warning};
+use crate::error::Result;
+use crate::keys::Keys;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use wyng_archive::{Archive, ArchiveError, Attach, History, Notice, Sealed, Session, Trust, Unlocked};
+use wyng_format::{InProcess, SessionName};
+use wyng_state::{HostLock, StateHome, WriterLock, wait_for};
+use wyng_store::lock::{DestinationLock, HolderIdentity, Waiting};
+use wyng_store::{Destination, FolderStore, OpenMode, Store};
+use wyng_sys::Context;
+
+/// How often a writer shows that it is alive.
+const REFRESH: Duration = Duration::from_secs(60);
+
+/// An archive that is open for one command.
+pub struct OpenArchive {
+    pub(crate) context: Context,
+    pub(crate) place: Place,
+    pub(crate) archive: Archive,
+    pub(crate) locks: Option<Locks>,
+    pub(crate) max_sync: bool,
+    keys: Keys,
+}
+
+/// The locks of a writer (decisions.md §4).
+pub(crate) struct Locks {
+    _host: Option<HostLock>,
+    _writer: WriterLock,
+    destination: Option<DestinationLock>,
+    refreshed: Mutex<Duration>,
+}
+
+impl Locks {
+    /// Fails if the destination's lock is no longer ours.
+    pub fn check(&self) -> Result<(), ArchiveError> {
+        match &self.destination {
+            Some(lock) => Ok(lock.check()?),
+            None => Ok(()),
+        }
+    }
+
+    /// Shows once a minute that this writer is alive.
+    pub fn keep_alive(&self, context: &Context) -> Result<()> {
+        let now = context.clock.monotonic();
+        let mut refreshed = self.refreshed.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.saturating_sub(*refreshed) >= REFRESH
+            && let Some(lock) = &self.destination
+        {
+            lock.refresh()?;
+            *refreshed = now;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Locks {
+    fn drop(&mut self) {
+        if let Some(lock) = self.destination.take() {
+            // A lock that can't be removed is stolen by the next writer once this process is gone.
+            let _ = lock.release();
+        }
+    }
+}
+
+/// Opens an archive.
+///
+/// # Errors
+/// Whatever keeps it from being used; nothing is changed then, except that an interrupted operation may be finished.
+pub fn open(context: &Context, request: &OpenRequest, secrets: &dyn Secrets, reporter: &dyn Reporter) -> Result<OpenArchive> {
+    let write = request.purpose == Purpose::Write;
+    let place = &request.place;
+    let store = open_store(context, place, if write { OpenMode::Write { uid: place.uid } } else { OpenMode::Read })?;
+    let home = StateHome::open(&context.fs, &place.state_home, write)?;
+    let keys = Keys::new(context, place, request.remember_minutes);
+    let sealed = Sealed::read(store.clone(), home.as_ref(), place.uid)?;
+    let mut unlocked = sealed.unlock(&keys.source(secrets), place.key_cost)?;
+    if let Err(error) = keys.remember(&unlocked) {
+        reporter.event(Event::Warning(Warning::KeysNotRemembered { error: &error.to_string() }));
+    }
+    let (archive, locks) = if write {
+        let home = match home {
+            Some(home) => home,
+            None => StateHome::create(&context.fs, &place.state_home)?,
+        };
+        let locks = take_locks(context, place, &home, &store, &unlocked, request.lock_wait, reporter)?;
+        unlocked.read_again()?;
+        let state = home.archive(place.uid, unlocked.uuid(), &place.url, true)?;
+        let attach = Attach { state, may_update: true, allow_rollback: request.allow_rollback, write };
+        (Archive::attach(unlocked, context, attach)?, Some(locks))
+    } else {
+        (attach_reader(context, place, home.as_ref(), unlocked, request.allow_rollback)?, None)
+    };
+    let mut open = OpenArchive { context: context.clone(), place: place.clone(), archive, locks, max_sync: request.max_sync, keys };
+    if let Some(locks) = &open.locks {
+        open.archive.recover(&|| locks.check())?;
+    }
+    open.report_notices(reporter);
+    Ok(open)
+}
+
+/// Opens the destination's store.
+pub(crate) fn open_store(context: &Context, place: &Place, mode: OpenMode) -> Result<Arc<dyn Store>> {
+    Ok(Arc::new(open_folder(context, place, mode)?))
+}
+
+pub(crate) fn open_folder(context: &Context, place: &Place, mode: OpenMode) -> Result<FolderStore> {
+    Ok(Destination::parse(&place.url, &place.working_dir)?.open(&context.fs, mode)?)
+}
+
+/// A reader takes no lasting lock; it updates the shared cache only if nobody else is at it.
+fn attach_reader(
+    context: &Context, place: &Place, home: Option<&StateHome>, unlocked: Unlocked, allow_rollback: bool,
+) -> Result<Archive> {
+    let created;
+    let home = match home {
+        Some(home) => Some(home),
+        None => {
+            created = StateHome::create(&context.fs, &place.state_home).ok();
+            created.as_ref()
+        }
+    };
+    let guard = match home {
+        Some(home) => home.try_update_guard(&unlocked.identity(), place.host_lock.as_deref())?,
+        None => None,
+    };
+    let state = match home {
+        Some(home) => home.archive(place.uid, unlocked.uuid(), &place.url, guard.is_some())?,
+        None => None,
+    };
+    let attach = Attach { state, may_update: guard.is_some(), allow_rollback, write: false };
+    let archive = Archive::attach(unlocked, context, attach)?;
+    archive.stop_caching();
+    Ok(archive)
+}
+
+fn take_locks(
+    context: &Context, place: &Place, home: &StateHome, store: &Arc<dyn Store>, unlocked: &Unlocked, wait: Duration,
+    reporter: &dyn Reporter,
+) -> Result<Locks> {
+    let host = match &place.host_lock {
+        Some(path) => Some(wait_for(context, wait, || HostLock::try_acquire(&context.fs, path))?),
+        None => None,
+    };
+    let identity = unlocked.identity();
+    let writer = wait_for(context, wait, || home.writer_lock(&identity))?;
+    let destination = lock_destination(context, place, store, wait, reporter)?;
+    let refreshed = Mutex::new(context.clock.monotonic());
+    Ok(Locks { _host: host, _writer: writer, destination: Some(destination), refreshed })
+}
+
+/// Takes the lock file in the archive's folder.
+pub(crate) fn lock_destination(
+    context: &Context, place: &Place, store: &Arc<dyn Store>, wait: Duration, reporter: &dyn Reporter,
+) -> Result<DestinationLock> {
+    let mut token = [0; 16];
+    context.random.fill(&mut token);
+    let me = HolderIdentity {
+        token,
+        host: place.process.host.clone(),
+        boot_id: place.process.boot_id.clone(),
+        pid_namespace: place.process.pid_namespace,
+        pid: place.process.pid,
+        start_time: place.process.start_time,
+    };
+    let mut waiting = Waiting {
+        is_alive: &wyng_sys::process::is_alive,
+        clock: &*context.clock,
+        wait,
+        cancel: &context.cancel,
+        on_wait: &mut |holder| {
+            let holder = holder.map_or_else(|| "an unknown program".to_owned(), ToString::to_string);
+            reporter.event(Event::WaitingForLock { holder: &holder });
+        },
+    };
+    let (lock, stolen) = DestinationLock::acquire(store.clone(), &me, &mut waiting)?;
+    if let Some(holder) = stolen {
+        reporter.event(Event::Warning(Warning::LockStolen { holder: &holder.to_string() }));
+    }
+    Ok(lock)
+}
+
+/// Locks of a host and of one archive's identity, for `arch-init`.
+pub(crate) fn host_lock(context: &Context, place: &Place, wait: Duration) -> Result<Option<HostLock>> {
+    match &place.host_lock {
+        Some(path) => Ok(Some(wait_for(context, wait, || HostLock::try_acquire(&context.fs, path))?)),
+        None => Ok(None),
+    }
+}
+
+impl OpenArchive {
+    /// What there is to say about the archive before anything else.
+    #[must_use]
+    pub fn summary(&self) -> ArchiveSummary {
+        let root = self.archive.root();
+        let code = self.archive.cipher();
+        let in_process = match root.in_process() {
+            Ok(Some(InProcess::Delete { vid })) => Some(("delete".to_owned(), vid.to_string())),
+            Ok(Some(InProcess::Merge { vid, .. })) => Some(("merge".to_owned(), vid.to_string())),
+            _ => None,
+        };
+        ArchiveSummary {
+            url: self.place.url.clone(),
+            encrypted: code.is_encrypted(),
+            properties: root.properties(),
+            ciphers: (code.user_name().to_owned(), code.metadata_name().to_owned()),
+            updated_at: root.updated_at().to_string(),
+            updated_at_nanos: root.updated_at().nanos(),
+            uuid: root.uuid().to_owned(),
+            chunk_size: self.archive.chunk_size().bytes(),
+            in_process,
+        }
+    }
+
+    /// The names of all readable volumes, sorted.
+    #[must_use]
+    pub fn volume_names(&self) -> Vec<String> {
+        let mut names: Vec<_> = self.archive.volumes().iter().map(|v| v.volinfo.name.as_str().to_owned()).collect();
+        names.sort();
+        names
+    }
+
+    /// Everything that a listing shows, in the order of the archive's index; damaged volumes come last, without a name.
+    #[must_use]
+    pub fn listing(&self) -> Vec<VolumeListing> {
+        let readable = self.archive.volumes().iter().map(|volume| {
+            let history = self.archive.history(volume, Trust::Cache);
+            VolumeListing {
+                name: volume.volinfo.name.as_str().to_owned(),
+                vid: volume.vid.to_string(),
+                description: volume.volinfo.description.clone(),
+                sessions: session_listings(&history),
+                damage: history.damage().map(ToString::to_string).collect(),
+            }
+        });
+        let damaged = self.archive.damaged().iter().map(|(vid, damage)| VolumeListing {
+            name: String::new(),
+            vid: vid.clone(),
+            description: String::new(),
+            sessions: Vec::new(),
+            damage: vec![damage.to_string()],
+        });
+        readable.chain(damaged).collect()
+    }
+
+    /// Ends the command: renews the time for which keys are remembered, and gives the locks back.
+    pub fn close(self) {
+        self.keys.touch(self.archive.identity());
+    }
+
+    /// Fails if the locks of a writer are no longer held.
+    pub(crate) fn guard(&self) -> Result<(), ArchiveError> {
+        self.locks.as_ref().map_or(Ok(()), Locks::check)
+    }
+
+    pub(crate) fn report_notices(&mut self, reporter: &dyn Reporter) {
+        for notice in self.archive.take_notices() {
+            report_notice(&notice, reporter);
+        }
+    }
+}
+
+/// Passes on what the archive noticed.
+pub(crate) fn report_notice(notice: &Notice, reporter: &dyn Reporter) {
+    let warning = match notice {
+        Notice::UsedCopy { file, copy, error } => Warning::UsedCopy { file, copy, error },
+        Notice::ClockBehind { seconds } => Warning::ClockBehind { seconds: *seconds },
+        Notice::Unlisted { path } => Warning::Unlisted { path },
+        Notice::Recovering { operation, vid } => {
+            reporter.event(Event::Recovering { operation, vid: vid.as_deref() });
+            return;
+        }
+        Notice::HarmlessChecksum { session } => {
+            let text = format!("{session}: its checksum is wrong in a way that the original program is known for; its data is checked all the same.");
+            reporter.event(Event::Warning(Warning::Note(&text)));
+            return;
+        }
+        _ => return,
+    };
+    reporter.event(Event::Warning(warning));
+}
+
+fn session_listings(history: &History) -> Vec<SessionListing> {
+    let mut before: Option<&Session> = None;
+    let mut list = Vec::new();
+    for session in history.sessions() {
+        let info = &session.info;
+        let changed = before.is_none_or(|before| {
+            info.manifest.is_some()
+                || info.volsize != before.info.volsize
+                || info.permissions != before.info.permissions
+        });
+        list.push(SessionListing {
+            name: session.name.to_string(),
+            size: info.volsize,
+            sequence: info.sequence,
+            source_time: info.local_time.nanos(),
+            changed,
+            tags: info.tags.iter().map(|tag| (tag.id().to_owned(), tag.description().to_owned())).collect(),
+        });
+        before = Some(session);
+    }
+    list
+}
+
+/// The session that a user's choice means.
+pub(crate) fn session_name(text: &str) -> Result<SessionName> {
+    let bare = text.strip_prefix("S_").unwrap_or(text);
+    SessionName::from_date(bare).map_err(|_| crate::EngineError::BadSession { text: text.to_owned() })
+}

@@ -1,0 +1,217 @@
+//! One producer, several workers, one consumer that gets the results in order; memory is bounded by a fixed number of
+//! items under way.
+//!
+//! The consumer runs on the caller's thread. Whoever fails first ends all of them, and its error is the result.
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+/// How wide a pipeline is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Width {
+    /// Worker threads.
+    pub workers: usize,
+    /// Items under way at once, each with its buffers.
+    pub slots: usize,
+}
+
+impl Width {
+    /// One worker for each processor, and enough items that none of them waits for the disk's moods.
+    pub fn for_this_machine(chunk_bytes: u32) -> Self {
+        let workers = thread::available_parallelism().map_or(2, std::num::NonZero::get).min(16);
+        // At least three items a worker; for small chunks some 16 MiB in all.
+        let chunk = usize::try_from(chunk_bytes).unwrap_or(1 << 17).max(1);
+        let slots = ((16 << 20) / chunk).clamp(workers.saturating_mul(3), 256);
+        Self { workers, slots }
+    }
+}
+
+/// Takes items from the producer; `false` once the pipeline has failed and the producer should return.
+pub(crate) type Feed<'a, I> = &'a mut dyn FnMut(I) -> bool;
+
+/// The first failure, and a flag for all to see.
+struct Failure<E> {
+    first: Mutex<Option<E>>,
+    failed: AtomicBool,
+}
+
+impl<E> Failure<E> {
+    fn set(&self, error: E) {
+        let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
+        first.get_or_insert(error);
+        self.failed.store(true, Ordering::SeqCst);
+    }
+
+    fn is_set(&self) -> bool {
+        self.failed.load(Ordering::Relaxed)
+    }
+}
+
+/// Runs a pipeline to its end.
+///
+/// `produce` feeds items in order; `work` turns each into a result, with a state of its own for each thread; `consume`
+/// gets the results in the order of the items.
+///
+/// # Errors
+/// The first error of any part.
+pub(crate) fn run<I, O, S, E>(
+    width: Width,
+    produce: impl FnOnce(Feed<'_, I>) -> Result<(), E> + Send,
+    state: impl Fn() -> S + Sync,
+    work: impl Fn(&mut S, I) -> Result<O, E> + Sync,
+    mut consume: impl FnMut(O) -> Result<(), E>,
+) -> Result<(), E>
+where
+    I: Send,
+    O: Send,
+    E: Send,
+{
+    let failure = Failure { first: Mutex::new(None), failed: AtomicBool::new(false) };
+    let (items_in, items_out) = bounded::<(u64, I)>(width.slots);
+    let (results_in, results_out) = bounded::<(u64, O)>(width.slots);
+    let (tokens_in, tokens_out) = bounded::<()>(width.slots);
+    for _ in 0..width.slots {
+        let _ = tokens_in.send(());
+    }
+    thread::scope(|scope| {
+        let failure = &failure;
+        scope.spawn(move || {
+            let mut number = 0u64;
+            let fed = produce(&mut |item| {
+                let sent = tokens_out.recv().is_ok() && !failure.is_set() && items_in.send((number, item)).is_ok();
+                number = number.saturating_add(1);
+                sent
+            });
+            if let Err(error) = fed {
+                failure.set(error);
+            }
+        });
+        for _ in 0..width.workers {
+            let (items_out, results_in) = (items_out.clone(), results_in.clone());
+            let (state, work) = (&state, &work);
+            scope.spawn(move || worker(&items_out, &results_in, &mut state(), work, failure));
+        }
+        drop((items_out, results_in));
+        if let Err(error) = in_order(&results_out, &tokens_in, &mut consume, failure) {
+            failure.set(error);
+        }
+        // Ends a producer that waits for a token, and workers that wait to hand over.
+        drop((tokens_in, results_out));
+    });
+    match failure.first.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        Some(error) => Err(error),
+        None => Ok(()),
+    }
+}
+
+fn worker<I, O, S, E>(
+    items: &Receiver<(u64, I)>,
+    results: &Sender<(u64, O)>,
+    state: &mut S,
+    work: &(impl Fn(&mut S, I) -> Result<O, E> + Sync),
+    failure: &Failure<E>,
+) {
+    for (number, item) in items {
+        if failure.is_set() {
+            return;
+        }
+        match work(state, item) {
+            Ok(result) => {
+                if results.send((number, result)).is_err() {
+                    return;
+                }
+            }
+            Err(error) => return failure.set(error),
+        }
+    }
+}
+
+fn in_order<O, E>(
+    results: &Receiver<(u64, O)>,
+    tokens: &Sender<()>,
+    consume: &mut impl FnMut(O) -> Result<(), E>,
+    failure: &Failure<E>,
+) -> Result<(), E> {
+    let mut waiting = BTreeMap::new();
+    let mut next = 0u64;
+    for (number, result) in results {
+        if failure.is_set() {
+            return Ok(());
+        }
+        waiting.insert(number, result);
+        while let Some(result) = waiting.remove(&next) {
+            next = next.saturating_add(1);
+            consume(result)?;
+            let _ = tokens.send(());
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicUsize;
+
+    const WIDTH: Width = Width { workers: 4, slots: 8 };
+
+    #[test]
+    fn results_arrive_in_order_and_few_are_under_way() {
+        let under_way = AtomicUsize::new(0);
+        let most = AtomicUsize::new(0);
+        let mut got = Vec::new();
+        run::<u64, u64, (), ()>(
+            WIDTH,
+            |feed| {
+                for i in 0..2000 {
+                    most.fetch_max(under_way.fetch_add(1, Ordering::SeqCst), Ordering::SeqCst);
+                    assert!(feed(i));
+                }
+                Ok(())
+            },
+            || (),
+            |(), i| {
+                if i % 7 == 0 {
+                    thread::yield_now();
+                }
+                Ok(i * 2)
+            },
+            |o| {
+                under_way.fetch_sub(1, Ordering::SeqCst);
+                got.push(o);
+                Ok(())
+            },
+        )
+        .unwrap();
+        assert_eq!(got, (0..2000).map(|i| i * 2).collect::<Vec<_>>());
+        assert!(most.load(Ordering::SeqCst) <= WIDTH.slots + 1, "{most:?}");
+    }
+
+    #[test]
+    fn whoever_fails_first_ends_all() {
+        for failing in ["producer", "worker", "consumer"] {
+            let result = run::<u64, u64, (), String>(
+                WIDTH,
+                |feed| {
+                    for i in 0..u64::MAX {
+                        if failing == "producer" && i == 500 {
+                            return Err(failing.to_owned());
+                        }
+                        if !feed(i) {
+                            break;
+                        }
+                    }
+                    Ok(())
+                },
+                || (),
+                |(), i| if failing == "worker" && i == 500 { Err(failing.to_owned()) } else { Ok(i) },
+                |o| if failing == "consumer" && o == 500 { Err(failing.to_owned()) } else { Ok(()) },
+            );
+            assert_eq!(result, Err(failing.to_owned()));
+        }
+    }
+}

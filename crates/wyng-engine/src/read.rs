@@ -1,0 +1,166 @@
+//! Reading sessions back: the part that receive and verify have in common.
+//!
+//! Chunks are fetched, checked and decompressed by several threads; each chunk's bytes are handed to a place of the
+//! caller's choice.
+
+use crate::api::{BadRange, Event, Reporter, SessionChoice, Warning};
+use crate::error::{EngineError, Result};
+use crate::open::{OpenArchive, report_notice, session_name};
+use crate::pipeline::{self, Width};
+use crate::progress::Progress;
+use wyng_archive::{ArchiveError, ChunkWork, Damage, History, Run, Trust, View};
+use wyng_format::{ChunkAddr, ChunkHash, SessionName};
+
+/// A session that was chosen for a volume.
+pub(crate) struct Chosen {
+    pub history: History,
+    pub session: SessionName,
+    /// It is not the one that was asked for.
+    pub substituted: bool,
+}
+
+/// Finds the session of a volume that the user means.
+pub(crate) fn choose(open: &OpenArchive, name: &str, choice: &SessionChoice, strict: bool) -> Result<Chosen> {
+    let volume = open.archive.volume(name)?;
+    let history = open.archive.history(volume, Trust::Destination);
+    let no_session = |session: &str| ArchiveError::NoSession { volume: name.to_owned(), session: session.to_owned() };
+    if history.entries.is_empty() {
+        return Err(ArchiveError::NoSessions { volume: name.to_owned() }.into());
+    }
+    let (session, substituted) = match choice {
+        SessionChoice::Newest => {
+            let newest = history.newest()?.ok_or_else(|| ArchiveError::NoSessions { volume: name.to_owned() })?;
+            (newest.name, false)
+        }
+        SessionChoice::Tagged(tag) => {
+            let tagged = history.sessions().into_iter().rev().find(|s| s.info.tags.iter().any(|t| t.id() == tag));
+            (tagged.ok_or_else(|| no_session(&format!("^{tag}")))?.name, false)
+        }
+        SessionChoice::Named(text) => {
+            let wanted = session_name(text)?;
+            if history.session(&wanted)?.is_some() {
+                (wanted, false)
+            } else {
+                let older = history.sessions().into_iter().rev().find(|s| !strict && s.name < wanted);
+                (older.ok_or_else(|| no_session(text))?.name, true)
+            }
+        }
+    };
+    Ok(Chosen { history, session, substituted })
+}
+
+/// Loads the checked chunk list of a chosen session.
+pub(crate) fn view(open: &OpenArchive, chosen: &Chosen, reporter: &dyn Reporter) -> Result<View> {
+    let (view, notices) = open.archive.view(&chosen.history, &chosen.session, Trust::Destination)?;
+    for notice in &notices {
+        report_notice(notice, reporter);
+    }
+    Ok(view)
+}
+
+/// Tells that another session was taken.
+pub(crate) fn report_substitution(volume: &str, choice: &SessionChoice, chosen: &Chosen, reporter: &dyn Reporter) {
+    if let (true, SessionChoice::Named(asked)) = (chosen.substituted, choice) {
+        let taken = chosen.session.date();
+        reporter.event(Event::Warning(Warning::SessionSubstituted { volume, asked, taken }));
+    }
+}
+
+/// What was read of a view.
+#[derive(Default)]
+pub(crate) struct ReadBack {
+    pub chunks: u64,
+    pub bytes_fetched: u64,
+    pub bad: Vec<BadRange>,
+}
+
+/// One stretch that has been read.
+struct Done {
+    run: Run,
+    fetched: u64,
+    /// The position behind it.
+    end: u64,
+    damage: Option<Damage>,
+}
+
+/// Who gets the bytes of a volume.
+pub(crate) trait Place: Sync {
+    /// A data chunk; called by several threads in any order, unless [`Place::in_order`].
+    fn data(&self, offset: u64, data: &[u8]) -> Result<()>;
+    /// Zeros; as for data.
+    fn zeros(&self, offset: u64, length: u64) -> Result<()>;
+    /// Bytes must come in ascending order.
+    fn in_order(&self) -> bool;
+    /// A chunk that can't be read ends the work.
+    fn stop_at_damage(&self) -> bool;
+}
+
+/// Reads all of a view.
+///
+/// # Errors
+/// Those of the place, [`EngineError::Cancelled`], and damage if the place wants to stop there.
+pub(crate) fn read_back(open: &OpenArchive, view: &View, place: &dyn Place, progress: &mut Progress<'_>) -> Result<ReadBack> {
+    let chunk = view.chunk_size();
+    let size = view.size();
+    let mut total = ReadBack::default();
+    let mut width = Width::for_this_machine(chunk.bytes());
+    if place.in_order() {
+        width.workers = 1;
+    }
+    let cancel = &open.context.cancel;
+    pipeline::run(
+        width,
+        |feed| {
+            for run in view.runs() {
+                cancel.check()?;
+                if !feed(run?) {
+                    break;
+                }
+            }
+            Ok(())
+        },
+        || view.work(),
+        |work, run| read_run(view, &run, size, place, work),
+        |done: Done| {
+            if let Some(damage) = done.damage {
+                if place.stop_at_damage() {
+                    return Err(EngineError::from(damage));
+                }
+                note_bad(&mut total.bad, done.run.addr, done.end, &damage);
+            }
+            if matches!(done.run.hash, ChunkHash::Data(_)) {
+                total.chunks = total.chunks.saturating_add(1);
+            }
+            total.bytes_fetched = total.bytes_fetched.saturating_add(done.fetched);
+            progress.at(done.end, total.bytes_fetched);
+            Ok(())
+        },
+    )?;
+    Ok(total)
+}
+
+fn read_run(view: &View, run: &Run, size: u64, place: &dyn Place, work: &mut ChunkWork) -> Result<Done> {
+    let chunk = view.chunk_size();
+    let mut done = Done { run: *run, fetched: 0, end: 0, damage: None };
+    if matches!(run.hash, ChunkHash::Zero) {
+        done.end = run.addr.saturating_add(run.count.saturating_mul(u64::from(chunk.bytes()))).min(size);
+        place.zeros(run.addr, done.end.saturating_sub(run.addr))?;
+        return Ok(done);
+    }
+    let length = u64::from(chunk.len_at(ChunkAddr(run.addr), size));
+    done.end = run.addr.saturating_add(length);
+    match view.fetch(run, work) {
+        Ok(()) => {
+            done.fetched = work.fetched;
+            place.data(run.addr, &work.data)?;
+        }
+        Err(damage) => done.damage = Some(damage),
+    }
+    Ok(done)
+}
+
+/// Notes a bad range; one that follows the last directly and for the same reason is joined to it.
+fn note_bad(bad: &mut Vec<BadRange>, start: u64, end: u64, damage: &Damage) {
+    let length = end.saturating_sub(start);
+    bad.push(BadRange { offset: start, length, error: damage.to_string() });
+}

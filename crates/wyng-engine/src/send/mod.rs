@@ -1,0 +1,299 @@
+//! Sending: imports first, then storage by storage; every volume counts as soon as it is committed.
+
+mod local;
+mod transfer;
+mod volume;
+
+use crate::api::{
+    Event, ImportSource, ImportSpec, Reporter, SendReport, SendRequest, SetVolume, StorageSet, VolumeFailure,
+    VolumeSent, Warning,
+};
+use crate::error::{EngineError, Result};
+use crate::open::OpenArchive;
+use crate::progress::Progress;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use volume::{Input, Job};
+use wyng_archive::{ArchiveError, DedupIndex, Trust};
+use wyng_format::{SessionName, Tag, VolumeName};
+use wyng_store::{Durability, StoreError};
+use wyng_sys::{CivilTime, Context};
+use wyng_volume::{FreezeRequest, Import, Label, Owners, Pool, PoolKind, StreamSource, VolumeError, open_pool};
+
+/// One run of `send`.
+struct Run<'a> {
+    open: &'a mut OpenArchive,
+    request: &'a SendRequest,
+    reporter: &'a dyn Reporter,
+    session: SessionName,
+    tags: Vec<Tag>,
+    dedup: Option<DedupIndex>,
+    owners: Owners,
+    report: SendReport,
+}
+
+/// Backs up volumes.
+///
+/// # Errors
+/// What ends the whole command; troubles of single volumes are in the report, and the volumes done before stay.
+pub fn send(open: &mut OpenArchive, request: &SendRequest, reporter: &dyn Reporter) -> Result<SendReport> {
+    let begun = open.context.clock.monotonic();
+    let tags = request.tags.iter().map(|(id, description)| Ok(Tag::new(id, description)?)).collect::<Result<Vec<_>>>()?;
+    check_names(request)?;
+    let session = free_session(open, request)?;
+    let dedup = if request.dedup { dedup_index(open, reporter)? } else { None };
+    reporter.event(Event::Sending { session: session.date(), dry_run: request.dry_run });
+    let report = SendReport {
+        session: session.date().to_owned(),
+        dry_run: request.dry_run,
+        volumes: Vec::new(),
+        durability_confirmed: true,
+        seconds: 0.0,
+        failed: Vec::new(),
+    };
+    let owners = Owners::load(&*open.context.fs);
+    let mut run = Run { open, request, reporter, session, tags, dedup, owners, report };
+    for import in &request.imports {
+        run.import(import)?;
+    }
+    for set in &request.sets {
+        run.set(set)?;
+    }
+    let mut report = run.report;
+    report.seconds = open.context.clock.monotonic().saturating_sub(begun).as_secs_f64();
+    if !report.durability_confirmed {
+        reporter.event(Event::Warning(Warning::DurabilityUnconfirmed));
+    }
+    Ok(report)
+}
+
+/// All names are usable, and none comes twice.
+fn check_names(request: &SendRequest) -> Result<()> {
+    let mut seen = std::collections::HashSet::new();
+    let sets = request.sets.iter().flat_map(|set| &set.volumes);
+    let names = sets.map(|volume| volume.alias.as_ref().unwrap_or(&volume.name));
+    for name in names.chain(request.imports.iter().map(|import| &import.volume)) {
+        if !seen.insert(name) {
+            return Err(EngineError::NamedTwice { volume: name.clone() });
+        }
+    }
+    Ok(())
+}
+
+fn dedup_index(open: &OpenArchive, reporter: &dyn Reporter) -> Result<Option<DedupIndex>> {
+    if !open.archive.store().capabilities().hard_links {
+        reporter.event(Event::Warning(Warning::NoHardLinks));
+        return Ok(None);
+    }
+    Ok(Some(DedupIndex::build(&open.archive)?))
+}
+
+/// A session name after the newest of every volume concerned: the present second, or a later one.
+fn free_session(open: &OpenArchive, request: &SendRequest) -> Result<SessionName> {
+    let context = &open.context;
+    let concerned = |name: &str| {
+        request.imports.iter().any(|import| import.volume == name)
+            || request.sets.iter().flat_map(|set| &set.volumes).any(|volume| {
+                volume.name == name || volume.alias.as_deref() == Some(name)
+            })
+    };
+    let volumes = open.archive.volumes().iter().filter(|volume| concerned(volume.volinfo.name.as_str()));
+    let newest = volumes.flat_map(|volume| volume.volinfo.sessions.iter().map(|(name, _)| *name)).max();
+    loop {
+        let now = session_at(context, context.clock.now())?;
+        let Some(newest) = newest.filter(|newest| now <= *newest) else { return Ok(now) };
+        context.cancel.check()?;
+        // A second send within the same second waits; a clock that went back gives the second after the newest.
+        let ahead = seconds_between(&now, &newest);
+        if ahead > 2 {
+            return following(context, &newest, ahead);
+        }
+        context.clock.sleep(Duration::from_millis(100), &context.cancel);
+    }
+}
+
+fn session_at(context: &Context, nanos: i64) -> Result<SessionName> {
+    let CivilTime { year, month, day, hour, minute, second, .. } = context.clock.civil(nanos);
+    Ok(SessionName::from_parts(year, month, day, hour, minute, second)?)
+}
+
+/// The first free name after `newest`, which lies `ahead` seconds in the future by the wall clock.
+fn following(context: &Context, newest: &SessionName, ahead: i64) -> Result<SessionName> {
+    let mut at = context.clock.now().saturating_add(ahead.saturating_mul(1_000_000_000));
+    loop {
+        let name = session_at(context, at)?;
+        if name > *newest {
+            return Ok(name);
+        }
+        at = at.saturating_add(1_000_000_000);
+    }
+}
+
+/// How far `later` is ahead of `now`, in seconds, by the calendar (months counted as 31 days: good enough to jump).
+fn seconds_between(now: &SessionName, later: &SessionName) -> i64 {
+    let seconds = |name: &SessionName| -> i64 {
+        let digits: Vec<i64> = name.date().bytes().filter(u8::is_ascii_digit).map(|d| i64::from(d) - 48).collect();
+        let number = |range: std::ops::Range<usize>| digits.get(range).unwrap_or(&[]).iter().fold(0, |n, d| n * 10 + d);
+        let days = (number(0..4) * 12 + number(4..6)) * 31 + number(6..8);
+        ((days * 24 + number(8..10)) * 60 + number(10..12)) * 60 + number(12..14)
+    };
+    seconds(later).saturating_sub(seconds(now))
+}
+
+impl Run<'_> {
+    /// Notes what became of a volume; errors that concern the whole command end it.
+    fn settle(&mut self, volume: String, result: Result<VolumeSent>) -> Result<()> {
+        match result {
+            Ok(sent) => {
+                self.reporter.event(Event::VolumeSent(&sent));
+                self.report.volumes.push(sent);
+                Ok(())
+            }
+            Err(error) if ends_command(&error) => Err(error),
+            Err(error) => {
+                if let Some(index) = &mut self.dedup {
+                    index.abandoned();
+                }
+                let failure = VolumeFailure { volume, error };
+                self.reporter.event(Event::VolumeFailed(&failure));
+                self.report.failed.push(failure);
+                Ok(())
+            }
+        }
+    }
+
+    fn import(&mut self, import: &ImportSpec) -> Result<()> {
+        let result = self.try_import(import);
+        self.settle(import.volume.clone(), result)
+    }
+
+    fn try_import(&mut self, import: &ImportSpec) -> Result<VolumeSent> {
+        let name = VolumeName::new(&import.volume)?;
+        let input = match &import.source {
+            ImportSource::Path(path) => Input::Import(Import::open(&*self.open.context.fs, path)?),
+            ImportSource::Stdin => {
+                let missing = || wyng_sys::SysError::new("read", "standard input", std::io::ErrorKind::NotFound);
+                Input::Stream(StreamSource::new(self.request.stdin.clone().ok_or_else(missing)?))
+            }
+        };
+        let job = self.job(name)?;
+        self.volume(job, input)
+    }
+
+    fn set(&mut self, set: &StorageSet) -> Result<()> {
+        let pool = open_pool(&self.open.context, &set.local).map_err(EngineError::from).and_then(|pool| {
+            match pool.kind() {
+                PoolKind::Plain(reason) => Err(EngineError::NoSnapshots { path: set.local.clone(), reason }),
+                _ => Ok(pool),
+            }
+        });
+        let pool = match pool {
+            Ok(pool) => pool,
+            Err(error) if set.only => return Err(error),
+            Err(error) => return self.fail_set(set, error),
+        };
+        self.reporter.event(Event::Preparing { local: &set.local });
+        let mut jobs = Vec::new();
+        for volume in in_order(&set.volumes) {
+            match self.prepare(&*pool, volume) {
+                Ok(Some(job)) => jobs.push(job),
+                Ok(None) => {}
+                Err(error) => self.settle(volume.alias.clone().unwrap_or_else(|| volume.name.clone()), Err(error))?,
+            }
+        }
+        let label = |job: &Job| Label { archive: self.open.archive.root().uuid().to_owned(), volume: job.vid.to_string() };
+        let requests: Vec<_> = jobs.iter().map(|job| FreezeRequest { name: job.name.to_string(), label: label(job) }).collect();
+        let mut frozen: BTreeMap<_, _> = pool.freeze(&requests).into_iter().enumerate().collect();
+        for (index, job) in jobs.into_iter().enumerate() {
+            let Some(state) = frozen.remove(&index) else { continue };
+            let volume = job.name.to_string();
+            let result = match state {
+                Ok(state) => self.volume(job, Input::Frozen(state)),
+                Err(error) => Err(error.into()),
+            };
+            self.settle(volume, result)?;
+        }
+        Ok(())
+    }
+
+    /// All volumes of a storage fail for the same reason.
+    fn fail_set(&mut self, set: &StorageSet, error: EngineError) -> Result<()> {
+        let mut error = Some(error);
+        for volume in &set.volumes {
+            let reason = error.take().unwrap_or_else(|| {
+                VolumeError::Offline { path: set.local.clone() }.into()
+            });
+            self.settle(volume.alias.clone().unwrap_or_else(|| volume.name.clone()), Err(reason))?;
+        }
+        Ok(())
+    }
+
+    /// Looks at a volume of a storage; `None` if it is passed over.
+    fn prepare(&mut self, pool: &dyn Pool, volume: &SetVolume) -> Result<Option<Job>> {
+        let local = volume.alias.as_ref().unwrap_or(&volume.name);
+        match pool.look(local) {
+            Ok(_) => {}
+            Err(VolumeError::Missing { path, .. }) if !volume.explicit => {
+                self.reporter.event(Event::Warning(Warning::LocalMissing { volume: local, path: &path }));
+                return Ok(None);
+            }
+            Err(error) => return Err(error.into()),
+        }
+        let name = VolumeName::new(local)?;
+        if let Some(alias) = volume.alias.as_ref().filter(|alias| **alias != volume.name)
+            && !self.request.dry_run
+            && self.open.archive.volume(&volume.name).is_ok()
+            && self.open.archive.volume(alias).is_err()
+        {
+            let OpenArchive { archive, locks, .. } = &mut *self.open;
+            archive.rename_volume(&volume.name, &name, None, &|| locks.as_ref().map_or(Ok(()), |locks| locks.check()))?;
+        }
+        self.job(name).map(Some)
+    }
+
+    /// What the archive has of a volume.
+    fn job(&self, name: VolumeName) -> Result<Job> {
+        let archive = &self.open.archive;
+        Ok(match archive.volume(name.as_str()) {
+            Ok(volume) => {
+                let newest = archive.newest(volume, Trust::Destination)?;
+                Job { name, vid: volume.vid.clone(), new: false, newest }
+            }
+            Err(ArchiveError::NoVolume { .. }) => Job { name, vid: archive.new_vid()?, new: true, newest: None },
+            Err(error) => return Err(error.into()),
+        })
+    }
+
+    fn progress(&self, total: Option<u64>) -> Progress<'_> {
+        Progress::new(&*self.open.context.clock, self.reporter, total)
+    }
+
+    fn note_durability(&mut self, durability: Durability) {
+        self.report.durability_confirmed &= durability == Durability::Confirmed;
+    }
+}
+
+/// Metadata volumes first, then by name.
+fn in_order(volumes: &[SetVolume]) -> Vec<&SetVolume> {
+    let mut sorted: Vec<_> = volumes.iter().collect();
+    let key = |volume: &&SetVolume| {
+        let name = volume.alias.as_ref().unwrap_or(&volume.name).clone();
+        let metadata = VolumeName::new(&name).is_ok_and(|name| name.is_metadata());
+        (!metadata, name)
+    };
+    sorted.sort_by_key(key);
+    sorted
+}
+
+/// Errors after which no other volume could be sent.
+fn ends_command(error: &EngineError) -> bool {
+    match error {
+        EngineError::Cancelled(_) | EngineError::State(_) | EngineError::Secret(_) => true,
+        EngineError::Archive(error) => matches!(error, ArchiveError::ChangedMeanwhile | ArchiveError::Rollback { .. }),
+        EngineError::Store(error) => matches!(
+            error,
+            StoreError::LockLost { .. } | StoreError::Locked { .. } | StoreError::NotWritable { .. } | StoreError::NoFolder { .. }
+        ),
+        _ => false,
+    }
+}

@@ -1,0 +1,367 @@
+//! The straight line of one volume: read → zero? → compress → hash → same as before? → duplicate? → encrypt → store.
+
+use crate::error::{EngineError, Result};
+use crate::pipeline::{self, Feed, Width};
+use crate::scan::{Before, Spans};
+use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
+use wyng_archive::{Archive, Changes, DedupIndex, Draft, Linked};
+use wyng_format::{ChunkAddr, ChunkHash, ChunkSize, Compression, Compressor, Digest, Suite};
+use wyng_sys::fs::FileRef;
+use wyng_sys::{Cancel, SysError};
+use wyng_volume::StreamSource;
+
+/// Finds the next range at or after a position that may hold data.
+pub(crate) type NextData<'a> = dyn Fn(u64) -> Result<Option<Range<u64>>> + Sync + 'a;
+
+/// Where the bytes of a volume come from.
+pub(crate) enum Source<'a> {
+    /// A file or device of known size, of which these stretches are looked at.
+    File {
+        file: FileRef,
+        next_data: &'a NextData<'a>,
+        spans: &'a Spans,
+        size: u64,
+    },
+    /// A pipe, read to its end.
+    Stream(StreamSource),
+}
+
+/// Where changed chunks go.
+pub(crate) enum Sink<'a> {
+    /// Into a session.
+    Draft { draft: &'a Draft, dedup: Option<&'a mut DedupIndex> },
+    /// Nowhere: only counted.
+    Count,
+}
+
+/// What a transfer did.
+#[derive(Default)]
+pub(crate) struct Transferred {
+    /// Size of the source, bytes.
+    pub size: u64,
+    pub bytes_read: u64,
+    pub chunks_read: u64,
+    pub chunks_changed: u64,
+    pub chunks_zeroed: u64,
+    pub chunks_deduplicated: u64,
+    pub bytes_stored: u64,
+    pub bytes_deduplicated: u64,
+}
+
+/// Told after each chunk or stretch: position in what is gone through, and bytes stored so far.
+pub(crate) type Tick<'a> = dyn FnMut(u64, u64) -> Result<()> + 'a;
+
+/// What the producer hands on.
+enum Item {
+    /// A stretch of chunks that are zero and were not.
+    Zeros { addr: ChunkAddr, count: u64, done: u64 },
+    /// A chunk that was read, and what it was before.
+    Chunk { addr: ChunkAddr, data: Vec<u8>, old: Option<ChunkHash>, done: u64 },
+}
+
+/// What a worker makes of it.
+enum Made {
+    Same,
+    Zeros { count: u64 },
+    /// Compressed and, if nothing else can become of it, encrypted.
+    Data { digest: Digest, bytes: Vec<u8> },
+}
+
+struct Finished {
+    addr: ChunkAddr,
+    made: Made,
+    /// Bytes read for it.
+    read: usize,
+    done: u64,
+}
+
+/// Buffers that go round instead of being made anew for each chunk.
+#[derive(Default)]
+struct Buffers(Mutex<Vec<Vec<u8>>>);
+
+impl Buffers {
+    fn take(&self) -> Vec<u8> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+
+    fn give(&self, mut buffer: Vec<u8>) {
+        buffer.clear();
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(buffer);
+    }
+}
+
+/// Reads a source and stores what differs from `before`; `changes` gets the new manifest.
+///
+/// # Errors
+/// Those of the source, of the destination, and [`EngineError::Cancelled`].
+pub(crate) fn transfer(
+    archive: &Archive,
+    cancel: &Cancel,
+    source: Source<'_>,
+    before: Before<'_>,
+    mut sink: Sink<'_>,
+    changes: &mut Changes,
+    tick: &mut Tick<'_>,
+) -> Result<Transferred> {
+    let chunk = archive.chunk_size();
+    let suite = archive.suite().clone();
+    let compression = archive.root().compression();
+    let buffers = Buffers::default();
+    let size = Mutex::new(match &source {
+        Source::File { size, .. } => *size,
+        Source::Stream(_) => 0,
+    });
+    let seal_early = matches!(&sink, Sink::Draft { dedup: None, .. });
+    let sealer = match &sink {
+        Sink::Draft { draft, .. } if seal_early => Some(*draft),
+        _ => None,
+    };
+    let mut total = Transferred::default();
+    let mut reader = Reader { chunk, cancel, buffers: &buffers };
+    pipeline::run(
+        Width::for_this_machine(chunk.bytes()),
+        |feed| {
+            let end = reader.feed(source, before, feed)?;
+            if let Some(end) = end {
+                *size.lock().unwrap_or_else(PoisonError::into_inner) = end;
+            }
+            Ok(())
+        },
+        || Worker::new(compression),
+        |worker, item| worker.make(item?, &suite, sealer, &buffers),
+        |finished: Finished| {
+            count(&mut total, &finished);
+            let done = finished.done;
+            place(finished, &mut sink, changes, &mut total, &buffers)?;
+            tick(done, total.bytes_stored)
+        },
+    )?;
+    total.size = *size.lock().unwrap_or_else(PoisonError::into_inner);
+    Ok(total)
+}
+
+fn count(total: &mut Transferred, finished: &Finished) {
+    total.bytes_read = total.bytes_read.saturating_add(finished.read as u64);
+    if finished.read > 0 {
+        total.chunks_read = total.chunks_read.saturating_add(1);
+    }
+    match finished.made {
+        Made::Same => {}
+        Made::Zeros { count } => {
+            total.chunks_changed = total.chunks_changed.saturating_add(count);
+            total.chunks_zeroed = total.chunks_zeroed.saturating_add(count);
+        }
+        Made::Data { .. } => total.chunks_changed = total.chunks_changed.saturating_add(1),
+    }
+}
+
+/// Puts a finished chunk where it belongs and lists it.
+fn place(
+    finished: Finished, sink: &mut Sink<'_>, changes: &mut Changes, total: &mut Transferred, buffers: &Buffers,
+) -> Result<()> {
+    let list = |e: std::io::Error| EngineError::System(SysError::new("write", "a scratch file", e));
+    let addr = finished.addr;
+    match finished.made {
+        Made::Same => Ok(()),
+        Made::Zeros { count } => changes.push_zeros(addr, count).map_err(list),
+        Made::Data { digest, bytes } => {
+            match sink {
+                Sink::Draft { draft, dedup: None } => {
+                    draft.store_sealed(addr, &bytes)?;
+                    total.bytes_stored = total.bytes_stored.saturating_add(bytes.len() as u64);
+                }
+                Sink::Draft { draft, dedup: Some(index) } => {
+                    store_once(draft, index, addr, &digest, &bytes, total, buffers)?;
+                }
+                Sink::Count => total.bytes_stored = total.bytes_stored.saturating_add(bytes.len() as u64),
+            }
+            buffers.give(bytes);
+            changes.push_data(addr, digest).map_err(list)
+        }
+    }
+}
+
+/// Links a chunk that the archive has already, or stores it.
+fn store_once(
+    draft: &Draft, index: &mut DedupIndex, addr: ChunkAddr, digest: &Digest, compressed: &[u8],
+    total: &mut Transferred, buffers: &Buffers,
+) -> Result<()> {
+    if let Some(place) = index.find(digest) {
+        match draft.link(addr, &place)? {
+            Linked::Done => {
+                total.chunks_deduplicated = total.chunks_deduplicated.saturating_add(1);
+                total.bytes_deduplicated = total.bytes_deduplicated.saturating_add(compressed.len() as u64);
+                return Ok(());
+            }
+            Linked::Copied => {
+                total.bytes_stored = total.bytes_stored.saturating_add(compressed.len() as u64);
+                index.add(digest, addr);
+                return Ok(());
+            }
+            Linked::Missing => {}
+        }
+    }
+    let mut sealed = buffers.take();
+    draft.seal(compressed, digest, &mut sealed)?;
+    draft.store_sealed(addr, &sealed)?;
+    total.bytes_stored = total.bytes_stored.saturating_add(sealed.len() as u64);
+    buffers.give(sealed);
+    index.add(digest, addr);
+    Ok(())
+}
+
+/// The reading side.
+struct Reader<'a> {
+    chunk: ChunkSize,
+    cancel: &'a Cancel,
+    buffers: &'a Buffers,
+}
+
+impl Reader<'_> {
+    /// Feeds everything; tells the size of a stream.
+    fn feed(&mut self, source: Source<'_>, mut before: Before<'_>, feed: Feed<'_, Result<Item>>) -> Result<Option<u64>> {
+        match source {
+            Source::File { file, next_data, spans, size } => {
+                let mut base = 0u64;
+                for span in spans.iter() {
+                    if !self.span(&file, next_data, span.clone(), size, base, &mut before, feed)? {
+                        break;
+                    }
+                    base = base.saturating_add(span.end.saturating_sub(span.start));
+                }
+                Ok(None)
+            }
+            Source::Stream(stream) => self.stream(stream, &mut before, feed).map(Some),
+        }
+    }
+
+    /// One stretch: holes are not read. `base` is what lies before it in what is gone through.
+    #[expect(clippy::too_many_arguments, reason = "one call, and each is needed")]
+    fn span(
+        &mut self, file: &FileRef, next_data: &NextData<'_>, span: Range<u64>, size: u64, base: u64,
+        before: &mut Before<'_>, feed: Feed<'_, Result<Item>>,
+    ) -> Result<bool> {
+        let step = u64::from(self.chunk.bytes());
+        let mut at = span.start;
+        while at < span.end {
+            let data = next_data(at)?.unwrap_or(span.end..span.end);
+            let hole_end = self.chunk.align_down(data.start).0.min(span.end);
+            let data_end = data.end.min(span.end);
+            if hole_end > at {
+                let done = base.saturating_add(hole_end.saturating_sub(span.start));
+                if !self.hole(at..hole_end, done, before, feed)? {
+                    return Ok(false);
+                }
+                at = hole_end;
+            } else if data.start >= span.end {
+                // The rest is a hole that ends inside the last, short chunk.
+                let done = base.saturating_add(span.end.saturating_sub(span.start));
+                return self.hole(at..span.end, done, before, feed);
+            }
+            while at < data_end {
+                self.cancel.check()?;
+                let old = before.at(ChunkAddr(at))?;
+                let length = usize::try_from(self.chunk.len_at(ChunkAddr(at), size)).unwrap_or(0);
+                let mut data = self.buffers.take();
+                data.resize(length, 0);
+                read_chunk(file, &mut data, at)?;
+                let next = at.saturating_add(step).min(span.end);
+                let done = base.saturating_add(next.saturating_sub(span.start));
+                if !feed(Ok(Item::Chunk { addr: ChunkAddr(at), data, old, done })) {
+                    return Ok(false);
+                }
+                at = next;
+            }
+        }
+        Ok(true)
+    }
+
+    fn hole(&self, span: Range<u64>, done: u64, before: &mut Before<'_>, feed: Feed<'_, Result<Item>>) -> Result<bool> {
+        self.cancel.check()?;
+        let mut open = true;
+        before.not_zero(span, |addr, count| open = open && feed(Ok(Item::Zeros { addr, count, done })))?;
+        Ok(open)
+    }
+
+    fn stream(&self, mut stream: StreamSource, before: &mut Before<'_>, feed: Feed<'_, Result<Item>>) -> Result<u64> {
+        let length = usize::try_from(self.chunk.bytes()).unwrap_or(0);
+        let mut at = 0u64;
+        loop {
+            self.cancel.check()?;
+            let mut data = self.buffers.take();
+            data.resize(length, 0);
+            let got = stream.fill(&mut data)?;
+            data.truncate(got);
+            if got == 0 {
+                return Ok(at);
+            }
+            let addr = ChunkAddr(at);
+            at = at.saturating_add(got as u64);
+            if !feed(Ok(Item::Chunk { addr, data, old: before.at(addr)?, done: at })) || got < length {
+                return Ok(at);
+            }
+        }
+    }
+}
+
+/// Fills a buffer; a file that is shorter than it was is an error, not zeros.
+fn read_chunk(file: &FileRef, buffer: &mut [u8], at: u64) -> Result<()> {
+    Ok(wyng_sys::fs::read_exact_at(&**file, buffer, at)?)
+}
+
+/// A compressing thread.
+struct Worker {
+    compression: Compression,
+    compressor: Option<Compressor>,
+}
+
+impl Worker {
+    fn new(compression: Compression) -> Self {
+        Self { compression, compressor: None }
+    }
+
+    fn make(&mut self, item: Item, suite: &Suite, sealer: Option<&Draft>, buffers: &Buffers) -> Result<Finished> {
+        let (addr, data, old, done) = match item {
+            Item::Zeros { addr, count, done } => {
+                return Ok(Finished { addr, made: Made::Zeros { count }, read: 0, done });
+            }
+            Item::Chunk { addr, data, old, done } => (addr, data, old, done),
+        };
+        let read = data.len();
+        let made = if is_zero(&data) {
+            if old == Some(ChunkHash::Zero) { Made::Same } else { Made::Zeros { count: 1 } }
+        } else {
+            self.compressed(&data, old, suite, sealer, buffers)?
+        };
+        buffers.give(data);
+        Ok(Finished { addr, made, read, done })
+    }
+
+    fn compressed(
+        &mut self, data: &[u8], old: Option<ChunkHash>, suite: &Suite, sealer: Option<&Draft>, buffers: &Buffers,
+    ) -> Result<Made> {
+        let compressor = match &mut self.compressor {
+            Some(compressor) => compressor,
+            empty => empty.insert(Compressor::new(self.compression)?),
+        };
+        let mut compressed = buffers.take();
+        compressor.compress(data, &mut compressed)?;
+        let digest = suite.data_hash(&compressed);
+        if old == Some(ChunkHash::Data(digest)) {
+            buffers.give(compressed);
+            return Ok(Made::Same);
+        }
+        let Some(draft) = sealer else { return Ok(Made::Data { digest, bytes: compressed }) };
+        let mut sealed = buffers.take();
+        draft.seal(&compressed, &digest, &mut sealed)?;
+        buffers.give(compressed);
+        Ok(Made::Data { digest, bytes: sealed })
+    }
+}
+
+/// Whether all bytes are zero.
+fn is_zero(data: &[u8]) -> bool {
+    let (words, rest) = data.as_chunks::<64>();
+    words.iter().all(|word| word.iter().fold(0, |or, byte| or | byte) == 0) && rest.iter().all(|byte| *byte == 0)
+}

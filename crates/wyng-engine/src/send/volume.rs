@@ -1,0 +1,288 @@
+//! One volume of a send: what is looked at, what becomes of it, and the commit.
+
+use super::Run;
+use super::local::Pairing;
+use super::transfer::{NextData, Sink, Source, Transferred, transfer};
+use crate::api::{Event, FullScanReason, SendKind, VolumeSent};
+use crate::error::Result;
+use crate::open::OpenArchive;
+use crate::scan::{Before, Spans};
+use std::ops::Range;
+use wyng_archive::{Changes, Draft, DraftFor, Predecessor, Session, SessionRecord, Trust, View};
+use wyng_format::{Permissions, VolumeId, VolumeName};
+use wyng_volume::{Frozen, Import, SourceInfo, StreamSource};
+
+/// A volume to be sent, as the archive knows it.
+pub(super) struct Job {
+    pub name: VolumeName,
+    pub vid: VolumeId,
+    /// The archive does not have it yet.
+    pub new: bool,
+    pub newest: Option<Session>,
+}
+
+/// Where its data comes from.
+pub(super) enum Input {
+    Frozen(Box<dyn Frozen>),
+    Import(Import),
+    Stream(StreamSource),
+}
+
+/// What is to be looked at, and why.
+pub(super) struct Scan {
+    pub kind: SendKind,
+    /// `None` for a pipe.
+    pub spans: Option<Spans>,
+}
+
+/// What the new session records of the source.
+struct SourceFacts {
+    size: Option<u64>,
+    time: i64,
+    permissions: Permissions,
+}
+
+impl Run<'_> {
+    /// Sends one volume.
+    pub(super) fn volume(&mut self, job: Job, input: Input) -> Result<VolumeSent> {
+        let begun = self.open.context.clock.monotonic();
+        let mut sent = match input {
+            Input::Frozen(frozen) => self.frozen(&job, frozen),
+            Input::Import(import) => self.imported(&job, &import),
+            Input::Stream(stream) => self.streamed(&job, stream),
+        }?;
+        sent.seconds = self.open.context.clock.monotonic().saturating_sub(begun).as_secs_f64();
+        Ok(sent)
+    }
+
+    fn frozen(&mut self, job: &Job, mut frozen: Box<dyn Frozen>) -> Result<VolumeSent> {
+        let pairing = Pairing::look(self.open, job)?;
+        let scan = pairing.scan(self.open, job, &mut *frozen)?;
+        let facts = self.facts(frozen.info(), Some(frozen.info().size));
+        if let SendKind::Full(reason) = &scan.kind {
+            self.reporter.event(Event::FullScan { volume: job.name.as_str(), reason });
+        }
+        let nothing = scan.spans.as_ref().is_some_and(Spans::is_empty) && !self.must_store(job, &facts, facts.size);
+        if nothing && scan.kind == SendKind::Incremental {
+            frozen.discard()?;
+            return Ok(self.sent(job, SendKind::Unchanged, &Transferred { size: facts.size.unwrap_or(0), ..Default::default() }, false));
+        }
+        let file = frozen.file();
+        let size = facts.size.unwrap_or(0);
+        let next_data = |from: u64| Ok(file.next_data(from)?.map(|range: Range<u64>| range.start.min(size)..range.end.min(size)));
+        let source = Reading::File { file: file.clone(), next_data: &next_data };
+        let (sent, session) = self.transfer(job, &scan, &facts, source, &|| Ok(()), Some(&pairing))?;
+        if self.request.dry_run {
+            frozen.discard()?;
+        } else {
+            pairing.renew(self.open, self.reporter, job, session, &mut *frozen, size);
+        }
+        Ok(sent)
+    }
+
+    fn imported(&mut self, job: &Job, import: &Import) -> Result<VolumeSent> {
+        let info = import.info();
+        let facts = self.facts(info, Some(info.size));
+        let scan = Scan { kind: SendKind::Full(FullScanReason::Import), spans: Some(Spans::all(info.size)) };
+        if let SendKind::Full(reason) = &scan.kind
+            && !job.name.is_metadata()
+        {
+            self.reporter.event(Event::FullScan { volume: job.name.as_str(), reason });
+        }
+        let next_data = |from: u64| Ok(import.next_data(from)?);
+        let source = Reading::File { file: import.file(), next_data: &next_data };
+        Ok(self.transfer(job, &scan, &facts, source, &|| Ok(import.unchanged()?), None)?.0)
+    }
+
+    fn streamed(&mut self, job: &Job, stream: StreamSource) -> Result<VolumeSent> {
+        let newest = job.newest.as_ref();
+        let permissions = newest.map_or(Permissions::None, |newest| newest.info.permissions.clone());
+        let facts = SourceFacts { size: None, time: self.open.context.clock.now(), permissions };
+        let scan = Scan { kind: SendKind::Full(FullScanReason::Import), spans: None };
+        Ok(self.transfer(job, &scan, &facts, Reading::Stream(stream), &|| Ok(()), None)?.0)
+    }
+
+    fn facts(&self, info: &SourceInfo, size: Option<u64>) -> SourceFacts {
+        let name = |name: Option<&str>, id: u32| name.map_or_else(|| id.to_string(), str::to_owned);
+        let permissions = Permissions::Posix {
+            mode: info.mode,
+            user: name(self.owners.user_name(info.uid), info.uid),
+            group: name(self.owners.group_name(info.gid), info.gid),
+        };
+        SourceFacts { size, time: info.mtime.max(0), permissions }
+    }
+
+    /// A session is recorded even if no chunk differs.
+    fn must_store(&self, job: &Job, facts: &SourceFacts, size: Option<u64>) -> bool {
+        let Some(newest) = &job.newest else { return true };
+        // A pipe has no time of its own, so that only its content counts.
+        let touched = facts.size.is_some() && newest.info.local_time.nanos() != facts.time;
+        self.request.send_unchanged
+            || touched
+            || size.is_some_and(|size| newest.info.volsize != size)
+            || newest.info.permissions != facts.permissions
+    }
+
+    /// Reads, stores and commits. Returns whether a session was recorded.
+    fn transfer(
+        &mut self, job: &Job, scan: &Scan, facts: &SourceFacts, source: Reading<'_>, unchanged: &dyn Fn() -> Result<()>,
+        pairing: Option<&Pairing>,
+    ) -> Result<(VolumeSent, bool)> {
+        let view = self.view_of_newest(job, scan)?;
+        let draft = if self.request.dry_run { None } else { Some(self.open.archive.draft(&draft_for(self, job))?) };
+        let mut changes = self.open.archive.changes();
+        let done = self.read(job, scan, facts, source, view.as_ref(), draft.as_ref(), &mut changes);
+        let done = done.and_then(|done| unchanged().map(|()| done));
+        let (done, draft) = match (done, draft) {
+            (Ok(done), draft) => (done, draft),
+            (Err(error), draft) => {
+                if let Some(draft) = &draft {
+                    self.give_up(draft);
+                }
+                return Err(error);
+            }
+        };
+        let import = pairing.is_none();
+        let store = !changes.is_empty() || self.must_store(job, facts, Some(done.size)) || import && job.name.is_metadata();
+        let Some(draft) = draft else {
+            let kind = if store { scan.kind.clone() } else { SendKind::Unchanged };
+            return Ok((self.sent(job, kind, &done, false), false));
+        };
+        if !store {
+            self.give_up(&draft);
+            let kind = if matches!(scan.kind, SendKind::Full(_)) { scan.kind.clone() } else { SendKind::Unchanged };
+            return Ok((self.sent(job, kind, &done, false), false));
+        }
+        if let Some(pairing) = pairing {
+            pairing.intend(self.open, job, self.session)?;
+        }
+        self.commit(job, facts, &done, view.as_ref(), &draft, &changes)?;
+        Ok((self.sent(job, scan.kind.clone(), &done, true), true))
+    }
+
+    /// The chunk list of the newest session, if anything is to be compared with it.
+    fn view_of_newest(&mut self, job: &Job, scan: &Scan) -> Result<Option<View>> {
+        let Some(newest) = &job.newest else { return Ok(None) };
+        if scan.spans.as_ref().is_some_and(Spans::is_empty) && newest.info.mfcs.is_some() {
+            return Ok(None);
+        }
+        let volume = self.open.archive.volume(job.name.as_str())?;
+        let history = self.open.archive.history(volume, Trust::Cache);
+        let (view, notices) = self.open.archive.view(&history, &newest.name, Trust::Cache)?;
+        for notice in &notices {
+            crate::open::report_notice(notice, self.reporter);
+        }
+        Ok(Some(view))
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the one place where all parts of a transfer meet")]
+    fn read(
+        &mut self, job: &Job, scan: &Scan, facts: &SourceFacts, source: Reading<'_>, view: Option<&View>,
+        draft: Option<&Draft>, changes: &mut Changes,
+    ) -> Result<Transferred> {
+        let total = scan.spans.as_ref().map(Spans::bytes);
+        self.reporter.event(Event::VolumeStart { volume: job.name.as_str(), session: None, total, target: None });
+        let chunk = self.open.archive.chunk_size();
+        let before = match view {
+            Some(view) => Before::new(view.runs(), chunk),
+            None => Before::nothing(chunk),
+        };
+        let none = Spans::all(0);
+        let source = match source {
+            Reading::File { file, next_data } => Source::File {
+                file,
+                next_data,
+                spans: scan.spans.as_ref().unwrap_or(&none),
+                size: facts.size.unwrap_or(0),
+            },
+            Reading::Stream(stream) => Source::Stream(stream),
+        };
+        let mut dedup = self.dedup.take();
+        let sink = match draft {
+            Some(draft) => Sink::Draft { draft, dedup: dedup.as_mut() },
+            None => Sink::Count,
+        };
+        let mut progress = self.progress(total);
+        let open = &*self.open;
+        let result = transfer(&open.archive, &open.context.cancel, source, before, sink, changes, &mut |done, moved| {
+            if let Some(locks) = &open.locks {
+                locks.keep_alive(&open.context)?;
+            }
+            progress.at(done, moved);
+            Ok(())
+        });
+        self.dedup = dedup;
+        result
+    }
+
+    fn commit(
+        &mut self, job: &Job, facts: &SourceFacts, done: &Transferred, view: Option<&View>, draft: &Draft, changes: &Changes,
+    ) -> Result<()> {
+        let newest = job.newest.as_ref();
+        let unchanged_view = newest.filter(|newest| changes.is_empty() && newest.info.volsize == done.size);
+        let mfcs = match unchanged_view.and_then(|newest| newest.info.mfcs).filter(|_| view.is_none()) {
+            Some(same) => same,
+            None => changes.mfcs(view, done.size)?,
+        };
+        let record = SessionRecord {
+            name: self.session,
+            source_time: facts.time,
+            permissions: facts.permissions.clone(),
+            volsize: done.size,
+            tags: self.tags.clone(),
+            mfcs,
+            previous: newest.map(|newest| Predecessor { name: newest.name, sequence: newest.info.sequence }),
+        };
+        let OpenArchive { archive, locks, max_sync, .. } = &mut *self.open;
+        if *max_sync {
+            archive.store().sync()?;
+        }
+        let guard = || locks.as_ref().map_or(Ok(()), |locks| locks.check());
+        let durability = archive.commit(draft, &record, changes, &guard)?;
+        self.note_durability(durability);
+        if let Some(index) = &mut self.dedup {
+            index.committed(&job.vid, self.session);
+        }
+        Ok(())
+    }
+
+    /// Removes a draft that will not be committed. Whatever can't be removed is left to the next writer.
+    fn give_up(&mut self, draft: &Draft) {
+        if self.open.guard().is_ok() {
+            let _ = self.open.archive.abandon(draft);
+        }
+    }
+
+    fn sent(&self, job: &Job, kind: SendKind, done: &Transferred, stored: bool) -> VolumeSent {
+        VolumeSent {
+            volume: job.name.to_string(),
+            vid: if job.new && !stored { String::new() } else { job.vid.to_string() },
+            kind,
+            session_stored: stored,
+            size: done.size,
+            bytes_read: done.bytes_read,
+            chunks_read: done.chunks_read,
+            chunks_changed: done.chunks_changed,
+            chunks_zeroed: done.chunks_zeroed,
+            chunks_deduplicated: done.chunks_deduplicated,
+            bytes_stored: done.bytes_stored,
+            bytes_deduplicated: done.bytes_deduplicated,
+            seconds: 0.0,
+        }
+    }
+}
+
+/// A source that is ready to be read.
+enum Reading<'a> {
+    File { file: wyng_sys::fs::FileRef, next_data: &'a NextData<'a> },
+    Stream(StreamSource),
+}
+
+fn draft_for(run: &Run<'_>, job: &Job) -> DraftFor {
+    if job.new {
+        let description = run.request.description.clone().unwrap_or_default();
+        DraftFor::New { vid: job.vid.clone(), name: job.name.clone(), description }
+    } else {
+        DraftFor::Existing(job.vid.clone())
+    }
+}

@@ -1,0 +1,84 @@
+//! Verifying: every chunk of a session is fetched, its hash compared, and decompressed to its proper length; nothing is
+//! written. Goes on after damage and lists every bad range.
+
+use crate::api::{Event, ReadReport, Reporter, VerifyRequest, VolumeFailure, VolumeRead};
+use crate::error::{EngineError, Result};
+use crate::open::OpenArchive;
+use crate::progress::Progress;
+use crate::read::{self, Place};
+
+/// Takes bytes and forgets them.
+struct Nowhere;
+
+impl Place for Nowhere {
+    fn data(&self, _: u64, _: &[u8]) -> Result<()> {
+        Ok(())
+    }
+
+    fn zeros(&self, _: u64, _: u64) -> Result<()> {
+        Ok(())
+    }
+
+    fn in_order(&self) -> bool {
+        false
+    }
+
+    fn stop_at_damage(&self) -> bool {
+        false
+    }
+}
+
+/// Verifies one session of each volume.
+///
+/// # Errors
+/// What ends the whole command; damage is in the report.
+pub fn verify(open: &OpenArchive, request: &VerifyRequest, reporter: &dyn Reporter) -> Result<ReadReport> {
+    let begun = open.context.clock.monotonic();
+    let mut report = ReadReport { volumes: Vec::new(), seconds: 0.0, failed: Vec::new() };
+    for volume in &request.volumes {
+        let error = match verify_one(open, request, volume, reporter) {
+            Ok(read) => {
+                reporter.event(Event::VolumeRead(&read));
+                let damaged = damage_of(&read);
+                report.volumes.push(read);
+                let Some(damaged) = damaged else { continue };
+                damaged
+            }
+            Err(error @ EngineError::Cancelled(_)) => return Err(error),
+            Err(error) => error,
+        };
+        let failure = VolumeFailure { volume: volume.clone(), error };
+        reporter.event(Event::VolumeFailed(&failure));
+        report.failed.push(failure);
+    }
+    report.seconds = open.context.clock.monotonic().saturating_sub(begun).as_secs_f64();
+    Ok(report)
+}
+
+/// The bad ranges of a volume as one error.
+fn damage_of(read: &VolumeRead) -> Option<EngineError> {
+    let bytes = read.bad.iter().fold(0u64, |sum, range| sum.saturating_add(range.length));
+    (!read.bad.is_empty()).then_some(EngineError::DamagedData { ranges: read.bad.len(), bytes })
+}
+
+fn verify_one(open: &OpenArchive, request: &VerifyRequest, volume: &str, reporter: &dyn Reporter) -> Result<VolumeRead> {
+    let begun = open.context.clock.monotonic();
+    let chosen = read::choose(open, volume, &request.session, request.strict)?;
+    read::report_substitution(volume, &request.session, &chosen, reporter);
+    let view = read::view(open, &chosen, reporter)?;
+    let session = chosen.session.date();
+    let start = Event::VolumeStart { volume, session: Some(session), total: Some(view.size()), target: None };
+    reporter.event(start);
+    let mut progress = Progress::new(&*open.context.clock, reporter, Some(view.size()));
+    let done = read::read_back(open, &view, &Nowhere, &mut progress)?;
+    Ok(VolumeRead {
+        volume: volume.to_owned(),
+        session: session.to_owned(),
+        size: view.size(),
+        chunks: done.chunks,
+        bytes_fetched: done.bytes_fetched,
+        target: None,
+        bad: done.bad,
+        seconds: open.context.clock.monotonic().saturating_sub(begun).as_secs_f64(),
+    })
+}

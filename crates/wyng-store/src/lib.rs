@@ -13,6 +13,7 @@ mod store;
 mod url;
 
 pub use error::{Result, StoreError};
+pub use folder::{FolderStore, OpenMode};
 pub use path::{BadStorePath, StorePath};
 pub use store::{Capabilities, Durability, Entry, EntryKind, Meta, Rename, Store, StoreWriter};
 pub use url::{Destination, Location, RemotePath, SshHost};

@@ -23,7 +23,9 @@ impl StorePath {
             !part.is_empty()
                 && part != "."
                 && part != ".."
-                && part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+                && part
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
         };
         if path.is_empty() || path.split('/').all(good_part) {
             Ok(Self(path.into()))
@@ -43,7 +45,11 @@ impl StorePath {
     /// # Errors
     /// [`BadStorePath`] as for [`StorePath::new`].
     pub fn join(&self, part: impl AsRef<str>) -> Result<Self, BadStorePath> {
-        if self.0.is_empty() { Self::new(part) } else { Self::new(format!("{}/{}", self.0, part.as_ref())) }
+        if self.0.is_empty() {
+            Self::new(part)
+        } else {
+            Self::new(format!("{}/{}", self.0, part.as_ref()))
+        }
     }
 
     /// This path with `suffix` added to its last part (`volinfo` and `.tmp`).

@@ -55,8 +55,14 @@ impl Destination {
     /// [`StoreError::BadUrl`] with the reason.
     pub fn parse(url: &str, working_dir: &Path) -> Result<Self> {
         match location(url, working_dir) {
-            Ok(location) => Ok(Self { url: url.to_owned(), location }),
-            Err(reason) => Err(StoreError::BadUrl { url: url.to_owned(), reason }),
+            Ok(location) => Ok(Self {
+                url: url.to_owned(),
+                location,
+            }),
+            Err(reason) => Err(StoreError::BadUrl {
+                url: url.to_owned(),
+                reason,
+            }),
         }
     }
 
@@ -83,7 +89,10 @@ impl Destination {
             Location::Qubes(..) => "qubes",
             Location::QubesSsh(..) => "qubes-ssh",
         };
-        Err(StoreError::NotInThisVersion { url: self.url.clone(), transport })
+        Err(StoreError::NotInThisVersion {
+            url: self.url.clone(),
+            transport,
+        })
     }
 }
 
@@ -106,8 +115,9 @@ fn location(url: &str, working_dir: &Path) -> Parsed<Location> {
         }
         "qubes-ssh" => {
             let (authority, path) = authority_and_path(rest)?;
-            let (vm, host) =
-                authority.split_once(':').ok_or("it needs a VM and a host: qubes-ssh://vm:user@host/path")?;
+            let (vm, host) = authority
+                .split_once(':')
+                .ok_or("it needs a VM and a host: qubes-ssh://vm:user@host/path")?;
             Ok(Location::QubesSsh(vm_name(vm)?, ssh_host(host)?, path))
         }
         _ => Err("its kind is unknown; known are file:, ssh:, qubes: and qubes-ssh:"),
@@ -143,7 +153,9 @@ fn normal(path: &Path) -> PathBuf {
 }
 
 fn authority_and_path(rest: &str) -> Parsed<(&str, RemotePath)> {
-    let rest = rest.strip_prefix("//").ok_or("two slashes and a host have to follow the colon")?;
+    let rest = rest
+        .strip_prefix("//")
+        .ok_or("two slashes and a host have to follow the colon")?;
     let (authority, path) = match rest.find('/') {
         Some(slash) => rest.split_at(slash),
         None => (rest, ""),
@@ -169,7 +181,11 @@ fn ssh_host(authority: &str) -> Parsed<SshHost> {
         return Err("its user name is empty, begins with a dash, or has odd characters");
     }
     let (host, port) = host_and_port(address)?;
-    Ok(SshHost { user: user.map(str::to_owned), host: host.to_owned(), port })
+    Ok(SshHost {
+        user: user.map(str::to_owned),
+        host: host.to_owned(),
+        port,
+    })
 }
 
 fn host_and_port(address: &str) -> Parsed<(&str, Option<u16>)> {
@@ -177,7 +193,11 @@ fn host_and_port(address: &str) -> Parsed<(&str, Option<u16>)> {
         let end = address.find(']').ok_or("its IPv6 address has no closing bracket")?;
         let (host, rest) = address.split_at(end.saturating_add(1));
         let inner = host.trim_matches(['[', ']']);
-        if !inner.contains(':') || !inner.bytes().all(|b| b.is_ascii_alphanumeric() || b":.%-_".contains(&b)) {
+        if !inner.contains(':')
+            || !inner
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b":.%-_".contains(&b))
+        {
             return Err("its IPv6 address has odd characters");
         }
         match rest.strip_prefix(':') {
@@ -204,7 +224,10 @@ fn host_and_port(address: &str) -> Parsed<(&str, Option<u16>)> {
 
 fn port_number(text: &str) -> Parsed<u16> {
     let digits = text.bytes().all(|b| b.is_ascii_digit());
-    text.parse().ok().filter(|port| digits && *port != 0).ok_or("its port is not a number from 1 to 65535")
+    text.parse()
+        .ok()
+        .filter(|port| digits && *port != 0)
+        .ok_or("its port is not a number from 1 to 65535")
 }
 
 fn vm_name(vm: &str) -> Parsed<String> {
@@ -246,7 +269,11 @@ mod tests {
     }
 
     fn ssh(user: Option<&str>, host: &str, port: Option<u16>) -> SshHost {
-        SshHost { user: user.map(str::to_owned), host: host.to_owned(), port }
+        SshHost {
+            user: user.map(str::to_owned),
+            host: host.to_owned(),
+            port,
+        }
     }
 
     #[test]
@@ -275,13 +302,28 @@ mod tests {
         let srv = || RemotePath::Absolute("/srv".to_owned());
         for (url, location) in [
             ("ssh://host", Location::Ssh(ssh(None, "host", None), RemotePath::Login)),
-            ("ssh://host/", Location::Ssh(ssh(None, "host", None), RemotePath::Absolute("/".to_owned()))),
-            ("ssh://anna@host.example:2222/srv", Location::Ssh(ssh(Some("anna"), "host.example", Some(2222)), srv())),
-            ("ssh://anna@corp@[fe80::1%eth0]:22//srv/", Location::Ssh(ssh(Some("anna@corp"), "[fe80::1%eth0]", Some(22)), srv())),
+            (
+                "ssh://host/",
+                Location::Ssh(ssh(None, "host", None), RemotePath::Absolute("/".to_owned())),
+            ),
+            (
+                "ssh://anna@host.example:2222/srv",
+                Location::Ssh(ssh(Some("anna"), "host.example", Some(2222)), srv()),
+            ),
+            (
+                "ssh://anna@corp@[fe80::1%eth0]:22//srv/",
+                Location::Ssh(ssh(Some("anna@corp"), "[fe80::1%eth0]", Some(22)), srv()),
+            ),
             ("qubes://vault", Location::Qubes("vault".to_owned(), RemotePath::Login)),
             ("qubes://vault-2/x/../srv", Location::Qubes("vault-2".to_owned(), srv())),
-            ("qubes-ssh://net:anna@host:1/srv", Location::QubesSsh("net".to_owned(), ssh(Some("anna"), "host", Some(1)), srv())),
-            ("qubes-ssh://net:host", Location::QubesSsh("net".to_owned(), ssh(None, "host", None), RemotePath::Login)),
+            (
+                "qubes-ssh://net:anna@host:1/srv",
+                Location::QubesSsh("net".to_owned(), ssh(Some("anna"), "host", Some(1)), srv()),
+            ),
+            (
+                "qubes-ssh://net:host",
+                Location::QubesSsh("net".to_owned(), ssh(None, "host", None), RemotePath::Login),
+            ),
         ] {
             assert_eq!(location_of(url), location, "{url}");
         }

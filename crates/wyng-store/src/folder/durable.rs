@@ -48,12 +48,21 @@ impl Durable {
             kind if kind.honours_syncfs() => Policy::Filesystem,
             _ => Policy::Later,
         };
-        Self { policy, refused: AtomicBool::new(false), pending: Mutex::default(), limit: REMEMBERED }
+        Self {
+            policy,
+            refused: AtomicBool::new(false),
+            pending: Mutex::default(),
+            limit: REMEMBERED,
+        }
     }
 
     /// What [`Durable::sync`] can promise as far as is known.
     pub(super) fn expected(&self) -> Durability {
-        if self.refused.load(Ordering::Relaxed) { Durability::Unconfirmed } else { Durability::Confirmed }
+        if self.refused.load(Ordering::Relaxed) {
+            Durability::Unconfirmed
+        } else {
+            Durability::Confirmed
+        }
     }
 
     /// `path` was written through `file`, which is about to be closed.
@@ -69,7 +78,9 @@ impl Durable {
     /// A name in `folder` was made, moved or removed.
     pub(super) fn changed(&self, root: &dyn Dir, folder: &str) -> Result<()> {
         if self.policy == Policy::Filesystem
-            || self.pending().remember(folder, self.limit, |pending| &mut pending.folders)
+            || self
+                .pending()
+                .remember(folder, self.limit, |pending| &mut pending.folders)
         {
             return Ok(());
         }
@@ -103,7 +114,9 @@ impl Durable {
 
     fn sync_each(&self, root: &dyn Dir, pending: &Pending) -> Result<()> {
         for path in &pending.files {
-            let synced = root.open(Path::new(&**path), OpenHow::READ).and_then(|file| file.sync());
+            let synced = root
+                .open(Path::new(&**path), OpenHow::READ)
+                .and_then(|file| file.sync());
             self.answer(or_gone(synced))?;
         }
         for folder in &pending.folders {

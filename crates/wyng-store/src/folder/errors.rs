@@ -33,7 +33,9 @@ pub(super) fn link_refused(error: SysError, from: &StorePath, to: &StorePath) ->
 }
 
 /// Hard links are refused.
-pub(super) const NO_LINKS: StoreError = StoreError::Unsupported { action: "make hard links" };
+pub(super) const NO_LINKS: StoreError = StoreError::Unsupported {
+    action: "make hard links",
+};
 
 /// There is no such name; also below a name that is a file.
 pub(super) fn is_absent(error: &SysError) -> bool {

@@ -26,7 +26,10 @@ struct Recent {
 
 impl Handles {
     pub(super) fn new(root: DirRef) -> Self {
-        Self { root, recent: Mutex::default() }
+        Self {
+            root,
+            recent: Mutex::default(),
+        }
     }
 
     pub(super) fn root(&self) -> &DirRef {
@@ -79,5 +82,6 @@ impl Handles {
 
 /// Whether `path` is `folder` or something in it.
 pub(super) fn is_at_or_below(path: &str, folder: &str) -> bool {
-    path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || folder.is_empty())
+    path.strip_prefix(folder)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || folder.is_empty())
 }

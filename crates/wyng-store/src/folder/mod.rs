@@ -11,7 +11,9 @@ mod writer;
 
 pub use opening::OpenMode;
 
-use crate::{Capabilities, Durability, Entry, EntryKind, Meta, Rename, Result, Store, StoreError, StorePath, StoreWriter};
+use crate::{
+    Capabilities, Durability, Entry, EntryKind, Meta, Rename, Result, Store, StoreError, StorePath, StoreWriter,
+};
 use durable::Durable;
 use errors::{is_absent, link_refused, refused};
 use handles::Handles;
@@ -56,7 +58,10 @@ impl FolderStore {
     fn check_writable(&self) -> Result<()> {
         if self.read_only {
             let reason = "it was opened for reading only".to_owned();
-            return Err(StoreError::NotWritable { url: self.url.clone(), reason });
+            return Err(StoreError::NotWritable {
+                url: self.url.clone(),
+                reason,
+            });
         }
         Ok(())
     }
@@ -132,11 +137,15 @@ impl FolderStore {
     }
 
     fn existing_file(&self, path: &StorePath) -> Result<(FileRef, Stat)> {
-        self.file(path)?.ok_or_else(|| StoreError::Missing { path: path.clone() })
+        self.file(path)?
+            .ok_or_else(|| StoreError::Missing { path: path.clone() })
     }
 
     fn raw_stat(&self, path: &StorePath) -> Result<Option<Stat>> {
-        self.root().stat(below_root(path)).map_err(|error| refused(error, path))
+        match self.root().stat(below_root(path)) {
+            Err(error) if is_absent(&error) => Ok(None),
+            found => found.map_err(|error| refused(error, path)),
+        }
     }
 
     /// A file that is to get a second name or content elsewhere: it must be a regular one.
@@ -149,7 +158,9 @@ impl FolderStore {
     }
 
     fn name_changed(&self, path: &StorePath) -> Result<()> {
-        self.durable.changed(self.root(), path.split().0).map_err(|error| refused(error, path))
+        self.durable
+            .changed(self.root(), path.split().0)
+            .map_err(|error| refused(error, path))
     }
 
     /// Which of the two names a failed rename was about.
@@ -157,7 +168,11 @@ impl FolderStore {
         let there = |path| matches!(self.root().stat(below_root(path)), Ok(Some(_)));
         match error.errno() {
             Some(Errno::NOENT) => {
-                let missing = if there(from) { to.parent().unwrap_or_else(StorePath::root) } else { from.clone() };
+                let missing = if there(from) {
+                    to.parent().unwrap_or_else(StorePath::root)
+                } else {
+                    from.clone()
+                };
                 StoreError::Missing { path: missing }
             }
             // A folder with something in it, or a folder where a file should go and the other way round.
@@ -175,7 +190,11 @@ impl Store for FolderStore {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { hard_links: self.hard_links, atomic_replace: true, durability: self.durable.expected() }
+        Capabilities {
+            hard_links: self.hard_links,
+            atomic_replace: true,
+            durability: self.durable.expected(),
+        }
     }
 
     fn read(&self, path: &StorePath, limit: u64) -> Result<Option<Vec<u8>>> {
@@ -187,8 +206,15 @@ impl Store for FolderStore {
         let whole = self.file(path).and_then(|found| match found {
             None => Ok(false),
             Some((file, Stat { size, .. })) => {
-                let too_large = || StoreError::TooLarge { path: path.clone(), size, limit };
-                let length = usize::try_from(size).ok().filter(|_| size <= limit).ok_or_else(too_large)?;
+                let too_large = || StoreError::TooLarge {
+                    path: path.clone(),
+                    size,
+                    limit,
+                };
+                let length = usize::try_from(size)
+                    .ok()
+                    .filter(|_| size <= limit)
+                    .ok_or_else(too_large)?;
                 // Old content is overwritten, not cleared first: zeroing it would cost as much as reading.
                 buffer.resize(length, 0);
                 let length = ext::read_full_at(&*file, buffer, 0)?;
@@ -235,7 +261,9 @@ impl Store for FolderStore {
 
     fn rename(&self, from: &StorePath, to: &StorePath, how: Rename) -> Result<()> {
         self.check_writable()?;
-        let renamed = self.root().rename(below_root(from), below_root(to), how == Rename::Replace);
+        let renamed = self
+            .root()
+            .rename(below_root(from), below_root(to), how == Rename::Replace);
         self.handles.forget(from.as_str());
         self.handles.forget(to.as_str());
         renamed.map_err(|error| self.rename_refused(error, from, to))?;
@@ -292,7 +320,9 @@ impl Store for FolderStore {
         self.check_writable()?;
         let (folder, name) = path.split();
         if name.is_empty() {
-            return Err(StoreError::Unsupported { action: "remove the archive folder itself" });
+            return Err(StoreError::Unsupported {
+                action: "remove the archive folder itself",
+            });
         }
         let name = Path::new(name);
         let remove = || -> wyng_sys::Result<bool> {
@@ -319,7 +349,10 @@ impl Store for FolderStore {
         let valid = |name: &String| !name.contains('/') && StorePath::new(name).is_ok();
         let entry = |found: wyng_sys::fs::DirEntry| {
             let name = found.name.into_string().ok().filter(valid)?;
-            Some(Entry { name, kind: entry_kind(found.kind) })
+            Some(Entry {
+                name,
+                kind: entry_kind(found.kind),
+            })
         };
         Ok(Some(entries.into_iter().filter_map(entry).collect()))
     }
@@ -338,12 +371,17 @@ impl Store for FolderStore {
     }
 
     fn sync(&self) -> Result<Durability> {
-        self.durable.sync(self.root()).map_err(|error| refused(error, &StorePath::root()))
+        self.durable
+            .sync(self.root())
+            .map_err(|error| refused(error, &StorePath::root()))
     }
 
     fn sync_dir(&self, path: &StorePath) -> Result<Durability> {
         // Opened anew, so that what is confirmed is the folder that has this name now.
-        let synced = self.handles.open(path.as_str()).and_then(|folder| durable::sync_names(&*folder));
+        let synced = self
+            .handles
+            .open(path.as_str())
+            .and_then(|folder| durable::sync_names(&*folder));
         synced.map_err(|error| refused(error, path))
     }
 
@@ -374,5 +412,9 @@ fn entry_kind(kind: FileKind) -> EntryKind {
 
 /// The path for calls on the archive folder, which is `.` to itself.
 fn below_root(path: &StorePath) -> &Path {
-    if path.as_str().is_empty() { Path::new(".") } else { path.as_path() }
+    if path.as_str().is_empty() {
+        Path::new(".")
+    } else {
+        path.as_path()
+    }
 }

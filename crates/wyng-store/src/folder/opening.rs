@@ -77,7 +77,10 @@ impl FolderStore {
         let hard_links = match (mode, archive) {
             (OpenMode::Write { uid }, Some(owner)) if uid != owner => {
                 let reason = format!("its archive.ini belongs to user {owner}, not to {uid}");
-                return Err(StoreError::NotWritable { url: url.to_owned(), reason });
+                return Err(StoreError::NotWritable {
+                    url: url.to_owned(),
+                    reason,
+                });
             }
             (OpenMode::Write { .. }, Some(_)) | (OpenMode::Create, None) => {
                 try_out(&*root, made).map_err(|(error, name)| match error {
@@ -131,8 +134,12 @@ impl Made {
     /// Removes the new folders, stopping at the first that is not empty.
     fn undo(&self, fs: &dyn Fs) -> wyng_sys::Result<()> {
         for folder in self.folders.iter().rev() {
-            let (Some(parent), Some(name)) = (folder.parent(), folder.file_name()) else { continue };
-            let removed = fs.open_dir(parent, Links::Refuse).and_then(|parent| parent.remove_dir(Path::new(name)));
+            let (Some(parent), Some(name)) = (folder.parent(), folder.file_name()) else {
+                continue;
+            };
+            let removed = fs
+                .open_dir(parent, Links::Refuse)
+                .and_then(|parent| parent.remove_dir(Path::new(name)));
             match or_gone(removed) {
                 Err(error) if matches!(error.errno(), Some(Errno::NOTEMPTY | Errno::EXIST)) => return Ok(()),
                 removed => removed?,
@@ -175,7 +182,10 @@ fn try_out(root: &dyn Dir, made: &mut Made) -> std::result::Result<bool, (SysErr
     let (file, link) = (Path::new(WRITE_TEST), Path::new(LINK_TEST));
     let had_link = has_links(root);
     let new_file = root.stat(file).map_err(|error| (error, WRITE_TEST))?.is_none();
-    let how = OpenHow { access: Access::ReadWrite, creation: Creation::IfMissing(FILE_MODE) };
+    let how = OpenHow {
+        access: Access::ReadWrite,
+        creation: Creation::IfMissing(FILE_MODE),
+    };
     match root.open(file, how) {
         Ok(_) if new_file => made.probes.push(WRITE_TEST),
         Ok(_) => {}
@@ -204,7 +214,10 @@ fn try_out(root: &dyn Dir, made: &mut Made) -> std::result::Result<bool, (SysErr
 /// For writers, refusals to open or make the folder mean that it is not writable.
 fn not_writable(url: &str, mode: OpenMode, error: SysError) -> StoreError {
     if mode != OpenMode::Read && error.is_permission() {
-        StoreError::NotWritable { url: url.to_owned(), reason: error.to_string() }
+        StoreError::NotWritable {
+            url: url.to_owned(),
+            reason: error.to_string(),
+        }
     } else {
         error.into()
     }

@@ -17,7 +17,12 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn new(path: StorePath, file: FileRef, durable: Arc<Durable>) -> Self {
-        Self { path, file, durable, written: 0 }
+        Self {
+            path,
+            file,
+            durable,
+            written: 0,
+        }
     }
 }
 
@@ -29,13 +34,18 @@ impl StoreWriter for Writer {
     }
 
     fn write_at(&mut self, data: &[u8], offset: u64) -> Result<()> {
-        if offset.checked_add(data.len() as u64).is_none_or(|end| end > self.written) {
+        if offset
+            .checked_add(data.len() as u64)
+            .is_none_or(|end| end > self.written)
+        {
             return Err(SysError::new("write past the end of", self.file.path(), ErrorKind::InvalidInput).into());
         }
         ext::write_all_at(&*self.file, data, offset).map_err(|error| refused(error, &self.path))
     }
 
     fn finish(self: Box<Self>) -> Result<()> {
-        self.durable.wrote(self.path.as_str(), &*self.file).map_err(|error| refused(error, &self.path))
+        self.durable
+            .wrote(self.path.as_str(), &*self.file)
+            .map_err(|error| refused(error, &self.path))
     }
 }

@@ -50,7 +50,7 @@ impl HolderIdentity {
         self.token.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    pub(super) fn holder(&self, since: i64) -> LockHolder {
+    pub(crate) fn holder(&self, since: i64) -> LockHolder {
         LockHolder {
             token: self.token(),
             host: self.host.clone(),
@@ -78,7 +78,7 @@ impl LockHolder {
     }
 
     /// The content of the lock's file.
-    pub(super) fn line(&self) -> Vec<u8> {
+    pub(crate) fn line(&self) -> Vec<u8> {
         // Strings and numbers always have a JSON form.
         let mut line = serde_json::to_vec(self).unwrap_or_default();
         line.push(b'\n');

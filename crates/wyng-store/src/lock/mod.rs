@@ -79,11 +79,24 @@ impl DestinationLock {
     ) -> Result<(Self, Option<LockHolder>)> {
         let names = Names::new(me)?;
         let me = me.holder(waiting.clock.now());
-        let mut attempt = Attempt { store: &*store, names: &names, me: &me, clock_file: false };
+        let mut attempt = Attempt {
+            store: &*store,
+            names: &names,
+            me: &me,
+            clock_file: false,
+        };
         let stolen = attempt.run(waiting);
         attempt.clean_up();
         let stolen = stolen?;
-        Ok((Self { store, names, me, held: true }, stolen))
+        Ok((
+            Self {
+                store,
+                names,
+                me,
+                held: true,
+            },
+            stolen,
+        ))
     }
 
     /// Looks whether the lock is still ours; to be called right before each step that can't be undone.
@@ -126,7 +139,11 @@ impl DestinationLock {
     fn give_up(&self) -> Result<()> {
         self.check()?;
         let ours = |found: &Found| found.holder().is_some_and(|holder| holder.token == self.me.token);
-        if take_away(&*self.store, &self.names, ours)? { Ok(()) } else { self.check() }
+        if take_away(&*self.store, &self.names, ours)? {
+            Ok(())
+        } else {
+            self.check()
+        }
     }
 }
 
@@ -143,7 +160,11 @@ impl Names {
     fn new(me: &HolderIdentity) -> Result<Self> {
         let lock = StorePath::new(LOCK_NAME)?;
         let own = lock.with_suffix(&format!("-{}", me.token()))?;
-        Ok(Self { lock, time: own.with_suffix(".time")?, taken: own.with_suffix(".taken")? })
+        Ok(Self {
+            lock,
+            time: own.with_suffix(".time")?,
+            taken: own.with_suffix(".taken")?,
+        })
     }
 }
 
@@ -178,7 +199,9 @@ impl Attempt<'_> {
                     return Err(error);
                 }
             }
-            let Some(found) = look(self.store, &self.names.lock)? else { continue };
+            let Some(found) = look(self.store, &self.names.lock)? else {
+                continue;
+            };
             let holder = found.holder();
             if self.is_stale(&found, holder.as_ref(), waiting)? {
                 if take_away(self.store, self.names, |taken| *taken == found)? {
@@ -190,10 +213,14 @@ impl Attempt<'_> {
                 (waiting.on_wait)(holder.as_ref());
                 told = Some(found);
             }
-            let left = waiting.wait.saturating_sub(waiting.clock.monotonic().saturating_sub(start));
+            let left = waiting
+                .wait
+                .saturating_sub(waiting.clock.monotonic().saturating_sub(start));
             if left.is_zero() {
                 let holder = holder.unwrap_or_else(LockHolder::unknown);
-                return Err(StoreError::Locked { holder: holder.described(waiting.clock) });
+                return Err(StoreError::Locked {
+                    holder: holder.described(waiting.clock),
+                });
             }
             waiting.clock.sleep(left.min(POLL), waiting.cancel);
         }
@@ -258,7 +285,10 @@ fn look(store: &dyn Store, path: &StorePath) -> Result<Option<Found>> {
     // The time first: a lock that is refreshed in between then counts as older, and looking again tells.
     let Some(meta) = store.stat(path)? else { return Ok(None) };
     let content = read_content(store, path)?;
-    Ok(content.map(|content| Found { content, mtime: meta.mtime }))
+    Ok(content.map(|content| Found {
+        content,
+        mtime: meta.mtime,
+    }))
 }
 
 fn read_content(store: &dyn Store, path: &StorePath) -> Result<Option<Vec<u8>>> {
@@ -267,4 +297,3 @@ fn read_content(store: &dyn Store, path: &StorePath) -> Result<Option<Vec<u8>>> 
         content => content,
     }
 }
-

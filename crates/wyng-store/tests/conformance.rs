@@ -1,0 +1,95 @@
+//! Every folder destination passes the suite, on whatever file system it lies.
+#![allow(clippy::disallowed_methods, reason = "the tests plant what the program never makes")]
+
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::sync::Arc;
+use wyng_store::conformance::{self, Planted, Subject};
+use wyng_store::{FolderStore, OpenMode, Store};
+use wyng_sys::fs::{Fs, FsKind, Links, ext};
+use wyng_sys::{Cancel, RealFs};
+use wyng_testkit::MemFs;
+use wyng_testkit::pools::TempDir;
+
+const ALL: usize = 38;
+
+fn open(fs: Arc<dyn Fs>, path: &Path) -> Arc<dyn Store> {
+    Arc::new(FolderStore::open(&fs, "file:test", path, OpenMode::Create).unwrap())
+}
+
+fn real_subject(fs: RealFs, temp: &TempDir, case: &str) -> Subject {
+    let path = temp.join(case);
+    let store = open(Arc::new(fs), &path);
+    let plant = move |name: &str, what: Planted<'_>| {
+        let place = path.join(name);
+        match what {
+            Planted::Symlink(target) => symlink(target, place).is_ok(),
+            Planted::File(data) => std::fs::write(place, data).is_ok(),
+            Planted::Fifo => {
+                let mode = rustix::fs::Mode::from_raw_mode(0o600);
+                rustix::fs::mknodat(rustix::fs::CWD, place, rustix::fs::FileType::Fifo, mode, 0).is_ok()
+            }
+        }
+    };
+    Subject {
+        store,
+        plant: Box::new(plant),
+        link_limit: None,
+    }
+}
+
+fn memory_subject(kind: FsKind) -> Subject {
+    let fs = MemFs::new();
+    fs.set_kind("/", kind);
+    fs.set_link_limit("/", 5);
+    let store = open(Arc::new(fs.clone()), Path::new("/srv/archive"));
+    let plant = move |name: &str, what: Planted<'_>| {
+        let path = Path::new("/srv/archive").join(name);
+        match what {
+            Planted::Symlink(target) => fs.symlink(target, path),
+            Planted::Fifo => return false,
+            Planted::File(data) => {
+                let root = fs.open_dir(Path::new("/"), Links::Refuse).unwrap();
+                ext::write_new(&*root, path.strip_prefix("/").unwrap(), 0o600, data).unwrap();
+            }
+        }
+        true
+    };
+    Subject {
+        store,
+        plant: Box::new(plant),
+        link_limit: Some(5),
+    }
+}
+
+#[test]
+fn a_folder_of_this_machine_conforms() {
+    let temp = TempDir::new();
+    let fs = RealFs::new(Cancel::new());
+    assert_eq!(
+        conformance::run(|case| real_subject(fs.clone(), &temp, case)).unwrap(),
+        ALL
+    );
+}
+
+#[test]
+fn a_folder_conforms_without_openat2() {
+    let temp = TempDir::new();
+    let fs = RealFs::without_openat2(Cancel::new());
+    assert_eq!(
+        conformance::run(|case| real_subject(fs.clone(), &temp, case)).unwrap(),
+        ALL
+    );
+}
+
+#[test]
+fn a_folder_in_memory_conforms_for_every_way_of_syncing() {
+    for kind in [
+        FsKind::Ext,
+        FsKind::Fuse,
+        FsKind::Network(0x6969),
+        FsKind::Other(0x4d44),
+    ] {
+        assert_eq!(conformance::run(|_| memory_subject(kind)).unwrap(), ALL, "{kind:?}");
+    }
+}

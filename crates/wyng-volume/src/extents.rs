@@ -171,3 +171,179 @@ impl<'a> Cursor<'a> {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::single_range_in_vec_init, reason = "one range is what is expected")]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+    use wyng_testkit::rng::{Rng, test_seed};
+
+    const DELALLOC: u32 = 0x4;
+    const ENCODED: u32 = 0x8;
+    const NOT_ALIGNED: u32 = 0x100;
+    const INLINE: u32 = 0x200;
+
+    fn fiemap(extents: &[(u64, u64, u64, u32)]) -> Layout {
+        let extents: Vec<_> = extents
+            .iter()
+            .map(|&(logical, physical, length, flags)| Extent {
+                logical,
+                physical,
+                length,
+                flags,
+            })
+            .collect();
+        Layout::from_fiemap(&extents).unwrap()
+    }
+
+    fn item(logical: u64, length: u64, disk_bytenr: u64, offset: u64) -> ExtentItem {
+        ExtentItem {
+            logical,
+            length,
+            disk_bytenr,
+            offset,
+            compression: 0,
+            kind: ExtentItemKind::Regular,
+        }
+    }
+
+    fn items(items: &[ExtentItem]) -> Layout {
+        Layout::from_items(items).unwrap()
+    }
+
+    fn changed(old: &Layout, new: &Layout) -> Vec<Range<u64>> {
+        assert_eq!(old.differences(new, 1 << 20), new.differences(old, 1 << 20));
+        old.differences(new, 1 << 20).iter().collect()
+    }
+
+    #[test]
+    fn split_and_merged_extents_are_equal() {
+        let whole = fiemap(&[(0, 80_000, 40_960, 0)]);
+        let split = fiemap(&[(0, 80_000, 4096, MERGED), (4096, 84_096, 36_864, SHARED | LAST)]);
+        assert_eq!(changed(&whole, &split), []);
+        let whole = items(&[item(0, 40_960, 80_000, 4096)]);
+        let split = items(&[item(0, 8192, 80_000, 4096), item(8192, 32_768, 80_000, 12_288)]);
+        assert_eq!(changed(&whole, &split), []);
+        assert!(!whole.same_as(&split));
+    }
+
+    #[test]
+    fn only_the_moved_part_is_changed() {
+        let old = fiemap(&[(0, 80_000, 40_960, 0)]);
+        let new = fiemap(&[
+            (0, 80_000, 8192, 0),
+            (8192, 500_000, 4096, 0),
+            (12_288, 92_288, 28_672, 0),
+        ]);
+        assert_eq!(changed(&old, &new), [8192..12_288]);
+    }
+
+    #[test]
+    fn holes_and_preallocated_space_are_equal_and_differ_from_data() {
+        let prealloc = ExtentItem {
+            kind: ExtentItemKind::Prealloc,
+            ..item(0, 8192, 80_000, 0)
+        };
+        assert_eq!(changed(&items(&[prealloc]), &items(&[])), []);
+        assert_eq!(changed(&items(&[prealloc]), &items(&[item(0, 8192, 0, 0)])), []);
+        assert_eq!(
+            changed(&items(&[prealloc]), &items(&[item(0, 4096, 80_000, 0)])),
+            [0..4096]
+        );
+        assert_eq!(changed(&fiemap(&[(0, 5, 8192, UNWRITTEN)]), &fiemap(&[])), []);
+        assert_eq!(
+            changed(&fiemap(&[(0, 5, 8192, UNWRITTEN)]), &fiemap(&[(0, 5, 8192, 0)])),
+            [0..8192]
+        );
+    }
+
+    #[test]
+    fn extents_that_prove_nothing_are_changed_even_against_themselves() {
+        let future = 0x8000_0000;
+        for flags in [
+            DELALLOC,
+            ENCODED,
+            NOT_ALIGNED,
+            INLINE,
+            0x2,
+            0x80,
+            0x400,
+            future,
+            UNWRITTEN | ENCODED,
+        ] {
+            let layout = fiemap(&[(4096, 80_000, 4096, flags | SHARED)]);
+            assert_eq!(changed(&layout, &layout.clone()), [4096..8192], "{flags:#x}");
+            assert!(layout.same_as(&layout.clone()));
+        }
+        for kind in [ExtentItemKind::Inline, ExtentItemKind::Unknown(9)] {
+            let layout = items(&[ExtentItem {
+                kind,
+                ..item(0, 100, 0, 0)
+            }]);
+            assert_eq!(changed(&layout, &layout.clone()), [0..100]);
+        }
+    }
+
+    #[test]
+    fn another_block_of_the_same_compressed_extent_is_changed() {
+        let zstd = |logical, offset| ExtentItem {
+            compression: 3,
+            ..item(logical, 4096, 80_000, offset)
+        };
+        let old = items(&[zstd(0, 0), zstd(4096, 4096)]);
+        let new = items(&[zstd(0, 0), zstd(4096, 0)]);
+        assert_eq!(changed(&old, &new), [4096..8192]);
+        assert_eq!(changed(&old, &items(&[item(0, 8192, 80_000, 0)])), [0..8192]);
+    }
+
+    #[test]
+    fn impossible_extents_are_refused() {
+        let extent = |logical, length| Extent {
+            logical,
+            physical: 0,
+            length,
+            flags: 0,
+        };
+        for extents in [
+            [extent(0, 8192), extent(4096, 4096)],
+            [extent(0, 1), extent(u64::MAX, 2)],
+        ] {
+            assert!(matches!(Layout::from_fiemap(&extents), Err(NoBase::BadExtents)));
+        }
+    }
+
+    #[test]
+    fn differences_are_those_of_a_comparison_byte_by_byte() {
+        const END: u64 = 64;
+        let mut rng = Rng::new(test_seed(1));
+        for round in 0..5000 {
+            let [old, new] = [(); 2].map(|()| random_layout(&mut rng, END));
+            let content = |layout: &Layout, byte: u64| Cursor::new(layout).at(byte).0;
+            let expected: BTreeSet<_> = (0..END)
+                .filter(|byte| !content(&old, *byte).proven_equal(content(&new, *byte)))
+                .collect();
+            let found = old.differences(&new, END);
+            assert_eq!(
+                found.iter().flatten().collect::<BTreeSet<_>>(),
+                expected,
+                "round {round}: {old:?} {new:?}"
+            );
+            assert_eq!(found, Ranges::from(found.as_slice().to_vec()), "round {round}");
+        }
+    }
+
+    fn random_layout(rng: &mut Rng, end: u64) -> Layout {
+        let (mut position, mut extents) = (0, Vec::new());
+        loop {
+            position += rng.below(4) * rng.below(4);
+            let length = rng.between(1, 12);
+            if position + length > end {
+                return fiemap(&extents);
+            }
+            let flags = *rng.pick(&[0, 0, 0, SHARED, UNWRITTEN, ENCODED]);
+            extents.push((position, position + 1000 * rng.below(2), length, flags));
+            position += length;
+        }
+    }
+}

@@ -1,10 +1,11 @@
 //! Names of volumes, and where they are below a storage.
 
 use crate::{Result, VolumeError};
+use rustix::io::Errno;
 use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
 use wyng_sys::SysError;
-use wyng_sys::fs::{DirRef, Fs};
+use wyng_sys::fs::{DirRef, FileKind, Fs};
 
 /// Longest name of a volume, characters (behaviour.md §3.2).
 const MAX_CHARS: usize = 4000;
@@ -61,7 +62,7 @@ impl Root {
         let path = self.path.join(check(name)?);
         match fs.canonical(&path) {
             Ok(real) => self.place(&path, &real).map(Some),
-            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) if is_missing(&error) => Ok(None),
             Err(error) => Err(self.outside(&path, error)),
         }
     }
@@ -78,7 +79,7 @@ impl Root {
         };
         match fs.canonical(parent) {
             Ok(real) => self.place(&path, &real.join(file)).map(Some),
-            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) if is_missing(&error) => Ok(None),
             Err(error) => Err(self.outside(&path, error)),
         }
     }
@@ -107,16 +108,23 @@ impl Root {
         })
     }
 
-    /// The kernel's answer to a name; a link that leads out has an error of its own.
+    /// What it means that the kernel can't follow the name of a volume.
     pub(crate) fn outside(&self, path: &Path, error: SysError) -> VolumeError {
-        use rustix::io::Errno;
+        let path = path.to_path_buf();
         match error.errno() {
-            Some(Errno::XDEV | Errno::LOOP) => VolumeError::LeadsOut {
-                path: path.to_path_buf(),
+            Some(Errno::XDEV) => VolumeError::LeadsOut { path },
+            Some(Errno::LOOP) => VolumeError::WrongKind {
+                path,
+                kind: FileKind::Symlink,
             },
             _ => error.into(),
         }
     }
+}
+
+/// There is no such name, or a part on the way is no folder.
+fn is_missing(error: &SysError) -> bool {
+    error.is_not_found() || error.errno() == Some(Errno::NOTDIR)
 }
 
 /// `name` with `suffix`, cut so that it stays a valid file name (255 bytes).

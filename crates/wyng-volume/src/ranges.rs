@@ -68,6 +68,7 @@ impl From<Vec<Range<u64>>> for Ranges {
 }
 
 #[cfg(test)]
+#[allow(clippy::single_range_in_vec_init, reason = "one range is what is expected")]
 mod tests {
     use super::*;
 

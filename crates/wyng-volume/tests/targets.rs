@@ -1,0 +1,633 @@
+//! Restore targets: each row of decisions.md §9, and what is left when a restore does not end well.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_precision_loss,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::single_range_in_vec_init,
+    dead_code
+)]
+
+mod common;
+
+use common::{MIB, Rig, Setup, is, noise};
+use std::fs;
+use std::io::Read;
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use wyng_sys::fs::{Fs, OpenHow};
+use wyng_sys::{Cancel, RealFs};
+use wyng_testkit::pools::{LoopPool, TempDir, need_root, run};
+use wyng_volume::{
+    InPlace, Restore, Restored, Result, TargetKind, TargetOptions, TargetPlan, TargetSpec, TargetWriter, VolumeError,
+};
+
+const NOTHING: Restore = Restore {
+    mtime: None,
+    mode: None,
+    uid: None,
+    gid: None,
+};
+const FORCED: TargetOptions = TargetOptions {
+    force_in_use: true,
+    data_bytes: None,
+};
+
+fn real() -> Arc<dyn Fs> {
+    Arc::new(RealFs::new(Cancel::new()))
+}
+
+fn plan(spec: TargetSpec, size: u64) -> Result<TargetPlan> {
+    TargetPlan::new(&real(), spec, size, TargetOptions::default())
+}
+
+fn at(path: impl AsRef<Path>) -> TargetSpec {
+    TargetSpec::Path(path.as_ref().to_path_buf())
+}
+
+fn volume(pool: impl AsRef<Path>, name: &str) -> TargetSpec {
+    TargetSpec::Pool {
+        pool: pool.as_ref().to_path_buf(),
+        name: name.to_owned(),
+    }
+}
+
+/// Plans and writes `data`, zero blocks as zero ranges, from two threads.
+fn restore(plan: TargetPlan, data: &[u8], attributes: &Restore) -> Result<Restored> {
+    let target = plan.open()?;
+    write(target.as_ref(), data);
+    target.finish(attributes)
+}
+
+fn write(target: &dyn TargetWriter, data: &[u8]) {
+    const BLOCK: usize = 8192;
+    let blocks: Vec<_> = data.chunks(BLOCK).enumerate().collect();
+    std::thread::scope(|scope| {
+        for half in [0, 1] {
+            let blocks = &blocks;
+            scope.spawn(move || {
+                for (number, block) in blocks.iter().filter(|(number, _)| number % 2 == half) {
+                    let offset = (number * BLOCK) as u64;
+                    if block.iter().all(|byte| *byte == 0) {
+                        target.zero_range(offset, block.len() as u64).unwrap();
+                    } else {
+                        target.write_at(block, offset).unwrap();
+                    }
+                }
+            });
+        }
+    });
+}
+
+/// Data, a hole, and an odd end.
+fn sample() -> Vec<u8> {
+    let mut data = noise(5, 300_000);
+    data[65_536..262_144].fill(0);
+    data
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_new_file_gets_data_holes_attributes_and_missing_folders() {
+    if !need_root() {
+        return;
+    }
+    let folder = TempDir::new();
+    let attributes = Restore {
+        mtime: Some(-1_500_000_001),
+        mode: Some(0o6751),
+        uid: Some(12),
+        gid: Some(34),
+    };
+    for spec in [volume(folder.path(), "a/ö b/vol"), at(folder.join("c/d/vol"))] {
+        let plan = plan(spec, 300_000).unwrap();
+        assert_eq!(
+            (plan.kind, plan.replaces, plan.in_place),
+            (TargetKind::File, false, None)
+        );
+        let path = plan.path.clone();
+        assert!(!path.parent().unwrap().exists());
+        let restored = restore(plan, &sample(), &attributes).unwrap();
+        assert_eq!(restored, Restored::default());
+        assert_eq!(fs::read(&path).unwrap(), sample());
+        let found = fs::metadata(&path).unwrap();
+        assert_eq!((found.mode() & 0o7777, found.uid(), found.gid()), (0o6751, 12, 34));
+        assert_eq!(found.mtime() * 1_000_000_000 + found.mtime_nsec(), -1_500_000_001);
+        assert!(found.blocks() * 512 < 150_000, "{}", found.blocks());
+        assert_eq!(names(path.parent().unwrap()), ["vol"]);
+    }
+}
+
+#[test]
+fn a_bare_name_is_a_file_in_the_current_folder() {
+    let plan = plan(at("no-such-file"), 0).unwrap();
+    assert_eq!((plan.path.as_path(), plan.replaces), (Path::new("no-such-file"), false));
+}
+
+#[test]
+fn without_attributes_a_new_file_is_private_and_has_no_set_id_bits_without_owner() {
+    let folder = TempDir::new();
+    restore(plan(at(folder.join("a")), 0).unwrap(), &[], &NOTHING).unwrap();
+    assert_eq!(fs::metadata(folder.join("a")).unwrap().mode() & 0o7777, 0o600);
+    let attributes = Restore {
+        mode: Some(0o6755),
+        ..NOTHING
+    };
+    let restored = restore(plan(at(folder.join("b")), 0).unwrap(), &[], &attributes).unwrap();
+    assert!(restored.set_id_dropped);
+    assert_eq!(fs::metadata(folder.join("b")).unwrap().mode() & 0o7777, 0o755);
+}
+
+#[test]
+fn an_existing_file_is_replaced_only_when_all_is_there_and_its_attributes_stay() {
+    if !need_root() {
+        return;
+    }
+    let folder = TempDir::new();
+    let path = folder.join("vol");
+    fs::write(&path, "old").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o4640)).unwrap();
+    std::os::unix::fs::chown(&path, Some(12), Some(34)).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o4640)).unwrap();
+    let old = real().open(&path, OpenHow::WRITE).unwrap();
+    for name in ["user.colour", "user.wyng", "trusted.kept"] {
+        old.set_xattr(name, b"blue").unwrap();
+    }
+    let access_list = access_list();
+    old.set_xattr("system.posix_acl_access", &access_list).unwrap();
+    drop(old);
+    let inode = fs::metadata(&path).unwrap().ino();
+
+    for spec in [at(&path), volume(folder.path(), "vol")] {
+        let planned = plan(spec.clone(), 300_000).unwrap();
+        assert_eq!(
+            (planned.kind, planned.replaces, planned.in_place),
+            (TargetKind::File, true, None)
+        );
+        let target = planned.open().unwrap();
+        write(target.as_ref(), &sample());
+        assert_eq!(names(folder.path()), ["vol", "vol.wyng-part"]);
+        assert_eq!(
+            fs::metadata(folder.join("vol.wyng-part")).unwrap().mode() & 0o7777,
+            0o600
+        );
+        target.abandon().unwrap();
+        drop(plan(spec, 300_000).unwrap().open().unwrap());
+        assert_eq!(names(folder.path()), ["vol"]);
+        assert_eq!(
+            (fs::read(&path).unwrap(), fs::metadata(&path).unwrap().ino()),
+            (b"old".to_vec(), inode)
+        );
+    }
+
+    let restored = restore(
+        plan(at(&path), 300_000).unwrap(),
+        &sample(),
+        &Restore {
+            mtime: Some(5),
+            ..NOTHING
+        },
+    );
+    assert_eq!(restored.unwrap(), Restored::default());
+    assert_eq!(fs::read(&path).unwrap(), sample());
+    let found = fs::metadata(&path).unwrap();
+    assert_eq!(
+        (found.mode() & 0o7777, found.uid(), found.gid(), found.mtime_nsec()),
+        (0o4640, 12, 34, 5)
+    );
+    assert_ne!(found.ino(), inode);
+    let new = real().open(&path, OpenHow::READ).unwrap();
+    assert_eq!(new.xattr("user.colour").unwrap().unwrap(), b"blue");
+    assert_eq!(new.xattr("trusted.kept").unwrap().unwrap(), b"blue");
+    assert_eq!(new.xattr("user.wyng").unwrap(), None);
+    assert_eq!(new.xattr("system.posix_acl_access").unwrap().unwrap(), access_list);
+    assert_eq!(names(folder.path()), ["vol"]);
+}
+
+/// `user::rw-,user:55:r--,group::r--,mask::r--,other::---` as the kernel keeps it.
+fn access_list() -> Vec<u8> {
+    let entries = [
+        (1, 6, u32::MAX),
+        (2, 4, 55),
+        (4, 4, u32::MAX),
+        (16, 4, u32::MAX),
+        (32, 0, u32::MAX),
+    ];
+    let entry = |(tag, permissions, id): (u16, u16, u32)| {
+        [&tag.to_le_bytes()[..], &permissions.to_le_bytes(), &id.to_le_bytes()].concat()
+    };
+    [2_u32.to_le_bytes().to_vec()]
+        .into_iter()
+        .chain(entries.map(entry))
+        .flatten()
+        .collect()
+}
+
+#[test]
+fn an_image_without_copy_on_write_stays_one() {
+    let Some(rig) = Rig::new(Setup::BtrfsNocow) else { return };
+    rig.image("vol", b"old");
+    restore(
+        plan(volume(rig.mount.path(), "vol"), 300_000).unwrap(),
+        &sample(),
+        &NOTHING,
+    )
+    .unwrap();
+    let flags = rig
+        .context
+        .fs
+        .open(&rig.path("vol"), OpenHow::READ)
+        .unwrap()
+        .flags()
+        .unwrap();
+    assert_eq!(flags & 0x0080_0000, 0x0080_0000);
+    assert_eq!(fs::read(rig.path("vol")).unwrap(), sample());
+}
+
+#[test]
+fn a_name_that_came_into_being_meanwhile_is_not_replaced() {
+    let folder = TempDir::new();
+    let target = plan(at(folder.join("vol")), 10).unwrap().open().unwrap();
+    fs::write(folder.join("vol"), "new").unwrap();
+    is(
+        target.finish(&NOTHING),
+        |error| matches!(error, VolumeError::System(error) if error.is_exists()),
+    );
+    assert_eq!(fs::read(folder.join("vol")).unwrap(), b"new");
+    assert_eq!(names(folder.path()), ["vol"]);
+}
+
+#[test]
+fn files_with_several_names_are_written_in_place_and_marked_until_complete() {
+    let folder = TempDir::new();
+    let path = folder.join("vol");
+    fs::write(&path, noise(1, 500_000)).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o4755)).unwrap();
+    fs::hard_link(&path, folder.join("second")).unwrap();
+    symlink("vol", folder.join("link")).unwrap();
+    let in_place = |spec| {
+        let plan = plan(spec, 300_000).unwrap();
+        assert!(plan.replaces);
+        plan
+    };
+    let planned = in_place(volume(folder.path(), "vol"));
+    assert_eq!(planned.in_place, Some(InPlace::HardLinks { links: 2 }));
+    let target = planned.open().unwrap();
+    target.write_at(b"half", 0).unwrap();
+    drop(target);
+    assert_eq!(names(folder.path()), ["link", "second", "vol", "vol.wyng-incomplete"]);
+
+    restore(
+        in_place(at(&path)),
+        &sample(),
+        &Restore {
+            mtime: Some(7),
+            ..NOTHING
+        },
+    )
+    .unwrap();
+    assert_eq!(fs::read(folder.join("second")).unwrap(), sample());
+    let found = fs::metadata(&path).unwrap();
+    assert_eq!(
+        (found.mode() & 0o7777, found.nlink(), found.mtime_nsec()),
+        (0o4755, 2, 7)
+    );
+    assert!(found.blocks() * 512 < 150_000, "holes were punched: {}", found.blocks());
+    assert_eq!(names(folder.path()), ["link", "second", "vol"]);
+
+    fs::remove_file(folder.join("second")).unwrap();
+    let planned = in_place(volume(folder.path(), "link"));
+    assert_eq!(planned.in_place, Some(InPlace::SymbolicLink));
+    restore(planned, &noise(3, 300_000), &NOTHING).unwrap();
+    assert_eq!(fs::read(&path).unwrap(), noise(3, 300_000));
+    assert_eq!(names(folder.path()), ["link", "vol"]);
+    assert!(fs::symlink_metadata(folder.join("link")).unwrap().is_symlink());
+}
+
+#[test]
+fn a_file_for_which_there_is_no_second_space_is_written_in_place() {
+    let folder = TempDir::new();
+    fs::write(folder.join("vol"), "old").unwrap();
+    let options = TargetOptions {
+        data_bytes: Some(1 << 60),
+        ..TargetOptions::default()
+    };
+    let plan = TargetPlan::new(&real(), at(folder.join("vol")), 10, options).unwrap();
+    assert!(
+        matches!(
+            plan.in_place,
+            Some(InPlace::NoSpace {
+                needed: 0x1000_0000_0000_0000,
+                ..
+            })
+        ),
+        "{plan:?}"
+    );
+    // A sparse volume may be larger than the disk.
+    let options = TargetOptions {
+        data_bytes: Some(10),
+        ..TargetOptions::default()
+    };
+    let plan = TargetPlan::new(&real(), at(folder.join("vol")), 1 << 60, options).unwrap();
+    assert_eq!(plan.in_place, None);
+}
+
+#[test]
+fn a_link_given_as_path_is_followed_and_stays() {
+    let folder = TempDir::new();
+    fs::create_dir(folder.join("real")).unwrap();
+    fs::write(folder.join("real/vol"), "old").unwrap();
+    symlink("real/vol", folder.join("link")).unwrap();
+    let planned = plan(at(folder.join("link")), 300_000).unwrap();
+    assert_eq!(planned.in_place, None);
+    restore(planned, &sample(), &NOTHING).unwrap();
+    assert_eq!(fs::read(folder.join("real/vol")).unwrap(), sample());
+    assert_eq!(names(folder.path()), ["link", "real"]);
+}
+
+#[test]
+fn impossible_targets_are_refused_before_anything_is_changed() {
+    let folder = TempDir::new();
+    fs::create_dir(folder.join("folder")).unwrap();
+    fs::write(folder.join("file"), "").unwrap();
+    symlink("/etc", folder.join("etc")).unwrap();
+    symlink("../outside", folder.join("out")).unwrap();
+    symlink("nothing", folder.join("dangling")).unwrap();
+    run("mkfifo", [folder.join("fifo").as_os_str()]);
+    let before = names(folder.path());
+    let refuse = |spec: TargetSpec, wanted: fn(&VolumeError) -> bool| is(plan(spec, 10).map(drop), wanted);
+
+    refuse(at(folder.join("folder")), |error| {
+        matches!(error, VolumeError::TargetIsFolder { .. })
+    });
+    refuse(at("/"), |error| matches!(error, VolumeError::TargetIsFolder { .. }));
+    refuse(at("."), |error| matches!(error, VolumeError::TargetIsFolder { .. }));
+    refuse(volume(folder.path(), "folder"), |error| {
+        matches!(error, VolumeError::TargetIsFolder { .. })
+    });
+    refuse(at("/dev/no-such-device"), |error| {
+        matches!(error, VolumeError::NoSuchDevice { .. })
+    });
+    refuse(at("/dev/no/such/device"), |error| {
+        matches!(error, VolumeError::NoSuchDevice { .. })
+    });
+    refuse(at("/dev/null"), |error| matches!(error, VolumeError::WrongKind { .. }));
+    refuse(at(folder.join("fifo")), |error| {
+        matches!(error, VolumeError::WrongKind { .. })
+    });
+    refuse(at(folder.join("dangling")), |error| {
+        matches!(error, VolumeError::WrongKind { .. })
+    });
+    refuse(volume(folder.path(), "dangling"), |error| {
+        matches!(error, VolumeError::WrongKind { .. })
+    });
+    refuse(volume(folder.path(), "etc/passwd"), |error| {
+        matches!(error, VolumeError::LeadsOut { .. })
+    });
+    refuse(volume(folder.path(), "etc/new/file"), |error| {
+        matches!(error, VolumeError::LeadsOut { .. })
+    });
+    refuse(volume(folder.path(), "../x"), |error| {
+        matches!(error, VolumeError::BadName { .. })
+    });
+    refuse(volume(folder.join("none"), "x"), |error| {
+        matches!(error, VolumeError::Offline { .. })
+    });
+    refuse(volume(folder.join("file"), "x"), |error| {
+        matches!(error, VolumeError::NotAFolder { .. })
+    });
+    fs::create_dir(folder.path().parent().unwrap().join("outside")).ok();
+    refuse(volume(folder.path(), "out/x"), |error| {
+        matches!(error, VolumeError::LeadsOut { .. })
+    });
+    fs::remove_dir(folder.path().parent().unwrap().join("outside")).ok();
+    assert_eq!(names(folder.path()), before);
+}
+
+#[test]
+fn a_file_that_is_open_elsewhere_is_refused_unless_forced() {
+    let folder = TempDir::new();
+    let path = folder.join("vol");
+    fs::write(&path, "old").unwrap();
+    let used = fs::File::open(&path).unwrap();
+    let in_use = |error: &VolumeError| matches!(error, VolumeError::InUse { .. });
+    is(plan(at(&path), 4).map(drop), in_use);
+    restore(
+        TargetPlan::new(&real(), at(&path), 4, FORCED).unwrap(),
+        b"new1",
+        &NOTHING,
+    )
+    .unwrap();
+    drop(used);
+
+    // Opened between plan and writing, and while it is written.
+    let planned = plan(at(&path), 4).unwrap();
+    let used = fs::File::open(&path).unwrap();
+    is(planned.open(), in_use);
+    drop(used);
+    let target = plan(at(&path), 4).unwrap().open().unwrap();
+    let used = fs::File::open(&path).unwrap();
+    is(target.finish(&NOTHING), in_use);
+    drop(used);
+    assert_eq!(fs::read(&path).unwrap(), b"new1");
+    assert_eq!(names(folder.path()), ["vol"]);
+}
+
+#[test]
+fn the_part_of_a_killed_restore_is_replaced_and_that_of_a_living_one_refused() {
+    let folder = TempDir::new();
+    fs::write(folder.join("vol.wyng-part"), "left").unwrap();
+    let first = plan(at(folder.join("vol")), 3).unwrap().open().unwrap();
+    is(plan(at(folder.join("vol")), 3).unwrap().open(), |error| {
+        matches!(error, VolumeError::InUse { .. })
+    });
+    first.write_at(b"new", 0).unwrap();
+    first.finish(&NOTHING).unwrap();
+    assert_eq!(fs::read(folder.join("vol")).unwrap(), b"new");
+    assert_eq!(names(folder.path()), ["vol"]);
+}
+
+#[test]
+fn nothing_is_written_outside_the_volume() {
+    let folder = TempDir::new();
+    let target = plan(at(folder.join("vol")), 10).unwrap().open().unwrap();
+    let beyond = |error: &VolumeError| matches!(error, VolumeError::BeyondEnd { .. });
+    is(target.write_at(b"12", 9), beyond);
+    is(target.write_at(b"1", u64::MAX), beyond);
+    is(target.zero_range(0, 11), beyond);
+    target.write_at(b"1", 9).unwrap();
+}
+
+/// A loop device on a file full of noise.
+struct Device {
+    path: PathBuf,
+    backing: PathBuf,
+    _folder: TempDir,
+}
+
+impl Device {
+    fn new(size: u64) -> Option<Self> {
+        if !need_root() {
+            return None;
+        }
+        let folder = TempDir::new();
+        let backing = folder.join("backing");
+        fs::write(&backing, noise(9, size as usize)).unwrap();
+        let path = run("losetup", ["--find".as_ref(), "--show".as_ref(), backing.as_os_str()]);
+        Some(Self {
+            path: PathBuf::from(path.trim()),
+            backing,
+            _folder: folder,
+        })
+    }
+}
+
+impl Drop for Device {
+    fn drop(&mut self) {
+        run("losetup", ["-d".as_ref(), self.path.as_os_str()]);
+    }
+}
+
+#[test]
+fn a_device_takes_exactly_the_bytes_of_the_volume() {
+    let Some(device) = Device::new(MIB) else { return };
+    is(plan(at(&device.path), MIB + 1).map(drop), |error| {
+        matches!(error, VolumeError::DeviceTooSmall { .. })
+    });
+    let planned = plan(at(&device.path), 300_000).unwrap();
+    assert_eq!(
+        (planned.kind, planned.replaces, planned.in_place),
+        (TargetKind::BlockDevice, true, None)
+    );
+    let mut data = sample();
+    data[299_000..].fill(0);
+    let target = planned.open().unwrap();
+    write(target.as_ref(), &data[..250_000]);
+    target.write_at(&data[250_000..299_000], 250_000).unwrap();
+    target.zero_range(299_000, 1000).unwrap();
+    target
+        .finish(&Restore {
+            mode: Some(0),
+            mtime: Some(1),
+            ..NOTHING
+        })
+        .unwrap();
+    let mut expected = noise(9, MIB as usize);
+    expected[..300_000].copy_from_slice(&data);
+    assert!(fs::read(&device.path).unwrap() == expected);
+    assert!(fs::read(&device.backing).unwrap() == expected);
+    assert_ne!(fs::metadata(&device.path).unwrap().mode() & 0o777, 0);
+}
+
+#[test]
+fn a_mounted_device_is_refused_unless_forced() {
+    let Some(pool) = LoopPool::ext4(16 * MIB) else { return };
+    is(plan(at(pool.device()), 10).map(drop), |error| {
+        matches!(error, VolumeError::InUse { .. })
+    });
+    TargetPlan::new(&real(), at(pool.device()), 10, FORCED).unwrap();
+}
+
+#[test]
+fn standard_output_takes_data_in_order_and_zeros_between() {
+    let (read, write) = std::io::pipe().unwrap();
+    let path = PathBuf::from(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&write)));
+    let stdout = TargetSpec::Stdout(
+        real()
+            .open(
+                &path,
+                OpenHow {
+                    access: wyng_sys::fs::Access::ReadWrite,
+                    ..OpenHow::READ
+                },
+            )
+            .unwrap(),
+    );
+    drop(write);
+    let reader = std::thread::spawn(move || {
+        let (mut read, mut data) = (read, vec![0; 200_000]);
+        read.read_exact(&mut data).unwrap();
+        data
+    });
+    let planned = plan(stdout, 200_000).unwrap();
+    assert_eq!(
+        (planned.kind, planned.path.as_path()),
+        (TargetKind::Stdout, Path::new("-"))
+    );
+    let target = planned.open().unwrap();
+    assert!(target.file().is_none());
+    target.write_at(b"begin", 3).unwrap();
+    target.zero_range(8, 100).unwrap();
+    target.write_at(b"middle", 150_000).unwrap();
+    is(target.write_at(b"x", 7), |error| {
+        matches!(
+            error,
+            VolumeError::OutOfOrder {
+                offset: 7,
+                position: 150_006
+            }
+        )
+    });
+    target.finish(&NOTHING).unwrap();
+    let mut expected = vec![0; 200_000];
+    expected[3..8].copy_from_slice(b"begin");
+    expected[150_000..150_006].copy_from_slice(b"middle");
+    assert!(reader.join().unwrap() == expected);
+}
+
+#[test]
+fn a_full_disk_leaves_the_old_file() {
+    let Some(pool) = LoopPool::ext4(16 * MIB) else { return };
+    fs::write(pool.join("vol"), "old").unwrap();
+    let options = TargetOptions {
+        data_bytes: Some(1),
+        ..TargetOptions::default()
+    };
+    let target = TargetPlan::new(&real(), volume(pool.path(), "vol"), 64 * MIB, options)
+        .unwrap()
+        .open()
+        .unwrap();
+    let block = noise(1, MIB as usize);
+    let error = (0..64)
+        .find_map(|number| target.write_at(&block, number * MIB).err())
+        .unwrap();
+    assert!(
+        matches!(&error, VolumeError::System(error) if error.is_no_space()),
+        "{error}"
+    );
+    drop(target);
+    assert_eq!(fs::read(pool.join("vol")).unwrap(), b"old");
+    assert_eq!(names(pool.path()), ["lost+found", "vol"]);
+}
+
+#[test]
+fn reading_back_is_possible_while_writing() {
+    let folder = TempDir::new();
+    let target = plan(at(folder.join("vol")), 10).unwrap().open().unwrap();
+    target.write_at(b"data", 2).unwrap();
+    assert_eq!(common::read_whole(&target.file().unwrap()), b"\0\0data\0\0\0\0");
+    assert!(fs::File::options().read(true).open(folder.join("vol")).is_err());
+    let mut byte = [0];
+    assert_eq!(
+        fs::File::open(folder.join("vol.wyng-part"))
+            .unwrap()
+            .read_at(&mut byte, 2)
+            .unwrap(),
+        1
+    );
+}

@@ -54,3 +54,51 @@ fn suspended(clock: &dyn Clock) -> u64 {
     let suspended = boottime.saturating_sub(clock.monotonic());
     u64::try_from(suspended.as_nanos()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wyng_testkit::TestClock;
+
+    #[test]
+    fn only_whole_bytes_of_ours_are_keys() {
+        let clock = TestClock::default();
+        let bytes = encode(
+            &MasterKeys {
+                data: [1; 32],
+                meta: [2; 32],
+            },
+            &clock,
+        );
+        let keys = decode(&bytes[..], &clock).unwrap();
+        assert_eq!((keys.data, keys.meta), ([1; 32], [2; 32]));
+        for length in 0..LENGTH {
+            assert!(decode(&bytes[..length], &clock).is_none(), "{length} bytes");
+        }
+        let longer: Vec<u8> = bytes.iter().copied().chain([0]).collect();
+        assert!(decode(&longer, &clock).is_none());
+        let mut other = bytes;
+        other[7] ^= 1;
+        assert!(decode(&other[..], &clock).is_none());
+    }
+
+    #[test]
+    fn a_suspend_or_another_boot_makes_them_stale() {
+        let (clock, rebooted) = (TestClock::default(), TestClock::default());
+        clock.suspend(Duration::from_secs(60));
+        let bytes = encode(
+            &MasterKeys {
+                data: [1; 32],
+                meta: [2; 32],
+            },
+            &clock,
+        );
+        clock.advance(Duration::from_secs(10_000));
+        assert!(is_fresh(&bytes[..], &clock));
+        clock.suspend(MOST_SUSPENDED);
+        assert!(is_fresh(&bytes[..], &clock));
+        clock.suspend(Duration::from_nanos(1));
+        assert!(!is_fresh(&bytes[..], &clock));
+        assert!(!is_fresh(&bytes[..], &rebooted));
+    }
+}

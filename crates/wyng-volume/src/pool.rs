@@ -2,11 +2,12 @@
 
 use crate::files::FilePool;
 use crate::{Label, NoBase, PlainReason, Ranges, Result, VolumeError};
+use rustix::io::Errno;
 use std::fmt::Debug;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use wyng_sys::Context;
 use wyng_sys::fs::{FileKind, FileRef, FsKind, Links};
-use wyng_sys::{Context, SysError};
 
 /// How a storage makes frozen states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -193,7 +194,11 @@ pub fn open_pool(context: &Context, path: &Path) -> Result<Box<dyn Pool>> {
         other => match crate::files::shares_data(folder.as_ref(), context.random.as_ref()) {
             Ok(true) => PoolKind::Reflink(other),
             Ok(false) => PoolKind::Plain(PlainReason::NoReflink(other)),
-            Err(error) if SysError::is_permission(&error) => PoolKind::Plain(PlainReason::NotWritable),
+            // The user's images may lie in folders of his own below; each volume has its own answer then.
+            Err(error) if other == FsKind::Xfs && error.errno() != Some(Errno::ROFS) && error.is_permission() => {
+                PoolKind::Reflink(other)
+            }
+            Err(error) if error.is_permission() => PoolKind::Plain(PlainReason::NotWritable),
             Err(error) => return Err(error.into()),
         },
     };

@@ -471,3 +471,38 @@ impl Drop for Unmount {
         run("umount", [self.0.as_os_str()]);
     }
 }
+
+/// A user backs up own images, and one that only can be read, with nothing but a user's rights.
+#[test]
+fn a_user_without_privilege_pairs_images_in_an_own_folder() {
+    const USER: u32 = 1234;
+    for setup in [Setup::BtrfsUnprivileged, Setup::Xfs] {
+        let Some(rig) = Rig::new(setup) else { return };
+        fs::create_dir(rig.path("own")).unwrap();
+        std::os::unix::fs::chown(rig.path("own"), Some(USER), Some(USER)).unwrap();
+        let images = ["own/mine", "own/root"].map(|name| rig.image(name, &noise(1, 50_000)));
+        std::os::unix::fs::fchown(&images[0], Some(USER), Some(USER)).unwrap();
+        images[0].set_permissions(fs::Permissions::from_mode(0o640)).unwrap();
+        std::thread::scope(|scope| {
+            let user = scope.spawn(|| {
+                rustix::thread::set_thread_groups(&[]).unwrap();
+                rustix::thread::set_thread_gid(rustix::fs::Gid::from_raw(USER)).unwrap();
+                rustix::thread::set_thread_uid(rustix::fs::Uid::from_raw(USER)).unwrap();
+                for (name, file) in ["own/mine", "own/root"].into_iter().zip(&images) {
+                    let base = rig.pair(name);
+                    file.write_all_at(b"x", 40_000).unwrap();
+                    assert_eq!(rig.changes(name, &base).ranges.as_slice(), [36_864..40_960]);
+                    // A base is replaced although nobody may write to it.
+                    let base = rig.pair(name);
+                    assert!(rig.changes(name, &base).ranges.is_empty());
+                }
+            });
+            user.join().unwrap();
+        });
+        let mode = |name: &str| {
+            let base = fs::metadata(rig.path("own").join(label(name).base_name())).unwrap();
+            (base.mode() & 0o7777, base.uid())
+        };
+        assert_eq!((mode("own/mine"), mode("own/root")), ((0o440, USER), (0o400, USER)));
+    }
+}

@@ -1,4 +1,4 @@
-//! Restore targets: each row of decisions.md §9, and what is left when a restore does not end well.
+//! Restore targets that are files: each row of decisions.md §9, and what is left when a restore does not end well.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -16,91 +16,14 @@
 
 mod common;
 
+use common::restoring::{FORCED, NOTHING, at, names, plan, real, restore, sample, volume, write};
 use common::{MIB, Rig, Setup, is, noise};
 use std::fs;
-use std::io::Read;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use wyng_sys::fs::{Fs, OpenHow};
-use wyng_sys::{Cancel, RealFs};
+use std::path::Path;
+use wyng_sys::fs::OpenHow;
 use wyng_testkit::pools::{LoopPool, TempDir, need_root, run};
-use wyng_volume::{
-    InPlace, Restore, Restored, Result, TargetKind, TargetOptions, TargetPlan, TargetSpec, TargetWriter, VolumeError,
-};
-
-const NOTHING: Restore = Restore {
-    mtime: None,
-    mode: None,
-    uid: None,
-    gid: None,
-};
-const FORCED: TargetOptions = TargetOptions {
-    force_in_use: true,
-    data_bytes: None,
-};
-
-fn real() -> Arc<dyn Fs> {
-    Arc::new(RealFs::new(Cancel::new()))
-}
-
-fn plan(spec: TargetSpec, size: u64) -> Result<TargetPlan> {
-    TargetPlan::new(&real(), spec, size, TargetOptions::default())
-}
-
-fn at(path: impl AsRef<Path>) -> TargetSpec {
-    TargetSpec::Path(path.as_ref().to_path_buf())
-}
-
-fn volume(pool: impl AsRef<Path>, name: &str) -> TargetSpec {
-    TargetSpec::Pool {
-        pool: pool.as_ref().to_path_buf(),
-        name: name.to_owned(),
-    }
-}
-
-/// Plans and writes `data`, zero blocks as zero ranges, from two threads.
-fn restore(plan: TargetPlan, data: &[u8], attributes: &Restore) -> Result<Restored> {
-    let target = plan.open()?;
-    write(target.as_ref(), data);
-    target.finish(attributes)
-}
-
-fn write(target: &dyn TargetWriter, data: &[u8]) {
-    const BLOCK: usize = 8192;
-    let blocks: Vec<_> = data.chunks(BLOCK).enumerate().collect();
-    std::thread::scope(|scope| {
-        for half in [0, 1] {
-            let blocks = &blocks;
-            scope.spawn(move || {
-                for (number, block) in blocks.iter().filter(|(number, _)| number % 2 == half) {
-                    let offset = (number * BLOCK) as u64;
-                    if block.iter().all(|byte| *byte == 0) {
-                        target.zero_range(offset, block.len() as u64).unwrap();
-                    } else {
-                        target.write_at(block, offset).unwrap();
-                    }
-                }
-            });
-        }
-    });
-}
-
-/// Data, a hole, and an odd end.
-fn sample() -> Vec<u8> {
-    let mut data = noise(5, 300_000);
-    data[65_536..262_144].fill(0);
-    data
-}
-
-fn names(folder: &Path) -> Vec<String> {
-    let mut names: Vec<_> = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    names.sort();
-    names
-}
+use wyng_volume::{InPlace, Restore, Restored, TargetKind, TargetOptions, TargetPlan, TargetSpec, VolumeError};
 
 #[test]
 fn a_new_file_gets_data_holes_attributes_and_missing_folders() {
@@ -471,123 +394,6 @@ fn nothing_is_written_outside_the_volume() {
     is(target.write_at(b"1", u64::MAX), beyond);
     is(target.zero_range(0, 11), beyond);
     target.write_at(b"1", 9).unwrap();
-}
-
-/// A loop device on a file full of noise.
-struct Device {
-    path: PathBuf,
-    backing: PathBuf,
-    _folder: TempDir,
-}
-
-impl Device {
-    fn new(size: u64) -> Option<Self> {
-        if !need_root() {
-            return None;
-        }
-        let folder = TempDir::new();
-        let backing = folder.join("backing");
-        fs::write(&backing, noise(9, size as usize)).unwrap();
-        let path = run("losetup", ["--find".as_ref(), "--show".as_ref(), backing.as_os_str()]);
-        Some(Self {
-            path: PathBuf::from(path.trim()),
-            backing,
-            _folder: folder,
-        })
-    }
-}
-
-impl Drop for Device {
-    fn drop(&mut self) {
-        run("losetup", ["-d".as_ref(), self.path.as_os_str()]);
-    }
-}
-
-#[test]
-fn a_device_takes_exactly_the_bytes_of_the_volume() {
-    let Some(device) = Device::new(MIB) else { return };
-    is(plan(at(&device.path), MIB + 1).map(drop), |error| {
-        matches!(error, VolumeError::DeviceTooSmall { .. })
-    });
-    let planned = plan(at(&device.path), 300_000).unwrap();
-    assert_eq!(
-        (planned.kind, planned.replaces, planned.in_place),
-        (TargetKind::BlockDevice, true, None)
-    );
-    let mut data = sample();
-    data[299_000..].fill(0);
-    let target = planned.open().unwrap();
-    write(target.as_ref(), &data[..250_000]);
-    target.write_at(&data[250_000..299_000], 250_000).unwrap();
-    target.zero_range(299_000, 1000).unwrap();
-    target
-        .finish(&Restore {
-            mode: Some(0),
-            mtime: Some(1),
-            ..NOTHING
-        })
-        .unwrap();
-    let mut expected = noise(9, MIB as usize);
-    expected[..300_000].copy_from_slice(&data);
-    assert!(fs::read(&device.path).unwrap() == expected);
-    assert!(fs::read(&device.backing).unwrap() == expected);
-    assert_ne!(fs::metadata(&device.path).unwrap().mode() & 0o777, 0);
-}
-
-#[test]
-fn a_mounted_device_is_refused_unless_forced() {
-    let Some(pool) = LoopPool::ext4(16 * MIB) else { return };
-    is(plan(at(pool.device()), 10).map(drop), |error| {
-        matches!(error, VolumeError::InUse { .. })
-    });
-    TargetPlan::new(&real(), at(pool.device()), 10, FORCED).unwrap();
-}
-
-#[test]
-fn standard_output_takes_data_in_order_and_zeros_between() {
-    let (read, write) = std::io::pipe().unwrap();
-    let path = PathBuf::from(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&write)));
-    let stdout = TargetSpec::Stdout(
-        real()
-            .open(
-                &path,
-                OpenHow {
-                    access: wyng_sys::fs::Access::ReadWrite,
-                    ..OpenHow::READ
-                },
-            )
-            .unwrap(),
-    );
-    drop(write);
-    let reader = std::thread::spawn(move || {
-        let (mut read, mut data) = (read, vec![0; 200_000]);
-        read.read_exact(&mut data).unwrap();
-        data
-    });
-    let planned = plan(stdout, 200_000).unwrap();
-    assert_eq!(
-        (planned.kind, planned.path.as_path()),
-        (TargetKind::Stdout, Path::new("-"))
-    );
-    let target = planned.open().unwrap();
-    assert!(target.file().is_none());
-    target.write_at(b"begin", 3).unwrap();
-    target.zero_range(8, 100).unwrap();
-    target.write_at(b"middle", 150_000).unwrap();
-    is(target.write_at(b"x", 7), |error| {
-        matches!(
-            error,
-            VolumeError::OutOfOrder {
-                offset: 7,
-                position: 150_006
-            }
-        )
-    });
-    target.finish(&NOTHING).unwrap();
-    let mut expected = vec![0; 200_000];
-    expected[3..8].copy_from_slice(b"begin");
-    expected[150_000..150_006].copy_from_slice(b"middle");
-    assert!(reader.join().unwrap() == expected);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Pools on real file systems, and what the tests of this crate do with images in them.
 
+pub mod restoring;
 pub mod tampered;
 
 use std::fs;

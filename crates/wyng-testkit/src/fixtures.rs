@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use tar::EntryType;
+use wyng_sys::fs::ext::write_all_at;
 use wyng_sys::fs::{Dir, Fs, Links, OpenHow};
 
 /// All that `fixtures.json` describes.
@@ -168,7 +169,7 @@ pub struct AsFound {
     pub leftovers: Vec<String>,
     /// Extracting, by volume and session.
     #[serde(default)]
-    pub volumes: BTreeMap<String, BTreeMap<String, String>>,
+    pub volumes: BTreeMap<String, serde_json::Value>,
 }
 
 /// An archive left behind by a killed command.
@@ -326,7 +327,7 @@ pub fn unpack_into(name: &str, fs: &MemFs, target: impl AsRef<Path>) {
 
 fn add_file(dir: &dyn Dir, path: &Path, mode: u32, bytes: &[u8], mtime: u64) {
     let file = dir.open(path, OpenHow::new(mode)).expect("making a file");
-    crate::memfs::write_all(&file, bytes, 0);
+    write_all_at(&*file, bytes, 0).expect("writing");
     file.set_mode(mode).expect("a mode");
     file.set_mtime(i64::try_from(mtime).expect("a time") * 1_000_000_000)
         .expect("a time");

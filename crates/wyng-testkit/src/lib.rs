@@ -24,6 +24,7 @@
 )]
 
 pub mod clock;
+pub mod crash;
 pub mod fixtures;
 pub mod memfs;
 pub mod pools;

@@ -164,7 +164,7 @@ impl State {
     fn stat_of(&self, place: Result<Place, Errno>) -> Result<Option<Stat>, Errno> {
         match place {
             Ok(place) => Ok(place.node.and_then(|node| self.world.stat(node))),
-            Err(Errno::NOENT) => Ok(None),
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
             Err(errno) => Err(errno),
         }
     }
@@ -370,6 +370,16 @@ impl MemDir {
         resolve::below(&state.world, self.node, name, self.links, follow)
     }
 
+    /// For calls that act on a name itself, which `.` is not.
+    fn find_name(&self, state: &State, name: &Path) -> Result<Place, Errno> {
+        let place = self.find(state, name, false)?;
+        if place.entry.is_none() {
+            Err(Errno::INVAL)
+        } else {
+            Ok(place)
+        }
+    }
+
     fn named<T>(
         &self,
         action: &'static str,
@@ -379,7 +389,7 @@ impl MemDir {
         let path = self.full(name);
         let mut state = self.fs.state();
         let result = self
-            .find(&state, name, false)
+            .find_name(&state, name)
             .and_then(|place| act(&mut state, place, &path));
         at(action, &path, result)
     }
@@ -394,8 +404,8 @@ impl MemDir {
         let paths = [self.full(from), self.full(to)];
         let mut state = self.fs.state();
         let found = self
-            .find(&state, from, false)
-            .and_then(|from| Ok((from, self.find(&state, to, false)?)));
+            .find_name(&state, from)
+            .and_then(|from| Ok((from, self.find_name(&state, to)?)));
         let result = found.and_then(|(from, to)| act(&mut state, from, to, [&paths[0], &paths[1]]));
         at(action, &paths[0], result)
     }

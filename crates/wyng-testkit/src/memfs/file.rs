@@ -332,7 +332,7 @@ impl File for MemFile {
     }
 
     fn sectors_written(&self) -> Result<Option<u64>> {
-        Ok(None)
+        self.fail("ask for the statistics of", Err(Errno::NOTBLK))
     }
 
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {

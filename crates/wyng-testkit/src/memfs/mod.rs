@@ -19,7 +19,6 @@ mod tree;
 mod world;
 
 pub(crate) use journal::{Entry, Op};
-pub(crate) use transfer::write_all;
 pub(crate) use world::World;
 
 pub use content::BLOCK;
@@ -170,6 +169,20 @@ impl MemFs {
     #[must_use]
     pub fn journal(&self) -> Vec<Record> {
         self.state().journal.clone()
+    }
+
+    /// How many records there are: a mark that [`crate::crash::CrashState::records`] can be compared with.
+    #[must_use]
+    pub fn recorded(&self) -> usize {
+        self.state().journal.len()
+    }
+
+    /// A separate machine as by [`Self::fork`]; the journal of this one starts anew from there.
+    #[must_use]
+    pub fn checkpoint(&self) -> Self {
+        let initial = self.fork();
+        self.state().journal.clear();
+        initial
     }
 
     /// Equal for machines that a program can't tell apart (but by change times).

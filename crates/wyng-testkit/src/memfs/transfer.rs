@@ -5,7 +5,8 @@ use super::{MemFs, resolve};
 use std::collections::HashMap;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use wyng_sys::fs::{Creation, File, FileRef, Fs, Links, OpenHow};
+use wyng_sys::fs::ext::write_all_at;
+use wyng_sys::fs::{Creation, Fs, Links, OpenHow};
 
 impl MemFs {
     /// Writes a file, replacing its bytes if it exists and making the folders above it.
@@ -20,7 +21,7 @@ impl MemFs {
         };
         let file = Fs::open(self, path, how).expect("opening the file");
         file.set_len(0).expect("emptying the file");
-        write_all(&file, bytes, 0);
+        write_all_at(&*file, bytes, 0).expect("writing");
     }
 
     /// Copies what is below the folder `path` into the real folder `target`, which is made.
@@ -86,20 +87,12 @@ impl MemFs {
                     dir.hard_link(first, &name).unwrap();
                 } else {
                     let file = dir.open(&name, OpenHow::new(meta.mode() & 0o7777)).unwrap();
-                    write_all(&file, &std::fs::read(entry.path()).unwrap(), 0);
+                    write_all_at(&*file, &std::fs::read(entry.path()).unwrap(), 0).expect("writing");
                     file.set_mtime(meta.mtime() * 1_000_000_000 + meta.mtime_nsec())
                         .unwrap();
                     seen.insert(meta.ino(), name);
                 }
             }
         }
-    }
-}
-
-pub(crate) fn write_all(file: &FileRef, mut bytes: &[u8], mut offset: u64) {
-    while !bytes.is_empty() {
-        let length = File::write_at(&**file, bytes, offset).expect("writing");
-        bytes = &bytes[length..];
-        offset += length as u64;
     }
 }

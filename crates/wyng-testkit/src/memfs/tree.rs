@@ -117,7 +117,7 @@ impl Tree {
             match other.0.get(path) {
                 None => lines.push(format!("- {}", path.display())),
                 Some(now) if shown(now) != shown(entry) => {
-                    lines.push(format!("~ {}: {entry:?} -> {now:?}", path.display()))
+                    lines.push(format!("~ {}: {entry:?} -> {now:?}", path.display()));
                 }
                 Some(_) => {}
             }

@@ -224,7 +224,7 @@ fn make_base(fs: &Arc<dyn Fs>, path: &Path) -> Result<()> {
         }
     }
     fs.make_dirs(path, file::DIR_MODE)?;
-    for parent in parents {
+    for parent in parents.into_iter().rev() {
         fs.open_dir(parent, Links::Refuse)?.sync()?;
     }
     Ok(())

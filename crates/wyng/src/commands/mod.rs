@@ -1,0 +1,122 @@
+//! The commands: each opens the archive, asks the engine, and says what came of it.
+
+mod init;
+mod list;
+mod receive;
+mod send;
+mod verify;
+
+use crate::backend::{Archive, Backend};
+use crate::environment::Environment;
+use crate::errors::{Failed, Failure};
+use crate::options::meaning::{AddArgs, Manner};
+use crate::options::{Action, General};
+use crate::output::Output;
+use crate::progress::Display;
+use crate::render::archive;
+use crate::terminal::Terminal;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use wyng_engine::{OpenRequest, Place, ProcessIdentity, Purpose};
+use wyng_format::ScryptCost;
+use wyng_sys::Context;
+
+/// What a command did.
+#[derive(Debug, Default)]
+pub struct Done {
+    /// Its part of the JSON document.
+    pub report: Map<String, Value>,
+    /// Volumes that were not completed.
+    pub failed: Vec<Failed>,
+}
+
+/// A command being run.
+pub struct Run<'a, B> {
+    /// The engine.
+    pub backend: &'a B,
+    /// Files, clocks.
+    pub context: &'a Context,
+    /// What the program was started in.
+    pub environment: &'a Environment,
+    /// Options of all commands.
+    pub general: &'a General,
+    /// How to speak.
+    pub manner: Manner,
+    /// The two streams.
+    pub output: Arc<Output>,
+    /// The dialogue.
+    pub terminal: Terminal,
+    /// What is shown meanwhile.
+    pub display: Display,
+    /// Volumes that the user asked for, as far as known: what `FILE.error` names if the command ends early.
+    pub requested: BTreeSet<String>,
+}
+
+impl<B: Backend> Run<'_, B> {
+    /// Runs `action`.
+    ///
+    /// # Errors
+    /// What ended it.
+    pub fn action(&mut self, action: &Action) -> Result<Done, Failure> {
+        match action {
+            Action::Init(args) => self.init(args),
+            Action::Send(args) => self.send(args),
+            Action::Receive(args) => self.receive(args),
+            Action::Verify(args) => self.verify(args),
+            Action::List(args) => self.list(args),
+            Action::Add(args) => self.add(args),
+        }
+    }
+
+    fn place(&self) -> Place {
+        Place {
+            url: self.general.destination.clone(),
+            working_dir: self.environment.working_dir.clone(),
+            state_home: self.general.state_home.clone(),
+            host_lock: self.environment.host_lock(),
+            uid: self.environment.uid,
+            run_dir: self.environment.run_dir(),
+            process: ProcessIdentity::current(),
+            key_cost: ScryptCost::default(),
+        }
+    }
+
+    /// Opens the archive and prints the lines about it.
+    fn open(&self, purpose: Purpose) -> Result<B::Archive, Failure> {
+        let request = OpenRequest {
+            place: self.place(),
+            purpose,
+            remember_minutes: self.general.authmin,
+            allow_rollback: self.general.allow_rollback,
+            lock_wait: self.general.lock_wait,
+            max_sync: self.general.max_sync,
+        };
+        let archive = self.backend.open(&request, &self.terminal, &self.display)?;
+        self.introduce(&archive);
+        Ok(archive)
+    }
+
+    fn introduce(&self, archive: &B::Archive) {
+        let summary = archive.summary();
+        if let Some((kind, vid)) = &summary.in_process {
+            self.output.warning(&format!("Prior operation in progress: {kind} {vid}"));
+        }
+        self.output.say(&archive::lines(&summary, self.context.clock.civil(summary.updated_at_nanos)));
+    }
+
+    fn add(&mut self, args: &AddArgs) -> Result<Done, Failure> {
+        self.requested = args.names.iter().cloned().collect();
+        let mut archive = self.open(Purpose::Write)?;
+        let failures = archive.add(&args.names, args.description.as_deref(), &self.display)?;
+        let failed: Vec<Failed> = failures.iter().map(Failed::from).collect();
+        let added: Vec<&String> =
+            args.names.iter().filter(|&name| failed.iter().all(|failure| failure.volume != *name)).collect();
+        for name in &added {
+            self.output.say(&format!("Added volume '{name}'\n"));
+        }
+        let mut report = Map::new();
+        report.insert("volumes".to_owned(), json!(added));
+        Ok(Done { report, failed })
+    }
+}

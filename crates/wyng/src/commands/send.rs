@@ -1,0 +1,76 @@
+//! `send`.
+
+use super::{Done, Run};
+use crate::backend::{Archive, Backend};
+use crate::errors::{Failed, Failure};
+use crate::options::meaning::SendArgs;
+use crate::render::{json, results};
+use crate::select::tags::{self, Tag, Tags};
+use wyng_engine::{Purpose, SendRequest, StorageSet};
+
+impl<B: Backend> Run<'_, B> {
+    pub(super) fn send(&mut self, args: &SendArgs) -> Result<Done, Failure> {
+        let listed = args.storage.listed_names().map(str::to_owned);
+        let imports = args.imports.iter().map(|import| import.volume.clone());
+        self.requested = args.wanted.names.iter().cloned().chain(listed).chain(imports).collect();
+        let purpose = if args.dry_run { Purpose::Read } else { Purpose::Write };
+        let mut archive = self.open(purpose)?;
+        let (sets, empty) = args.storage.sets(&args.wanted.in_archive(&archive.volume_names()));
+        for local in empty {
+            self.output.warning(&format!("no volumes are listed for '{local}', so nothing is done there"));
+        }
+        let request = SendRequest {
+            sets,
+            imports: args.imports.clone(),
+            tags: self.tags(&args.tags)?,
+            description: args.description.clone(),
+            dedup: args.dedup,
+            send_unchanged: args.send_unchanged,
+            dry_run: args.dry_run,
+            stdin: self.environment.stdin.clone(),
+        };
+        if request.sets.is_empty() && request.imports.is_empty() {
+            self.output.warning("there is nothing to send");
+            return Ok(Done::default());
+        }
+        self.expect(&request.sets, args);
+        let report = archive.send(&request, &self.display)?;
+        self.display.finish();
+        let failed: Vec<Failed> = report.failed.iter().map(Failed::from).collect();
+        self.display.announce(&failed);
+        self.output.say(&results::send_summary(&report));
+        Ok(Done { report: json::fields(&report), failed })
+    }
+
+    /// From here on volumes go by their local names: send renames those of the archive.
+    fn expect(&mut self, sets: &[StorageSet], args: &SendArgs) {
+        let volumes = sets.iter().flat_map(|set| &set.volumes);
+        let volumes = volumes.map(|volume| volume.alias.as_ref().unwrap_or(&volume.name));
+        let imports = args.imports.iter().map(|import| &import.volume);
+        self.requested = volumes.chain(imports).cloned().collect();
+        self.display.expect(self.requested.len());
+    }
+
+    /// The tags given, and those that the user types.
+    fn tags(&self, tags: &Tags) -> Result<Vec<Tag>, Failure> {
+        let mut all = tags.given.clone();
+        if !tags.ask {
+            return Ok(all);
+        }
+        if !self.terminal.attended() {
+            self.output.warning("nobody is there to be asked for tags, so none are added");
+            return Ok(all);
+        }
+        self.output.raw_stderr("Tags for this session, one per line (ID or ID,description); an empty line ends:\n");
+        while all.len() < tags::MOST {
+            let line = self.terminal.ask(&format!("[{}]: ", all.len() + 1))?;
+            if line.is_empty() {
+                break;
+            }
+            if !tags::add(&mut all, &line) {
+                self.output.raw_stderr("(not added)\n");
+            }
+        }
+        Ok(all)
+    }
+}

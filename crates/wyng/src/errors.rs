@@ -1,0 +1,289 @@
+//! The one place that turns errors into what the user reads: message, hint and exit code (decisions.md §3).
+
+use crate::options::OptionError;
+use serde::Serialize;
+use wyng_engine::errors::{ArchiveError, StateError, StoreError, VolumeError};
+use wyng_engine::{EngineError, SecretError, VolumeFailure};
+use wyng_sys::SysError;
+
+/// Some volumes failed, or the command line has no meaning.
+pub const SOME_FAILED: u8 = 2;
+
+/// An option, a conflict or a selection is wrong.
+pub const BAD_OPTION: u8 = 9;
+
+/// What ends a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// One line; empty if all was said already.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+    /// Exit code.
+    pub code: u8,
+    /// All causes, for `--debug`.
+    pub causes: String,
+}
+
+/// A volume that was not completed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Failed {
+    /// Its name.
+    pub volume: String,
+    /// Why, in one line.
+    pub error: String,
+    /// The exit code that this error would have had, had it ended the command.
+    pub code: u8,
+    /// What to do about it.
+    #[serde(skip)]
+    pub hint: Option<String>,
+}
+
+impl Failed {
+    /// A volume named by the user that the archive does not have.
+    #[must_use]
+    pub fn unknown(volume: &str) -> Self {
+        let hint = "wyng list shows the volumes of the archive";
+        Self {
+            volume: volume.to_owned(),
+            error: format!("Volume '{volume}' not found"),
+            code: SOME_FAILED,
+            hint: Some(hint.to_owned()),
+        }
+    }
+
+    /// A volume whose data or metadata is damaged.
+    #[must_use]
+    pub fn damaged(volume: &str, error: String) -> Self {
+        Self { volume: volume.to_owned(), error, code: SOME_FAILED, hint: None }
+    }
+
+    /// The line on standard error.
+    #[must_use]
+    pub fn line(&self) -> String {
+        if self.error.contains(&self.volume) { self.error.clone() } else { format!("{}: {}", self.volume, self.error) }
+    }
+}
+
+impl From<&VolumeFailure> for Failed {
+    fn from(failure: &VolumeFailure) -> Self {
+        Self {
+            volume: failure.volume.clone(),
+            error: one_line(&failure.error.to_string()),
+            code: exit_code(&failure.error),
+            hint: hint(&failure.error),
+        }
+    }
+}
+
+impl Failure {
+    /// A question was answered with no: the command ends with `code`, and there is nothing to say.
+    #[must_use]
+    pub fn declined(code: u8) -> Self {
+        Self { message: String::new(), hint: None, code, causes: String::new() }
+    }
+}
+
+impl From<OptionError> for Failure {
+    fn from(error: OptionError) -> Self {
+        Self { hint: option_hint(&error), code: error.exit_code(), causes: causes(&error), message: error.to_string() }
+    }
+}
+
+impl From<EngineError> for Failure {
+    fn from(error: EngineError) -> Self {
+        Self { hint: hint(&error), code: exit_code(&error), causes: causes(&error), message: one_line(&error.to_string()) }
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::from(EngineError::from(SecretError::Input(error)))
+    }
+}
+
+/// The exit code of an error that ends the command.
+fn exit_code(error: &EngineError) -> u8 {
+    match error {
+        EngineError::Cancelled(_) => 8,
+        EngineError::Secret(error) => match error {
+            SecretError::Empty => 3,
+            SecretError::TooShort { .. } | SecretError::Mismatch => BAD_OPTION,
+            SecretError::Input(error) if error.kind() == std::io::ErrorKind::Interrupted => 8,
+            SecretError::Command { .. } | SecretError::Input(_) => 1,
+        },
+        EngineError::Archive(error) => archive_code(error),
+        EngineError::Store(error) => match error {
+            StoreError::BadUrl { .. } | StoreError::NotInThisVersion { .. } => BAD_OPTION,
+            StoreError::NoFolder { .. } => 6,
+            StoreError::NotWritable { .. } => 5,
+            StoreError::Cancelled(_) => 8,
+            StoreError::System(error) if error.is_permission() => 5,
+            _ => 1,
+        },
+        EngineError::Volume(error) => match error {
+            VolumeError::Offline { .. }
+            | VolumeError::NotAFolder { .. }
+            | VolumeError::NoSnapshots { .. }
+            | VolumeError::Snapshot { .. } => 7,
+            VolumeError::System(_) => 1,
+            _ => SOME_FAILED,
+        },
+        EngineError::NoSnapshots { .. } => 7,
+        EngineError::Format(_)
+        | EngineError::NoWorkingFolder { .. }
+        | EngineError::BadSession { .. }
+        | EngineError::NamedTwice { .. } => BAD_OPTION,
+        EngineError::DamagedData { .. } => SOME_FAILED,
+        _ => 1,
+    }
+}
+
+fn archive_code(error: &ArchiveError) -> u8 {
+    match error {
+        ArchiveError::Authentication { .. } | ArchiveError::Passphrase(_) => 3,
+        ArchiveError::ArchiveExists { .. } => 5,
+        ArchiveError::NoArchive { .. } => 6,
+        ArchiveError::NoVolume { .. } | ArchiveError::NoSession { .. } | ArchiveError::NoSessions { .. } => SOME_FAILED,
+        _ => 1,
+    }
+}
+
+/// What the user can do about an error.
+fn hint(error: &EngineError) -> Option<String> {
+    let text = match error {
+        EngineError::Cancelled(_) => "volumes completed before are kept; the same command again does the rest",
+        EngineError::Secret(SecretError::Empty) => {
+            "type it, give it as the first line of standard input, or name a command with --passcmd"
+        }
+        EngineError::Archive(error) => archive_hint(error)?,
+        EngineError::Store(error) => match error {
+            StoreError::BadUrl { .. } => "destinations look like file:/mnt/disk/backup",
+            StoreError::NoFolder { .. } => "is it mounted? A new archive is made by arch-init",
+            StoreError::Full { .. } => "make room there, then run the same command again; what is complete is kept",
+            StoreError::Locked { .. } => "--lock-wait=SECONDS waits for it to finish",
+            StoreError::LockLost { .. } => "nothing was changed; run the same command again",
+            StoreError::System(error) => return system_hint(error),
+            _ => return None,
+        },
+        EngineError::State(StateError::Busy { .. }) => "--lock-wait=SECONDS waits for it to finish",
+        EngineError::State(StateError::System(error)) => return system_hint(error),
+        EngineError::Volume(error) => match error {
+            VolumeError::Offline { .. } => "is it mounted?",
+            VolumeError::NoSnapshots { .. } => NO_SNAPSHOTS_HINT,
+            VolumeError::InUse { .. } => "stop what uses it, or add --force-in-use",
+            VolumeError::ChangedWhileRead { .. } => "stop what writes to it and send it again",
+            VolumeError::System(error) => return system_hint(error),
+            _ => return None,
+        },
+        EngineError::NoSnapshots { .. } => NO_SNAPSHOTS_HINT,
+        EngineError::DamagedData { .. } => "an older or newer session may be whole: see --session",
+        EngineError::System(error) => return system_hint(error),
+        _ => return None,
+    };
+    Some(text.to_owned())
+}
+
+const NO_SNAPSHOTS_HINT: &str = "files elsewhere can be sent with --import-other-from='VOLUME:|:PATH', without snapshots";
+
+fn archive_hint(error: &ArchiveError) -> Option<&'static str> {
+    Some(match error {
+        ArchiveError::NoArchive { .. } => "check --dest; a new archive is made by arch-init",
+        ArchiveError::ArchiveExists { .. } => "choose another folder; an archive is never overwritten",
+        ArchiveError::OldFormat { .. } => "the original program upgrades it: wyng arch-check --upgrade-format",
+        ArchiveError::Authentication { .. } => "try again; if the passphrase is right, the files were damaged or replaced",
+        ArchiveError::Rollback { .. } => {
+            "if you restored an older copy of it yourself, --force-allow-rollback accepts it; if not, beware"
+        }
+        ArchiveError::ClockBehind { .. } => "set the clock of this machine, or the one that wrote last was wrong",
+        ArchiveError::Pending { .. } => "the original program can finish it",
+        ArchiveError::ChangedMeanwhile => "nothing was changed; run the same command again",
+        ArchiveError::NoSession { .. } => "wyng list VOLUME shows its sessions; --session-strict=off takes the one before",
+        ArchiveError::NoVolume { .. } => "wyng list shows the volumes of the archive",
+        _ => return None,
+    })
+}
+
+fn system_hint(error: &SysError) -> Option<String> {
+    let text = if error.is_no_space() {
+        "make room there, then run the same command again"
+    } else if error.is_permission() {
+        "run it as the owner of that file, or as root"
+    } else {
+        return None;
+    };
+    Some(text.to_owned())
+}
+
+fn option_hint(error: &OptionError) -> Option<String> {
+    Some(match error {
+        OptionError::NoDestination => {
+            "name it with --dest=file:/path, or with a line \"dest = file:/path\" in the ini file\n      \
+             (wyng --help shows how); a new one is made by: wyng --dest=file:/path arch-init"
+                .to_owned()
+        }
+        OptionError::CommandLater(_) | OptionError::OptionLater { .. } | OptionError::LvmLater { .. } => {
+            "the original program can do this with the same archive".to_owned()
+        }
+        OptionError::UnknownKey { .. } => {
+            "keys are the long names of options without the dashes; wyng --help lists them".to_owned()
+        }
+        OptionError::NoStateFolder => "name one with --meta-dir".to_owned(),
+        OptionError::NoVolumes(command) | OptionError::NoStorage { command, .. } => {
+            format!("wyng help {} shows examples", command.name())
+        }
+        OptionError::SaveToCount(_) => "restore several volumes into a folder with --local".to_owned(),
+        OptionError::VolsFrom { .. } => {
+            "the file looks like this: {\"/var/lib/images\": [[\"archive name\", \"local name\"], …]}".to_owned()
+        }
+        _ => return None,
+    })
+}
+
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = format!("{error:?}");
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(&format!("\n  caused by: {cause}"));
+        next = cause.source();
+    }
+    text
+}
+
+/// A message whose lines, if it has several, are joined.
+fn one_line(message: &str) -> String {
+    message.split('\n').map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wyng_sys::{Cancelled, SysError};
+
+    #[test]
+    fn every_error_has_its_exit_code() {
+        let input = |kind| SecretError::Input(std::io::Error::from(kind));
+        let command = SecretError::Command { command: "x".to_owned(), detail: "exit code 1".to_owned() };
+        for (error, code) in [
+            (EngineError::from(Cancelled), 8),
+            (SecretError::Empty.into(), 3),
+            (SecretError::TooShort { length: 3, least: 10 }.into(), 9),
+            (SecretError::Mismatch.into(), 9),
+            (command.into(), 1),
+            (input(std::io::ErrorKind::Interrupted).into(), 8),
+            (input(std::io::ErrorKind::UnexpectedEof).into(), 1),
+            (SysError::new("open", "/x", std::io::Error::from_raw_os_error(5)).into(), 1),
+        ] {
+            assert_eq!(Failure::from(error).code, code);
+        }
+    }
+
+    #[test]
+    fn failed_volumes_are_named_once() {
+        assert_eq!(Failed::unknown("a b").line(), "Volume 'a b' not found");
+        let full = SysError::new("write", "/x", std::io::Error::from_raw_os_error(28));
+        let failed = Failed::from(&VolumeFailure { volume: "v.img".to_owned(), error: full.into() });
+        assert_eq!(failed.line(), "v.img: cannot write /x: No space left on device (os error 28)");
+        assert_eq!(failed.hint.unwrap(), "make room there, then run the same command again");
+    }
+}

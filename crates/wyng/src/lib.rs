@@ -1,0 +1,25 @@
+//! The binary's own room: options, commands, prompts, progress, output and exit codes.
+//!
+//! It is a library so that other tools (man pages, completions) can use the table of options; `main` is all that is
+//! outside.
+
+mod backend;
+mod commands;
+mod engine;
+mod environment;
+mod error_file;
+mod errors;
+mod files;
+pub mod options;
+mod output;
+mod progress;
+mod render;
+mod run;
+mod select;
+mod terminal;
+mod time_zone;
+
+pub use engine::Engine;
+pub use environment::Environment;
+pub use run::run;
+pub use time_zone::civil;

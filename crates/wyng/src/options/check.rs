@@ -1,0 +1,107 @@
+//! Which values an option takes, independent of the command.
+//!
+//! Each check answers with what the value must be, as an ending for "--option=value: ".
+
+use std::ffi::OsStr;
+
+/// A check of one value.
+pub type Check = fn(&OsStr) -> Result<(), String>;
+
+fn utf8(value: &OsStr) -> Result<&str, String> {
+    value.to_str().ok_or_else(|| "must be UTF-8 text".to_owned())
+}
+
+/// Any bytes: paths.
+pub fn path(_: &OsStr) -> Result<(), String> {
+    Ok(())
+}
+
+/// Any text.
+pub fn text(value: &OsStr) -> Result<(), String> {
+    utf8(value).map(drop)
+}
+
+/// One of a few words.
+pub fn one_of(value: &OsStr, words: &[&str]) -> Result<(), String> {
+    let value = utf8(value)?;
+    if words.contains(&value) { Ok(()) } else { Err(format!("must be one of {}", words.join(", "))) }
+}
+
+/// A whole number.
+pub fn whole(value: &OsStr, least: i64, most: i64) -> Result<(), String> {
+    match utf8(value)?.parse::<i64>() {
+        Ok(number) if (least..=most).contains(&number) => Ok(()),
+        _ if most == i64::MAX => Err(format!("must be a whole number, at least {least}")),
+        _ => Err(format!("must be a whole number from {least} to {most}")),
+    }
+}
+
+/// `off`, `on`, `min` or `full` in any case.
+pub fn autoprune(value: &OsStr) -> Result<(), String> {
+    one_of(OsStr::new(&utf8(value)?.to_ascii_lowercase()), &["off", "on", "min", "full"])
+}
+
+/// `A:B:C:D`, behaviour.md §8.3.
+pub fn apdays(value: &OsStr) -> Result<(), String> {
+    let numbers: Vec<Option<u32>> = utf8(value)?.split(':').map(|part| part.parse().ok()).collect();
+    match numbers.as_slice() {
+        [Some(_), Some(_), Some(window), Some(keep)] if *window > 0 && *keep > 0 => Ok(()),
+        _ => Err("must be four whole numbers A:B:C:D, the last two at least 1".to_owned()),
+    }
+}
+
+/// `off|on|extra:MINUTES`.
+pub fn meta_reduce(value: &OsStr) -> Result<(), String> {
+    let good = utf8(value)?
+        .split_once(':')
+        .is_some_and(|(mode, minutes)| ["off", "on", "extra"].contains(&mode) && minutes.parse::<u32>().is_ok());
+    if good { Ok(()) } else { Err("must be off, on or extra, a colon, and a number of minutes".to_owned()) }
+}
+
+/// `zstd[:N]`, `zlib[:N]`, `bz2[:N]`.
+pub fn compression(value: &OsStr) -> Result<(), String> {
+    let value = utf8(value)?;
+    let (name, level) = value.split_once(':').map_or((value, None), |(name, level)| (name, Some(level)));
+    let range = match name {
+        "zstd" => 1..=22,
+        "zlib" => 0..=9,
+        "bz2" => 1..=9,
+        _ => return Err("must be zstd, zlib or bz2, with a level after a colon if you like (zstd:3)".to_owned()),
+    };
+    match level.map(str::parse::<u8>) {
+        None => Ok(()),
+        Some(Ok(level)) if range.contains(&level) => Ok(()),
+        Some(_) => Err(format!("the level of {name} must be a whole number from {} to {}", range.start(), range.end())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(check: Check, values: &[&str]) {
+        for value in values {
+            assert!(check(OsStr::new(value)).is_err(), "{value:?} passed");
+        }
+    }
+
+    fn accepted(check: Check, values: &[&str]) {
+        for value in values {
+            assert_eq!(check(OsStr::new(value)), Ok(()), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn values_are_checked() {
+        accepted(autoprune, &["off", "On", "MIN", "full"]);
+        refused(autoprune, &["", "yes", "maximum"]);
+        accepted(apdays, &["0:62:1:2", "98:30:1:1", "5:0:1:1"]);
+        refused(apdays, &["", "1:2:3", "0:62:0:2", "0:62:1:0", "a:b:c:d", "-1:0:1:1", "0:62:1:2:3"]);
+        accepted(meta_reduce, &["on:3000", "off:0", "extra:1"]);
+        refused(meta_reduce, &["on", "on:", "maybe:3", "on:-1", "on:1:2"]);
+        accepted(compression, &["zstd", "zstd:1", "zstd:22", "zlib:0", "bz2:9"]);
+        refused(compression, &["", "gzip", "zstd:0", "zstd:99", "zstd:", "zlib:10", "bz2:0", "zstd:3:3"]);
+        assert_eq!(whole(OsStr::new("7"), 1, 6).unwrap_err(), "must be a whole number from 1 to 6");
+        assert!(whole(OsStr::new("1.5"), 0, 6).is_err());
+    }
+}

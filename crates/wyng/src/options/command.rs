@@ -1,0 +1,186 @@
+//! The commands: their names, what they are for, and examples.
+
+/// A command of the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Command {
+    /// Make an archive.
+    ArchInit,
+    /// Back up.
+    Send,
+    /// Restore.
+    Receive,
+    /// Show volumes and sessions.
+    List,
+    /// Check data of a session.
+    Verify,
+    /// Add empty volumes.
+    Add,
+    /// Show the version.
+    Version,
+    /// Show help.
+    Help,
+    /// Compare with the local volume.
+    Diff,
+    /// Note changes without sending.
+    Monitor,
+    /// Remove old sessions.
+    Prune,
+    /// Remove a volume.
+    Delete,
+    /// Rename a volume.
+    Rename,
+    /// Check the archive.
+    ArchCheck,
+    /// Share equal chunks.
+    ArchDeduplicate,
+}
+
+/// What the help says about a command.
+#[derive(Debug)]
+pub struct About {
+    /// The command.
+    pub command: Command,
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// What follows it.
+    pub arguments: &'static str,
+    /// One line, without a full stop.
+    pub summary: &'static str,
+    /// A paragraph or two.
+    pub text: &'static str,
+    /// Command line and what it does.
+    pub examples: &'static [(&'static str, &'static str)],
+    /// This version has it.
+    pub available: bool,
+}
+
+impl Command {
+    /// The command called `name`.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        COMMANDS.iter().find(|about| about.name == name).map(|about| about.command)
+    }
+
+    /// Its name on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.about().name
+    }
+
+    /// What there is to say about it.
+    #[must_use]
+    #[expect(clippy::expect_used, reason = "a test shows that the table holds every command")]
+    pub fn about(self) -> &'static About {
+        COMMANDS.iter().find(|about| about.command == self).expect("every command is in the table")
+    }
+}
+
+const fn later(command: Command, name: &'static str, summary: &'static str) -> About {
+    About { command, name, arguments: "", summary, text: "", examples: &[], available: false }
+}
+
+/// All commands, in the order of the help.
+pub static COMMANDS: &[About] = &[
+    About {
+        command: Command::ArchInit,
+        name: "arch-init",
+        arguments: "",
+        summary: "make a new archive",
+        text: "Makes the folder named by --dest, with those above it, and an empty archive in it. The archive is \
+               encrypted unless --encrypt=off is given; the passphrase is asked for once and can't be changed later.",
+        examples: &[
+            ("wyng --dest=file:/mnt/disk/backup arch-init", "an encrypted archive"),
+            ("wyng --dest=file:/mnt/disk/plain --encrypt=off arch-init", "one that anybody can read"),
+        ],
+        available: true,
+    },
+    About {
+        command: Command::Send,
+        name: "send",
+        arguments: "[VOLUME]...",
+        summary: "back up volumes",
+        text: "Stores a new session of each volume: its state at one instant. The first is complete, later ones hold \
+               what changed. Volumes are files below --local; names that the archive does not know yet are added to it.",
+        examples: &[
+            ("wyng send --local=/var/lib/images vm1.img", "back up one image"),
+            ("wyng send --local=/var/lib/images --all", "and all that the archive has already"),
+            ("wyng send --import-other-from='etc:|:/root/etc.tar'", "a file that lies elsewhere"),
+            ("wyng send --dry-run --all --local=/var/lib/images", "only say what would be sent"),
+        ],
+        available: true,
+    },
+    About {
+        command: Command::Receive,
+        name: "receive",
+        arguments: "[VOLUME]...",
+        summary: "restore volumes",
+        text: "Writes the newest session of each volume, or the one named by --session, to --local or --save-to. \
+               Files that exist already are replaced only when the new data is complete and verified.",
+        examples: &[
+            ("wyng receive --save-to=/tmp/vm1.img vm1.img", "the newest session into a file"),
+            ("wyng receive --local=/var/lib/images --all", "everything, in its place"),
+            ("wyng receive --session=20261120-090000 --save-to=- vm1.img >copy", "an older one to a pipe"),
+        ],
+        available: true,
+    },
+    About {
+        command: Command::List,
+        name: "list",
+        arguments: "[VOLUME]...",
+        summary: "show volumes, sessions and tags",
+        text: "Without names: the volumes of the archive. With names, or --all: their sessions.",
+        examples: &[
+            ("wyng list --verbose", "volumes with size, newest session and their number"),
+            ("wyng list vm1.img", "the sessions of a volume"),
+            ("wyng list --json -u", "everything, for programs"),
+        ],
+        available: true,
+    },
+    About {
+        command: Command::Verify,
+        name: "verify",
+        arguments: "[VOLUME]...",
+        summary: "read sessions back and check every byte",
+        text: "Fetches all data of the newest session of each volume, or of the one named by --session, and checks it \
+               as receive would, without writing anything. Goes on after damage and lists every bad range.",
+        examples: &[
+            ("wyng verify --all", "the newest session of everything"),
+            ("wyng verify --session=^monthly vm1.img", "the newest one with a tag"),
+        ],
+        available: true,
+    },
+    About {
+        command: Command::Add,
+        name: "add",
+        arguments: "VOLUME...",
+        summary: "add empty volumes to the archive",
+        text: "Volumes that are sent are added by themselves, so this is seldom needed.",
+        examples: &[("wyng add vm2.img --volume-desc='mail server'", "add a volume with a description")],
+        available: true,
+    },
+    About {
+        command: Command::Version,
+        name: "version",
+        arguments: "",
+        summary: "show the version",
+        text: "Prints the version and needs no archive.",
+        examples: &[],
+        available: true,
+    },
+    About {
+        command: Command::Help,
+        name: "help",
+        arguments: "[COMMAND]",
+        summary: "show this help, or that of a command",
+        text: "",
+        examples: &[],
+        available: true,
+    },
+    later(Command::Diff, "diff", "compare a session with the local volume"),
+    later(Command::Monitor, "monitor", "note what changed, without sending it"),
+    later(Command::Prune, "prune", "remove old sessions"),
+    later(Command::Delete, "delete", "remove a volume from the archive"),
+    later(Command::Rename, "rename", "rename a volume in the archive"),
+    later(Command::ArchCheck, "arch-check", "check all of an archive"),
+    later(Command::ArchDeduplicate, "arch-deduplicate", "store equal chunks once"),
+];

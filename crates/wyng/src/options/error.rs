@@ -1,0 +1,179 @@
+//! What can be wrong with the command line, the ini file and what they name.
+
+use super::command::Command;
+use std::path::PathBuf;
+
+/// Where an option was given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// On the command line.
+    CommandLine,
+    /// In this ini file.
+    Ini(PathBuf),
+}
+
+/// The way to write an option in messages.
+fn shown(origin: &Origin, name: &str) -> String {
+    match origin {
+        Origin::CommandLine => format!("--{name}"),
+        Origin::Ini(path) => format!("{}: {name}", path.display()),
+    }
+}
+
+/// Something wrong with what was asked. All are found before anything is touched.
+#[derive(Debug, thiserror::Error)]
+pub enum OptionError {
+    /// The command line can't be understood (exit 2).
+    #[error("{0}")]
+    Syntax(String),
+    /// The command comes with a later version (exit 2).
+    #[error("{} is not part of this version yet", .0.name())]
+    CommandLater(Command),
+    /// The option comes with a later version.
+    #[error("{} is not part of this version yet", shown(origin, name))]
+    OptionLater {
+        /// Its name.
+        name: &'static str,
+        /// Where it was given.
+        origin: Origin,
+    },
+    /// A value that the option does not take.
+    #[error("{}={value} {reason}", shown(origin, name))]
+    Value {
+        /// The option.
+        name: &'static str,
+        /// Where it was given.
+        origin: Origin,
+        /// What was given.
+        value: String,
+        /// What it must be.
+        reason: String,
+    },
+    /// The ini file names an option that does not exist.
+    #[error("{}: there is no option {key:?}", path.display())]
+    UnknownKey {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: String,
+    },
+    /// The ini file named by `--config` does not exist (exit 1, as the original).
+    #[error("--config: {} does not exist", .0.display())]
+    NoConfigFile(PathBuf),
+    /// The ini file can't be understood.
+    #[error("{}: {reason}", path.display())]
+    ConfigSyntax {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A file that the options name can't be read.
+    #[error("--{option}: {source}")]
+    File {
+        /// The option that names it.
+        option: &'static str,
+        /// What the system said.
+        source: wyng_sys::SysError,
+    },
+    /// `--dest` is missing.
+    #[error("no archive was named")]
+    NoDestination,
+    /// There is no folder for what this host remembers.
+    #[error("there is no home folder to remember things in")]
+    NoStateFolder,
+    /// The command needs a storage.
+    #[error("{} needs {needed}", command.name())]
+    NoStorage {
+        /// The command.
+        command: Command,
+        /// Which options would do.
+        needed: &'static str,
+    },
+    /// `--local` or `--save-to` names LVM.
+    #[error("--{option}={value}: LVM is not part of this version yet")]
+    LvmLater {
+        /// The option.
+        option: &'static str,
+        /// What was given.
+        value: String,
+    },
+    /// The command needs volumes.
+    #[error("{} needs the name of a volume", .0.name())]
+    NoVolumes(Command),
+    /// An option that the command refuses.
+    #[error("{option} can't be used with {}", command.name())]
+    NotFor {
+        /// The option, as written.
+        option: &'static str,
+        /// The command.
+        command: Command,
+    },
+    /// Two options that exclude each other.
+    #[error("{first} and {second} can't be used together")]
+    Conflict {
+        /// One, as written.
+        first: &'static str,
+        /// The other.
+        second: &'static str,
+    },
+    /// `--save-to` takes one volume.
+    #[error("--save-to takes exactly one volume, and {0} are selected")]
+    SaveToCount(usize),
+    /// A name is not UTF-8, or no valid name of a volume.
+    #[error("{name:?} can't be the name of a volume: {reason}")]
+    VolumeName {
+        /// The name.
+        name: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A session is malformed.
+    #[error("--session={0} is not YYYYMMDD-HHMMSS, ^TAG or newest")]
+    Session(String),
+    /// A range of sessions where one is needed.
+    #[error("--session={value}: {} takes one session", command.name())]
+    SessionRange {
+        /// What was given.
+        value: String,
+        /// The command.
+        command: Command,
+    },
+    /// A tag is malformed.
+    #[error("--tag: {0}")]
+    Tag(#[source] wyng_format::FormatError),
+    /// More tags than a session can hold.
+    #[error("{0} tags were given; a session holds at most 5")]
+    TagCount(usize),
+    /// An import is malformed.
+    #[error("--import-other-from={value}: {reason}")]
+    Import {
+        /// What was given.
+        value: String,
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// The description is malformed.
+    #[error("--volume-desc: {0}")]
+    Description(#[source] wyng_format::FormatError),
+    /// The JSON file of `--vols-from` is not as it must be.
+    #[error("--vols-from={}: {reason}", path.display())]
+    VolsFrom {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+impl OptionError {
+    /// The exit code, decisions.md §3.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Syntax(_) | Self::CommandLater(_) => 2,
+            Self::NoConfigFile(_) => 1,
+            _ => 9,
+        }
+    }
+}

@@ -1,0 +1,504 @@
+//! What the options ask for: a command with everything it needs, checked, and nothing touched yet.
+
+use super::command::Command;
+use super::error::{OptionError, Origin};
+use super::table::{Id, Standing, option};
+use super::value::{Value, Values};
+use crate::environment::Environment;
+use crate::files;
+use crate::select::tags::Tags;
+use crate::select::volumes::{Storage, Wanted};
+use crate::select::{import, session, tags, vols_from};
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use wyng_engine::{ImportSpec, SessionChoice};
+use wyng_format::Description;
+use wyng_sys::fs::{FileKind, Fs};
+
+/// Minutes for which keys are remembered at most.
+const MOST_AUTHMIN: i64 = 60;
+
+/// Largest file of `--vols-from`, bytes.
+const VOLS_FROM_LIMIT: usize = 64 << 20;
+
+/// A command, ready to run.
+#[derive(Debug)]
+pub struct Invocation {
+    /// What holds for all commands.
+    pub general: General,
+    /// The command.
+    pub action: Action,
+}
+
+/// What holds for all commands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct General {
+    /// `--dest`.
+    pub destination: String,
+    /// Folder for what this host remembers.
+    pub state_home: PathBuf,
+    /// `--passcmd`.
+    pub passcmd: Option<String>,
+    /// Minutes to remember the keys, -1 to 60.
+    pub authmin: i32,
+    /// `--meta-reduce`: mode, and minutes.
+    pub reduce: (String, u32),
+    /// `--force-allow-rollback`.
+    pub allow_rollback: bool,
+    /// `--maxsync`.
+    pub max_sync: bool,
+    /// `--lock-wait`.
+    pub lock_wait: Duration,
+}
+
+/// What a command speaks with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Manner {
+    /// Questions are answered by nobody.
+    pub unattended: bool,
+    /// Nothing on standard output.
+    pub quiet: bool,
+    /// How much more to say.
+    pub verbose: u8,
+    /// One JSON document.
+    pub json: bool,
+    /// Causes of errors in full.
+    pub debug: bool,
+}
+
+impl Manner {
+    /// Reads it; none of these options can be wrong.
+    #[must_use]
+    pub fn of(values: &Values) -> Self {
+        let quiet = values.flag(Id::Quiet);
+        Self {
+            unattended: quiet || values.flag(Id::Unattended),
+            quiet,
+            verbose: values.count(Id::Verbose),
+            json: values.flag(Id::Json),
+            debug: values.flag(Id::Debug),
+        }
+    }
+}
+
+/// A command and its own options.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// `arch-init`.
+    Init(InitArgs),
+    /// `send`.
+    Send(SendArgs),
+    /// `receive`.
+    Receive(ReceiveArgs),
+    /// `verify`.
+    Verify(VerifyArgs),
+    /// `list`.
+    List(ListArgs),
+    /// `add`.
+    Add(AddArgs),
+}
+
+impl Action {
+    /// Its command.
+    #[must_use]
+    pub fn command(&self) -> Command {
+        match self {
+            Self::Init(_) => Command::ArchInit,
+            Self::Send(_) => Command::Send,
+            Self::Receive(_) => Command::Receive,
+            Self::Verify(_) => Command::Verify,
+            Self::List(_) => Command::List,
+            Self::Add(_) => Command::Add,
+        }
+    }
+
+    /// The file of `--vols-from`.
+    #[must_use]
+    pub fn vols_from(&self) -> Option<&Path> {
+        match self {
+            Self::Send(SendArgs { vols_from, .. })
+            | Self::Receive(ReceiveArgs { vols_from, .. })
+            | Self::Verify(VerifyArgs { vols_from, .. }) => vols_from.as_deref(),
+            _ => None,
+        }
+    }
+}
+
+/// `arch-init`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InitArgs {
+    /// `--encrypt`.
+    pub cipher: String,
+    /// `--compression`.
+    pub compression: String,
+    /// `--chunk-factor`.
+    pub chunk_factor: u8,
+}
+
+/// `send`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SendArgs {
+    /// Which volumes.
+    pub wanted: Wanted,
+    /// Where they are.
+    pub storage: Storage,
+    /// The file that says so.
+    pub vols_from: Option<PathBuf>,
+    /// `--import-other-from`.
+    pub imports: Vec<ImportSpec>,
+    /// `--tag`.
+    pub tags: Tags,
+    /// `--volume-desc`.
+    pub description: Option<String>,
+    /// `--dedup`.
+    pub dedup: bool,
+    /// `--send-unchanged`.
+    pub send_unchanged: bool,
+    /// `--dry-run`.
+    pub dry_run: bool,
+}
+
+/// `receive`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReceiveArgs {
+    /// Which volumes.
+    pub wanted: Wanted,
+    /// Where to, unless `save_to` says otherwise.
+    pub storage: Storage,
+    /// The file that says so.
+    pub vols_from: Option<PathBuf>,
+    /// `--save-to`.
+    pub save_to: Option<PathBuf>,
+    /// `--session`.
+    pub session: SessionChoice,
+    /// `--session-strict`.
+    pub strict: bool,
+    /// `--force`.
+    pub force: bool,
+    /// `--force-in-use`.
+    pub force_in_use: bool,
+}
+
+impl ReceiveArgs {
+    /// The volume's bytes go to standard output.
+    #[must_use]
+    pub fn to_stdout(&self) -> bool {
+        self.save_to.as_deref() == Some(Path::new("-"))
+    }
+}
+
+/// `verify`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifyArgs {
+    /// Which volumes, those of the file included.
+    pub wanted: Wanted,
+    /// The file of `--vols-from`.
+    pub vols_from: Option<PathBuf>,
+    /// `--session`.
+    pub session: SessionChoice,
+    /// `--session-strict`.
+    pub strict: bool,
+}
+
+/// `list`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListArgs {
+    /// Which volumes; empty: the archive's overview.
+    pub wanted: Wanted,
+    /// `--session`.
+    pub session: Option<SessionChoice>,
+    /// `--tag`: show tags.
+    pub tags: bool,
+}
+
+/// `add`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddArgs {
+    /// The new volumes.
+    pub names: Vec<String>,
+    /// `--volume-desc`.
+    pub description: Option<String>,
+}
+
+/// Checks every value that was given in one place.
+///
+/// # Errors
+/// [`OptionError::Value`] for the first that its option does not take.
+pub fn check(values: &Values, origin: &Origin) -> Result<(), OptionError> {
+    for (id, value) in values.iter() {
+        let option = option(id);
+        let texts: Vec<&OsString> = match value {
+            Value::Text(text) => vec![text],
+            Value::List(texts) => texts.iter().collect(),
+            Value::Flag(_) | Value::Count(_) => Vec::new(),
+        };
+        for text in texts {
+            (option.check)(text).map_err(|reason| OptionError::Value {
+                name: option.name,
+                origin: origin.clone(),
+                value: text.to_string_lossy().into_owned(),
+                reason,
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// Refuses what this version can't honour yet, where the command would have to.
+///
+/// # Errors
+/// [`OptionError::OptionLater`].
+pub fn refuse_later(values: &Values, origin: &Origin, command: Command) -> Result<(), OptionError> {
+    for (id, value) in values.iter() {
+        let option = option(id);
+        let Standing::Later(commands, harmless) = option.standing else { continue };
+        let asked = match value {
+            Value::Flag(on) => *on,
+            Value::Count(count) => *count > 0,
+            Value::Text(text) => harmless.is_none_or(|harmless| !text.eq_ignore_ascii_case(harmless)),
+            Value::List(texts) => !texts.is_empty(),
+        };
+        if asked && commands.contains(&command) {
+            return Err(OptionError::OptionLater { name: option.name, origin: origin.clone() });
+        }
+    }
+    Ok(())
+}
+
+/// Understands the merged options of a command, reading only the file of `--vols-from`.
+///
+/// # Errors
+/// The first thing that is wrong.
+pub fn invocation(
+    command: Command,
+    names: &[OsString],
+    values: &Values,
+    environment: &Environment,
+    fs: &dyn Fs,
+) -> Result<Invocation, OptionError> {
+    let reader = Reader { command, values, environment, fs };
+    let names = names.iter().map(|name| volume_name(name)).collect::<Result<Vec<String>, _>>()?;
+    reader.refuse_misplaced()?;
+    let action = match command {
+        Command::ArchInit => Action::Init(reader.init()),
+        Command::Send => Action::Send(reader.send(names)?),
+        Command::Receive => Action::Receive(reader.receive(names)?),
+        Command::Verify => Action::Verify(reader.verify(names)?),
+        Command::List => Action::List(reader.list(names)?),
+        Command::Add => Action::Add(reader.add(names)?),
+        _ => return Err(OptionError::CommandLater(command)),
+    };
+    Ok(Invocation { general: reader.general()?, action })
+}
+
+fn volume_name(name: &OsStr) -> Result<String, OptionError> {
+    let bad = |reason: &str| OptionError::VolumeName { name: name.to_string_lossy().into_owned(), reason: reason.to_owned() };
+    match name.to_str() {
+        None => Err(bad("it is not UTF-8")),
+        Some("") => Err(bad("it is empty")),
+        Some(name) => Ok(name.to_owned()),
+    }
+}
+
+struct Reader<'a> {
+    command: Command,
+    values: &'a Values,
+    environment: &'a Environment,
+    fs: &'a dyn Fs,
+}
+
+impl Reader<'_> {
+    fn general(&self) -> Result<General, OptionError> {
+        let meta_dir = self.values.os(Id::MetaDir).map(|dir| self.environment.absolute(dir));
+        let authmin: i64 = self.values.number(Id::Authmin).unwrap_or_default();
+        let reduce = self.values.text(Id::MetaReduce).unwrap_or_default();
+        let (mode, minutes) = reduce.split_once(':').unwrap_or_default();
+        Ok(General {
+            destination: self.values.text(Id::Dest).ok_or(OptionError::NoDestination)?,
+            state_home: meta_dir.or_else(|| self.environment.default_state()).ok_or(OptionError::NoStateFolder)?,
+            passcmd: self.values.text(Id::Passcmd),
+            authmin: i32::try_from(authmin.min(MOST_AUTHMIN)).unwrap_or_default(),
+            reduce: (mode.to_owned(), minutes.parse().unwrap_or_default()),
+            allow_rollback: self.values.flag(Id::ForceAllowRollback),
+            max_sync: self.values.flag(Id::Maxsync),
+            lock_wait: Duration::from_secs(self.values.number(Id::LockWait).unwrap_or_default()),
+        })
+    }
+
+    /// Options that may not be given with some commands (behaviour.md §1.6).
+    fn refuse_misplaced(&self) -> Result<(), OptionError> {
+        let command = self.command;
+        let takes = |id: Id| option(id).applies_to(command);
+        if self.values.os(Id::VolsFrom).is_some() && !takes(Id::VolsFrom) {
+            return Err(OptionError::NotFor { option: "--vols-from", command });
+        }
+        if self.values.os(Id::SaveTo).is_some() && !takes(Id::SaveTo) {
+            return Err(OptionError::NotFor { option: "--save-to", command });
+        }
+        Ok(())
+    }
+
+    fn init(&self) -> InitArgs {
+        InitArgs {
+            cipher: self.values.text(Id::Encrypt).unwrap_or_default(),
+            compression: self.values.text(Id::Compression).unwrap_or_default(),
+            chunk_factor: self.values.number(Id::ChunkFactor).unwrap_or_default(),
+        }
+    }
+
+    fn wanted(&self, names: Vec<String>) -> Wanted {
+        Wanted { names, all: self.values.flag(Id::All), except: self.values.texts(Id::Volex) }
+    }
+
+    fn send(&self, names: Vec<String>) -> Result<SendArgs, OptionError> {
+        let imports = import::imports(self.values.list(Id::ImportOtherFrom), &self.environment.working_dir)?;
+        let wanted = self.wanted(names);
+        let storage = self.storage(&wanted)?;
+        if wanted.is_empty() && imports.is_empty() && !matches!(storage, Storage::Listed(_)) {
+            return Err(OptionError::NoVolumes(self.command));
+        }
+        if (storage == Storage::None && !wanted.is_empty()) || storage.has_nowhere() {
+            return Err(OptionError::NoStorage { command: self.command, needed: "--local" });
+        }
+        Ok(SendArgs {
+            wanted,
+            storage,
+            vols_from: self.vols_from_path(),
+            imports,
+            tags: tags::tags(&self.values.texts(Id::Tag))?,
+            description: self.description()?,
+            dedup: self.values.flag(Id::Dedup),
+            send_unchanged: self.values.flag(Id::SendUnchanged),
+            dry_run: self.values.flag(Id::DryRun),
+        })
+    }
+
+    fn receive(&self, names: Vec<String>) -> Result<ReceiveArgs, OptionError> {
+        let wanted = self.wanted(names);
+        let save_to = self.values.os(Id::SaveTo);
+        let storage = self.storage(&wanted)?;
+        if wanted.is_empty() && !matches!(storage, Storage::Listed(_)) {
+            return Err(OptionError::NoVolumes(self.command));
+        }
+        if let Some(path) = save_to {
+            self.refuse_lvm("save-to", path, 3)?;
+            if path == "-" && self.values.flag(Id::Json) {
+                return Err(OptionError::Conflict { first: "--save-to=-", second: "--json" });
+            }
+            if !wanted.all {
+                save_to_count(wanted.names.iter().map(String::as_str).chain(storage.listed_names()))?;
+            }
+        } else if storage == Storage::None || storage.has_nowhere() {
+            return Err(OptionError::NoStorage { command: self.command, needed: "--local or --save-to" });
+        }
+        Ok(ReceiveArgs {
+            wanted,
+            storage,
+            vols_from: self.vols_from_path(),
+            save_to: save_to.map(PathBuf::from),
+            session: self.session()?.unwrap_or(SessionChoice::Newest),
+            strict: self.strict(),
+            force: self.values.flag(Id::Force),
+            force_in_use: self.values.flag(Id::ForceInUse),
+        })
+    }
+
+    fn verify(&self, names: Vec<String>) -> Result<VerifyArgs, OptionError> {
+        let mut wanted = self.wanted(names);
+        let listed = self.listed()?;
+        if wanted.is_empty() && listed.is_none() {
+            return Err(OptionError::NoVolumes(self.command));
+        }
+        wanted.names.extend(Storage::Listed(listed.unwrap_or_default()).listed_names().map(str::to_owned));
+        Ok(VerifyArgs {
+            wanted,
+            vols_from: self.vols_from_path(),
+            session: self.session()?.unwrap_or(SessionChoice::Newest),
+            strict: self.strict(),
+        })
+    }
+
+    fn list(&self, names: Vec<String>) -> Result<ListArgs, OptionError> {
+        let tags = !self.values.list(Id::Tag).is_empty();
+        Ok(ListArgs { wanted: self.wanted(names), session: self.session()?, tags })
+    }
+
+    fn add(&self, mut names: Vec<String>) -> Result<AddArgs, OptionError> {
+        if names.is_empty() {
+            return Err(OptionError::NoVolumes(self.command));
+        }
+        let mut seen = std::collections::BTreeSet::new();
+        names.retain(|name| seen.insert(name.clone()));
+        Ok(AddArgs { names, description: self.description()? })
+    }
+
+    fn strict(&self) -> bool {
+        self.values.text(Id::SessionStrict).as_deref() != Some("off")
+    }
+
+    fn session(&self) -> Result<Option<SessionChoice>, OptionError> {
+        let asked = self.values.text(Id::Session);
+        asked.map(|value| session::one(&value, self.command)).transpose()
+    }
+
+    fn description(&self) -> Result<Option<String>, OptionError> {
+        let Some(text) = self.values.text(Id::VolumeDesc) else { return Ok(None) };
+        Description::new(&text).map_err(OptionError::Description)?;
+        Ok(Some(text))
+    }
+
+    fn vols_from_path(&self) -> Option<PathBuf> {
+        self.values.os(Id::VolsFrom).map(PathBuf::from)
+    }
+
+    fn storage(&self, wanted: &Wanted) -> Result<Storage, OptionError> {
+        if let Some(listed) = self.listed()? {
+            let storage = Storage::Listed(listed);
+            return match storage.unplaced(wanted) {
+                None => Ok(storage),
+                Some("--all") => Err(OptionError::Conflict { first: "--all", second: "--vols-from" }),
+                Some(name) => Err(OptionError::VolsFrom {
+                    path: self.vols_from_path().unwrap_or_default(),
+                    reason: format!("{name:?} is not listed there"),
+                }),
+            };
+        }
+        let Some(local) = self.values.os(Id::Local) else { return Ok(Storage::None) };
+        self.refuse_lvm("local", local, 2)?;
+        Ok(Storage::Local(local.into()))
+    }
+
+    fn listed(&self) -> Result<Option<Vec<vols_from::ListedSet>>, OptionError> {
+        let Some(path) = self.vols_from_path() else { return Ok(None) };
+        let wrong = |reason: String| OptionError::VolsFrom { path: path.clone(), reason };
+        match files::read(self.fs, &path, VOLS_FROM_LIMIT) {
+            Ok(Some((text, _))) => vols_from::parse(&text).map(Some).map_err(wrong),
+            Ok(None) => Err(wrong("there is no such file".to_owned())),
+            Err(source) => Err(OptionError::File { option: "vols-from", source }),
+        }
+    }
+
+    /// Refuses `VG/POOL` (of two parts) and `VG/POOL/VOLUME` (of three), which can only be told from a folder by looking.
+    fn refuse_lvm(&self, option: &'static str, value: &OsStr, parts: usize) -> Result<(), OptionError> {
+        let is_dir = |path: &Path| {
+            self.fs.stat(path).is_ok_and(|stat| stat.is_some_and(|stat| stat.kind == FileKind::Dir))
+        };
+        let Some(text) = value.to_str().filter(|text| !text.starts_with(['/', '.'])) else { return Ok(()) };
+        let group = text.split('/').next().unwrap_or_default();
+        let folder = if parts == 2 { is_dir(Path::new(text)) } else { is_dir(Path::new(group)) || !is_dir(&Path::new("/dev").join(group)) };
+        if folder || text.split('/').filter(|part| !part.is_empty()).count() != parts {
+            return Ok(());
+        }
+        Err(OptionError::LvmLater { option, value: text.to_owned() })
+    }
+}
+
+/// Checks that `--save-to` gets one volume.
+///
+/// # Errors
+/// [`OptionError::SaveToCount`].
+pub fn save_to_count<'a>(names: impl Iterator<Item = &'a str>) -> Result<(), OptionError> {
+    let count = names.collect::<std::collections::BTreeSet<&str>>().len();
+    if count == 1 { Ok(()) } else { Err(OptionError::SaveToCount(count)) }
+}

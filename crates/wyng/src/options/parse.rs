@@ -1,0 +1,165 @@
+//! The command line as it stands: words and option values, before anything is known about their meaning.
+//!
+//! clap does the parsing; the prefixes of long options are resolved before, because the original's names go first
+//! (decisions.md §1), which clap can't express.
+
+use super::error::OptionError;
+use super::table::{Id, Kind, OPTIONS};
+use super::value::{Value, Values};
+use clap::builder::OsStringValueParser;
+use clap::error::ErrorKind;
+use clap::{Arg, ArgAction, ArgMatches};
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+
+const WORDS: &str = "COMMAND";
+
+/// What was typed.
+#[derive(Debug, Default)]
+pub struct CommandLine {
+    /// The command and the names after it.
+    pub words: Vec<OsString>,
+    /// The options.
+    pub values: Values,
+}
+
+/// Parses the arguments after the program's name.
+///
+/// # Errors
+/// [`OptionError::Syntax`] with the whole message, usage included.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<CommandLine, OptionError> {
+    let mut line = vec![OsString::from("wyng")];
+    let mut arguments = arguments.into_iter();
+    for argument in arguments.by_ref() {
+        let last = argument == "--";
+        line.push(expanded(argument)?);
+        if last {
+            break;
+        }
+    }
+    line.extend(arguments);
+    let mut matches = command()
+        .try_get_matches_from(line)
+        .map_err(|error| OptionError::Syntax(error.render().to_string().trim_end().to_owned()))?;
+    let words = matches.remove_many::<OsString>(WORDS).map(Iterator::collect).unwrap_or_default();
+    Ok(CommandLine { words, values: values(&mut matches) })
+}
+
+/// A syntax error in the words of clap's own.
+#[must_use]
+pub fn syntax_error(message: &str) -> OptionError {
+    let error = command().error(ErrorKind::InvalidValue, message);
+    OptionError::Syntax(error.render().to_string().trim_end().to_owned())
+}
+
+/// The clap command that the table makes.
+#[must_use]
+pub fn command() -> clap::Command {
+    let mut command = clap::Command::new("wyng")
+        .disable_help_flag(true)
+        .disable_version_flag(true)
+        .disable_help_subcommand(true)
+        .args_override_self(true)
+        .override_usage("wyng [OPTIONS] COMMAND [VOLUME]... (wyng --help tells more)");
+    for option in OPTIONS {
+        let mut arg = Arg::new(option.name).long(option.name).help(option.help);
+        arg = match option.short {
+            Some(short) => arg.short(short),
+            None => arg,
+        };
+        arg = arg.aliases(option.aliases.iter().chain(option.old_names).copied());
+        arg = match option.kind {
+            Kind::Flag => arg.action(ArgAction::SetTrue),
+            Kind::Count => arg.action(ArgAction::Count),
+            Kind::Value(metavar) => valued(arg, metavar).action(ArgAction::Set),
+            Kind::List(metavar) => valued(arg, metavar).action(ArgAction::Append),
+        };
+        command = if let Some(off) = option.negation() {
+            let negation = Arg::new(off.clone()).long(off).action(ArgAction::SetTrue).hide(true);
+            command.arg(arg).arg(negation.overrides_with(option.name))
+        } else {
+            command.arg(arg)
+        };
+    }
+    command.arg(Arg::new(WORDS).num_args(0..).value_parser(OsStringValueParser::new()))
+}
+
+fn valued(arg: Arg, metavar: &'static str) -> Arg {
+    arg.value_name(metavar).num_args(1).allow_negative_numbers(true).value_parser(OsStringValueParser::new())
+}
+
+fn values(matches: &mut ArgMatches) -> Values {
+    let mut values = Values::default();
+    for option in OPTIONS {
+        match option.kind {
+            Kind::Flag if matches.get_flag(option.name) => values.set(option.id, Value::Flag(true)),
+            Kind::Flag if option.negation().is_some_and(|off| matches.get_flag(&off)) => {
+                values.set(option.id, Value::Flag(false));
+            }
+            Kind::Count if matches.get_count(option.name) > 0 => {
+                values.set(option.id, Value::Count(matches.get_count(option.name)));
+            }
+            Kind::Flag | Kind::Count => {}
+            Kind::Value(_) => {
+                if let Some(text) = matches.remove_one::<OsString>(option.name) {
+                    values.set(option.id, Value::Text(text));
+                }
+            }
+            Kind::List(_) => {
+                if let Some(texts) = matches.remove_many::<OsString>(option.name) {
+                    values.set(option.id, Value::List(texts.collect()));
+                }
+            }
+        }
+    }
+    values
+}
+
+/// `argument` with the prefix of a long option written out.
+fn expanded(argument: OsString) -> Result<OsString, OptionError> {
+    let Some(option) = argument.as_bytes().strip_prefix(b"--").filter(|option| !option.is_empty()) else {
+        return Ok(argument);
+    };
+    let end = option.iter().position(|&byte| byte == b'=').unwrap_or(option.len());
+    let (name, rest) = option.split_at(end);
+    let Some(full) = std::str::from_utf8(name).ok().map(resolved).transpose()?.flatten() else {
+        return Ok(argument);
+    };
+    let mut written_out = OsString::from(format!("--{full}"));
+    written_out.push(OsStr::from_bytes(rest));
+    Ok(written_out)
+}
+
+/// The option name that `prefix` stands for; `None` if there is none (clap words that error).
+fn resolved(prefix: &str) -> Result<Option<String>, OptionError> {
+    let originals = || OPTIONS.iter().filter(|option| option.original).flat_map(original_names);
+    let everything = || OPTIONS.iter().flat_map(all_names);
+    if everything().any(|(_, name)| name == prefix) {
+        return Ok(Some(prefix.to_owned()));
+    }
+    let first = unambiguous(prefix, originals())?;
+    if first.is_some() { Ok(first) } else { unambiguous(prefix, everything()) }
+}
+
+fn original_names(option: &'static super::table::Opt) -> impl Iterator<Item = (Id, String)> {
+    [option.name].into_iter().chain(option.aliases.iter().copied()).map(|name| (option.id, name.to_owned()))
+}
+
+fn all_names(option: &'static super::table::Opt) -> impl Iterator<Item = (Id, String)> {
+    let old = option.old_names.iter().map(|&name| name.to_owned());
+    original_names(option).chain(old.chain(option.negation()).map(|name| (option.id, name)))
+}
+
+fn unambiguous(prefix: &str, names: impl Iterator<Item = (Id, String)>) -> Result<Option<String>, OptionError> {
+    let found: Vec<(Id, String)> = names.filter(|(_, name)| name.starts_with(prefix)).collect();
+    let mut meanings = found.clone();
+    meanings.dedup_by(|a, b| a.0 == b.0 && a.1.starts_with("no-") == b.1.starts_with("no-"));
+    match meanings.as_slice() {
+        [] => Ok(None),
+        [(_, name)] => Ok(Some(name.clone())),
+        _ => {
+            let names: Vec<String> = found.iter().map(|(_, name)| format!("--{name}")).collect();
+            Err(syntax_error(&format!("--{prefix} is ambiguous: it could be {}", names.join(", "))))
+        }
+    }
+}

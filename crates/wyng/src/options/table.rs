@@ -1,0 +1,411 @@
+//! Every option, defined once: the command line, the ini file, prefixes and the help all come from here.
+
+use super::check::{self, Check};
+use super::command::Command::{self, Add, ArchInit, List, Receive, Send, Verify};
+
+/// Names an option in the code. In the order of [`OPTIONS`].
+#[expect(missing_docs, reason = "the table describes each")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Id {
+    Dest,
+    Passcmd,
+    Authmin,
+    MetaDir,
+    MetaReduce,
+    Config,
+    Maxsync,
+    LockWait,
+    ForceAllowRollback,
+    OptSsh,
+    OptQubes,
+    All,
+    Volex,
+    Session,
+    SessionStrict,
+    VolsFrom,
+    Local,
+    ImportOtherFrom,
+    Tag,
+    VolumeDesc,
+    Dedup,
+    SendUnchanged,
+    DryRun,
+    Remap,
+    NoTakeover,
+    Autoprune,
+    Apdays,
+    Keep,
+    SaveTo,
+    Force,
+    ForceInUse,
+    Sparse,
+    SparseWrite,
+    UseSnapshot,
+    UseSnapshotDiff,
+    ReqSnapshot,
+    SkipCorruptChunks,
+    Encrypt,
+    Compression,
+    ChunkFactor,
+    Hashtype,
+    AllBefore,
+    Vid,
+    Clean,
+    Purge,
+    Quick,
+    ChangeUuid,
+    UpgradeFormat,
+    Unattended,
+    Quiet,
+    Verbose,
+    Json,
+    Debug,
+    TarBypass,
+    Vouch,
+    ForceRetry,
+    PurgeTmp,
+    Help,
+    ShowVersion,
+}
+
+/// What an option takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Nothing; `--no-NAME` switches it off.
+    Flag,
+    /// Nothing; it counts.
+    Count,
+    /// One value; the last one given wins.
+    Value(&'static str),
+    /// A value each time it is given.
+    List(&'static str),
+}
+
+/// Where the help shows an option.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "the headings say it")]
+pub enum Topic {
+    Archive,
+    Selection,
+    Sending,
+    Restoring,
+    Creating,
+    General,
+    Compatibility,
+    Later,
+}
+
+impl Topic {
+    /// Its heading.
+    #[must_use]
+    pub fn heading(self) -> &'static str {
+        match self {
+            Self::Archive => "The archive",
+            Self::Selection => "What to work on",
+            Self::Sending => "Backing up",
+            Self::Restoring => "Restoring",
+            Self::Creating => "A new archive",
+            Self::General => "General",
+            Self::Compatibility => "Accepted for compatibility, without effect",
+            Self::Later => "Known, but not part of this version yet",
+        }
+    }
+}
+
+/// How far this version honours an option.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Fully.
+    Honoured,
+    /// It has nothing to do any more (decisions.md §1).
+    Compatibility,
+    /// Not yet: refused for these commands unless it has this harmless value.
+    Later(&'static [Command], Option<&'static str>),
+}
+
+/// One option.
+#[derive(Debug)]
+pub struct Opt {
+    /// Its name in the code.
+    pub id: Id,
+    /// Its long name, which is also its key in the ini file.
+    pub name: &'static str,
+    /// Its one-letter name.
+    pub short: Option<char>,
+    /// Further names of the original program.
+    pub aliases: &'static [&'static str],
+    /// Further names, from older releases.
+    pub old_names: &'static [&'static str],
+    /// What it takes.
+    pub kind: Kind,
+    /// Ignored in the ini file.
+    pub cli_only: bool,
+    /// Its value when it is not given.
+    pub default: Option<&'static str>,
+    /// Which values it takes.
+    pub check: Check,
+    /// Where the help shows it.
+    pub topic: Topic,
+    /// Commands it applies to; empty: all.
+    pub commands: &'static [Command],
+    /// One line for the help.
+    pub help: &'static str,
+    /// How far it is honoured.
+    pub standing: Standing,
+    /// The original program has it, too.
+    pub original: bool,
+}
+
+impl Opt {
+    const fn new(id: Id, name: &'static str, kind: Kind, topic: Topic, help: &'static str) -> Self {
+        Self {
+            id,
+            name,
+            short: None,
+            aliases: &[],
+            old_names: &[],
+            kind,
+            cli_only: false,
+            default: None,
+            check: check::text,
+            topic,
+            commands: &[],
+            help,
+            standing: Standing::Honoured,
+            original: true,
+        }
+    }
+
+    const fn short(mut self, short: char) -> Self {
+        self.short = Some(short);
+        self
+    }
+
+    const fn cli(mut self) -> Self {
+        self.cli_only = true;
+        self
+    }
+
+    const fn is(mut self, default: &'static str) -> Self {
+        self.default = Some(default);
+        self
+    }
+
+    const fn check(mut self, check: Check) -> Self {
+        self.check = check;
+        self
+    }
+
+    const fn on(mut self, commands: &'static [Command]) -> Self {
+        self.commands = commands;
+        self
+    }
+
+    const fn also(mut self, aliases: &'static [&'static str], old_names: &'static [&'static str]) -> Self {
+        self.aliases = aliases;
+        self.old_names = old_names;
+        self
+    }
+
+    const fn ours(mut self) -> Self {
+        self.original = false;
+        self
+    }
+
+    const fn idle(mut self) -> Self {
+        self.standing = Standing::Compatibility;
+        self
+    }
+
+    const fn later(mut self, commands: &'static [Command], harmless: Option<&'static str>) -> Self {
+        self.standing = Standing::Later(commands, harmless);
+        self.topic = Topic::Later;
+        self
+    }
+
+    /// The name that switches a flag off (for `--no-…` flags: on again).
+    #[must_use]
+    pub fn negation(&self) -> Option<String> {
+        let negates = self.kind == Kind::Flag && !matches!(self.id, Id::Help | Id::ShowVersion);
+        negates.then(|| self.name.strip_prefix("no-").map_or_else(|| format!("no-{}", self.name), str::to_owned))
+    }
+
+    /// Whether it means something for `command`.
+    #[must_use]
+    pub fn applies_to(&self, command: Command) -> bool {
+        self.commands.is_empty() || self.commands.contains(&command)
+    }
+}
+
+/// The option named `id` in the code.
+#[must_use]
+#[expect(clippy::indexing_slicing, reason = "a test shows that the table holds every Id, in order")]
+pub fn option(id: Id) -> &'static Opt {
+    &OPTIONS[id as usize]
+}
+
+const fn flag(id: Id, name: &'static str, topic: Topic, help: &'static str) -> Opt {
+    Opt::new(id, name, Kind::Flag, topic, help)
+}
+
+const fn value(id: Id, name: &'static str, metavar: &'static str, topic: Topic, help: &'static str) -> Opt {
+    Opt::new(id, name, Kind::Value(metavar), topic, help)
+}
+
+const fn list(id: Id, name: &'static str, metavar: &'static str, topic: Topic, help: &'static str) -> Opt {
+    Opt::new(id, name, Kind::List(metavar), topic, help)
+}
+
+use Topic::{Archive, Compatibility, Creating, General, Later, Restoring, Selection, Sending};
+
+/// All options, in the order of the help.
+pub static OPTIONS: &[Opt] = &[
+    value(Id::Dest, "dest", "URL", Archive, "where the archive is, such as file:/mnt/disk/backup"),
+    value(Id::Passcmd, "passcmd", "COMMAND", Archive, "shell command that prints the passphrase"),
+    value(Id::Authmin, "authmin", "MINUTES", Archive, "how long to remember the keys; 0: not, -1: forget them")
+        .is("2")
+        .check(|value| check::whole(value, -1, i64::MAX)),
+    value(Id::MetaDir, "meta-dir", "DIR", Archive, "folder for what this host remembers").check(check::path),
+    value(Id::MetaReduce, "meta-reduce", "MODE:MINUTES", Archive, "when to thin out the cache: off, on or extra")
+        .is("on:3000")
+        .check(check::meta_reduce),
+    value(Id::Config, "config", "FILE", Archive, "ini file to read instead of the usual one").cli().check(check::path),
+    flag(Id::Maxsync, "maxsync", Archive, "make written data durable more often"),
+    value(Id::LockWait, "lock-wait", "SECONDS", Archive, "how long to wait for another wyng to finish")
+        .is("0")
+        .check(|value| check::whole(value, 0, 31_536_000))
+        .ours(),
+    flag(Id::ForceAllowRollback, "force-allow-rollback", Archive, "accept an archive older than the one seen last"),
+    list(Id::OptSsh, "opt-ssh", "WORD", Later, "options for ssh, instead of the built-in ones"),
+    list(Id::OptQubes, "opt-qubes", "WORD", Later, "options for qvm-run, instead of the built-in ones"),
+    flag(Id::All, "all", Selection, "all volumes of the archive").short('a').cli(),
+    list(Id::Volex, "volex", "VOLUME", Selection, "leave this volume out of --all"),
+    value(Id::Session, "session", "SESSION", Selection, "YYYYMMDD-HHMMSS, ^TAG or newest")
+        .cli()
+        .on(&[Receive, Verify, List]),
+    value(Id::SessionStrict, "session-strict", "on|off", Selection, "off: where the session is missing, take the one before")
+        .is("on")
+        .check(|value| check::one_of(value, &["on", "off"]))
+        .on(&[Receive, Verify]),
+    value(Id::VolsFrom, "vols-from", "FILE", Selection, "take storages, volumes and their local names from a JSON file")
+        .cli()
+        .check(check::path)
+        .also(&["local-from"], &["local_from"])
+        .on(&[Send, Receive, Verify]),
+    value(Id::Local, "local", "DIR", Selection, "folder that holds the volumes").check(check::path).on(&[Send, Receive]),
+    list(Id::ImportOtherFrom, "import-other-from", "VOLUME:|:PATH", Sending, "send this file or device (- is standard input)")
+        .cli()
+        .check(check::path)
+        .on(&[Send]),
+    list(Id::Tag, "tag", "ID[,TEXT]", Sending, "tag the new sessions (@ asks); list: show tags").cli().on(&[Send, List]),
+    value(Id::VolumeDesc, "volume-desc", "TEXT", Sending, "description of a new volume").cli().on(&[Send, Add]),
+    flag(Id::Dedup, "dedup", Sending, "store data that the archive has already as links").short('d').on(&[Send]),
+    flag(Id::SendUnchanged, "send-unchanged", Sending, "record a session also for unchanged volumes").on(&[Send]),
+    flag(Id::DryRun, "dry-run", Sending, "say what would be sent, and write nothing").on(&[Send]),
+    flag(Id::Remap, "remap", Sending, "LVM: drop snapshots of other archives (here: nothing to do)").on(&[Send]),
+    flag(Id::NoTakeover, "no-takeover", Sending, "read everything rather than use the original's snapshots")
+        .on(&[Send])
+        .ours(),
+    value(Id::Autoprune, "autoprune", "MODE", Later, "remove old sessions to make room: off, on, min or full")
+        .is("off")
+        .check(check::autoprune)
+        .on(&[Send])
+        .later(&[Send], Some("off")),
+    value(Id::Apdays, "apdays", "A:B:C:D", Later, "which sessions --autoprune removes")
+        .is("0:62:1:2")
+        .check(check::apdays),
+    list(Id::Keep, "keep", "SESSION", Later, "session or ^TAG that --autoprune and prune keep"),
+    value(Id::SaveTo, "save-to", "PATH", Restoring, "restore one volume into this file or device (- is standard output)")
+        .cli()
+        .check(check::path)
+        .also(&[], &["saveto"])
+        .on(&[Receive]),
+    flag(Id::Force, "force", Restoring, "do not ask; restore set-uid bits from unencrypted archives").cli().on(&[Receive]),
+    flag(Id::ForceInUse, "force-in-use", Restoring, "write also to what another process has open").cli().on(&[Receive]).ours(),
+    flag(Id::Sparse, "sparse", Later, "fetch only what differs locally").on(&[Receive]).later(&[Receive], None),
+    flag(Id::SparseWrite, "sparse-write", Later, "write only what differs").on(&[Receive]).later(&[Receive], None),
+    flag(Id::UseSnapshot, "use-snapshot", Later, "restore from the local snapshot").on(&[Receive]).later(&[Receive], None),
+    flag(Id::UseSnapshotDiff, "use-snapshot-diff", Later, "restore with the help of the local snapshot")
+        .on(&[Receive])
+        .later(&[Receive], None),
+    flag(Id::ReqSnapshot, "req-snapshot", Later, "fail where no snapshot helps").on(&[Receive]).later(&[Receive], None),
+    flag(Id::SkipCorruptChunks, "skip-corrupt-chunks", Later, "restore around damage")
+        .cli()
+        .on(&[Receive])
+        .later(&[Receive], None),
+    value(Id::Encrypt, "encrypt", "CIPHER", Creating, "xchacha20-dgr, xchacha20-msr, xchacha20-ct or off")
+        .is("xchacha20-dgr")
+        .check(|value| check::one_of(value, &["xchacha20-dgr", "xchacha20-msr", "xchacha20-ct", "off"]))
+        .on(&[ArchInit]),
+    value(Id::Compression, "compression", "TYPE[:LEVEL]", Creating, "zstd, zlib or bz2")
+        .is("zstd:3")
+        .check(check::compression)
+        .on(&[ArchInit]),
+    value(Id::ChunkFactor, "chunk-factor", "N", Creating, "chunk size, 1 to 6: 64, 128, 256 KiB, … 2 MiB")
+        .is("2")
+        .check(|value| check::whole(value, 1, 6))
+        .on(&[ArchInit]),
+    value(Id::Hashtype, "hashtype", "TYPE", Compatibility, "the cipher decides: blake2b or hmac-sha256")
+        .check(|value| check::one_of(value, &["blake2b", "hmac-sha256"]))
+        .on(&[ArchInit])
+        .idle(),
+    flag(Id::AllBefore, "all-before", Later, "prune: everything older than --session").cli().on(&[Command::Prune]),
+    value(Id::Vid, "vid", "ID", Later, "delete: the volume with this id").on(&[Command::Delete]),
+    flag(Id::Clean, "clean", Later, "arch-check, delete: remove left-overs").on(&[Command::ArchCheck, Command::Delete]),
+    value(Id::Purge, "purge", "other|full", Later, "delete: remove local snapshots")
+        .check(|value| check::one_of(value, &["other", "full"]))
+        .on(&[Command::Delete]),
+    flag(Id::Quick, "quick", Later, "diff: fetch nothing").on(&[Command::Diff]),
+    flag(Id::ChangeUuid, "change-uuid", Later, "arch-check: give the archive a new identity").on(&[Command::ArchCheck]),
+    flag(Id::UpgradeFormat, "upgrade-format", Later, "arch-check: bring a V2 archive to V3").cli().on(&[Command::ArchCheck]),
+    flag(Id::Unattended, "unattended", General, "never ask").short('u').cli(),
+    flag(Id::Quiet, "quiet", General, "print only warnings and errors, and never ask"),
+    Opt::new(Id::Verbose, "verbose", Kind::Count, General, "say more"),
+    flag(Id::Json, "json", General, "print one JSON document"),
+    flag(Id::Debug, "debug", General, "show the causes of errors in full").cli(),
+    flag(Id::TarBypass, "tar-bypass", Compatibility, "file: archives are always written directly").on(&[Send]).idle(),
+    list(Id::Vouch, "vouch", "WORD", Compatibility, "nothing has to be vouched for").idle(),
+    flag(Id::ForceRetry, "force-retry", Compatibility, "interrupted work is always taken up again").cli().idle(),
+    flag(Id::PurgeTmp, "purge-tmp", Compatibility, "no logs are left in /tmp").idle(),
+    flag(Id::Help, "help", General, "show this help; after a command: the help for it").short('h').cli(),
+    flag(Id::ShowVersion, "version", General, "show the version").cli().ours(),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+    use std::ffi::OsStr;
+
+    #[test]
+    fn the_table_is_in_the_order_of_the_ids_and_every_name_is_used_once() {
+        let mut names = BTreeSet::new();
+        for (position, option) in OPTIONS.iter().enumerate() {
+            assert_eq!(option.id as usize, position, "{}", option.name);
+            let all = [option.name].iter().chain(option.aliases).chain(option.old_names);
+            for name in all.map(|&name| name.to_owned()).chain(option.negation()) {
+                assert!(names.insert(name.clone()), "{name} twice");
+            }
+        }
+        assert_eq!(OPTIONS.len(), Id::ShowVersion as usize + 1);
+    }
+
+    #[test]
+    fn defaults_pass_their_own_check() {
+        for option in OPTIONS {
+            if let Some(default) = option.default {
+                assert_eq!((option.check)(OsStr::new(default)), Ok(()), "{}", option.name);
+            }
+        }
+    }
+
+    #[test]
+    fn every_command_is_described() {
+        use super::super::command::COMMANDS;
+        for about in COMMANDS {
+            assert_eq!(Command::from_name(about.name), Some(about.command));
+            assert_eq!(about.command.about().name, about.name);
+        }
+        assert_eq!(COMMANDS.len(), Command::ArchDeduplicate as usize + 1);
+    }
+}

@@ -1,0 +1,212 @@
+//! What the user sees while a command runs: result lines, warnings, and on a terminal one line of progress.
+
+mod line;
+mod meter;
+
+use crate::errors::Failed;
+use crate::output::Output;
+use crate::render::size::approximate;
+use crate::render::{events, results};
+use line::View;
+use meter::Meter;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use wyng_engine::{Event, Reporter, VolumeFailure, VolumeRead, VolumeSent};
+use wyng_sys::Clock;
+
+/// The progress line is redrawn this often at most.
+const REDRAW: Duration = Duration::from_millis(100);
+
+/// What a command does with volumes, for its words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// `send`.
+    Sending,
+    /// `receive`.
+    Receiving,
+    /// `verify`.
+    Verifying,
+    /// Anything that does not go through volumes.
+    Other,
+}
+
+/// Shows the events of a command.
+pub struct Display {
+    output: Arc<Output>,
+    clock: Arc<dyn Clock>,
+    work: Work,
+    verbose: bool,
+    /// Columns of the terminal, if there is one to show progress on.
+    terminal: Option<usize>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Volumes to be worked on; 0 if unknown.
+    expected: usize,
+    started: usize,
+    dry_run: bool,
+    name: String,
+    meter: Option<Meter>,
+    drawn: Option<Duration>,
+    completed: BTreeSet<String>,
+    announced: BTreeSet<String>,
+}
+
+impl Display {
+    /// A display for one command. `terminal` is its width if progress is to be shown.
+    #[must_use]
+    pub fn new(output: Arc<Output>, clock: Arc<dyn Clock>, work: Work, verbose: bool, terminal: Option<usize>) -> Self {
+        Self { output, clock, work, verbose, terminal, state: Mutex::default() }
+    }
+
+    /// So many volumes will be worked on.
+    pub fn expect(&self, volumes: usize) {
+        self.state().expected = volumes;
+    }
+
+    /// The volumes that were completed so far.
+    #[must_use]
+    pub fn completed(&self) -> BTreeSet<String> {
+        self.state().completed.clone()
+    }
+
+    /// Prints the failures that were not printed when they happened.
+    pub fn announce(&self, failed: &[Failed]) {
+        let mut state = self.state();
+        self.clear(&mut state);
+        for failure in failed {
+            self.failed(&mut state, failure);
+        }
+    }
+
+    /// Takes the progress line away.
+    pub fn finish(&self) {
+        self.clear(&mut self.state());
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn clear(&self, state: &mut State) {
+        if state.drawn.take().is_some() {
+            self.output.raw_stderr("\r\x1b[K");
+        }
+    }
+
+    fn failed(&self, state: &mut State, failure: &Failed) {
+        if state.announced.insert(failure.volume.clone()) {
+            if self.work != Work::Other {
+                self.output.say(&format!("  FAILED  {}\n", failure.volume));
+            }
+            self.output.error(&failure.line(), failure.hint.as_deref());
+        }
+    }
+
+    fn start(&self, state: &mut State, volume: &str, session: Option<&str>) {
+        state.started += 1;
+        volume.clone_into(&mut state.name);
+        state.meter = Some(Meter::new(self.clock.monotonic()));
+        let verb = match self.work {
+            Work::Receiving => "Receiving",
+            Work::Verifying => "Verifying",
+            Work::Sending | Work::Other => return,
+        };
+        let session = session.map(|session| session.strip_prefix("S_").unwrap_or(session)).unwrap_or_default();
+        self.output.say(format!("\n{verb} volume '{volume}' {session}").trim_end());
+        self.output.say("\n");
+    }
+
+    fn progress(&self, state: &mut State, done: u64, total: Option<u64>, moved: u64) {
+        let Some(width) = self.terminal else { return };
+        let now = self.clock.monotonic();
+        let Some(meter) = &mut state.meter else { return };
+        meter.update(now, done);
+        if state.drawn.is_some_and(|drawn| now.saturating_sub(drawn) < REDRAW) {
+            return;
+        }
+        let verb = if self.work == Work::Sending { "sent" } else { "fetched" };
+        let place = (state.expected > 1).then_some((state.started, state.expected.max(state.started)));
+        let view = View { name: &state.name, place, done, total, moved: (moved, verb), meter: *meter };
+        self.output.raw_stderr(&format!("\r{}\x1b[K", line::line(&view, width.saturating_sub(1))));
+        state.drawn = Some(now);
+    }
+
+    fn sent(&self, state: &mut State, volume: &VolumeSent) {
+        state.completed.insert(volume.volume.clone());
+        self.output.say(&results::sent(volume, state.dry_run, self.verbose));
+    }
+
+    fn read(&self, state: &mut State, volume: &VolumeRead) {
+        self.output.say(&results::read(volume, self.verbose));
+        if volume.bad.is_empty() {
+            state.completed.insert(volume.volume.clone());
+            return;
+        }
+        state.announced.insert(volume.volume.clone());
+        for range in results::bad_ranges(volume) {
+            self.output.error(&range, None);
+        }
+    }
+
+    /// Shows an event that is not progress.
+    fn show(&self, state: &mut State, event: &Event<'_>) {
+        match event {
+            Event::Warning(warning) => self.output.warning(&events::warning(warning)),
+            Event::Preparing { local } => {
+                self.output.say(&format!("\nPreparing snapshots in '{}'...\n", local.display()));
+            }
+            Event::FullScan { volume, reason } => {
+                self.output.say(&format!("  Queuing full scan of '{volume}': {}\n", events::full_scan(reason)));
+            }
+            Event::Sending { session, dry_run } => {
+                state.dry_run = *dry_run;
+                self.output.say(&results::sending(session, *dry_run));
+            }
+            Event::VolumeStart { volume, session, target, .. } => {
+                self.start(state, volume, *session);
+                if let Some((kind, path)) = target {
+                    self.output.say(&format!("Saving to {kind} '{}'\n", path.display()));
+                }
+            }
+            Event::VolumeSent(volume) => self.sent(state, volume),
+            Event::VolumeRead(volume) => self.read(state, volume),
+            Event::VolumeFailed(failure) => self.failed(state, &Failed::from(*failure)),
+            Event::Recovering { operation, vid } => {
+                let vid = vid.map(|vid| format!(" {vid}")).unwrap_or_default();
+                self.output.say(&format!("** Prior operation in progress: {operation}{vid}\n"));
+                self.output.say("Completing prior operation in progress.\n");
+            }
+            Event::WaitingForLock { holder } => self.output.raw_stderr(&format!("Waiting for {holder}...\n")),
+            _ => {}
+        }
+    }
+}
+
+impl Reporter for Display {
+    fn event(&self, event: Event<'_>) {
+        let mut state = self.state();
+        if let Event::Progress { done, total, moved } = event {
+            return self.progress(&mut state, done, total, moved);
+        }
+        self.clear(&mut state);
+        self.show(&mut state, &event);
+    }
+}
+
+/// The failures of a report, with the volumes in which damage was found.
+#[must_use]
+pub fn failures(failed: &[VolumeFailure], read: &[VolumeRead]) -> Vec<Failed> {
+    let mut all: Vec<Failed> = failed.iter().map(Failed::from).collect();
+    for volume in read.iter().filter(|volume| !volume.bad.is_empty()) {
+        if !all.iter().any(|failure| failure.volume == volume.volume) {
+            let ranges = crate::render::plural(volume.bad.len(), "range", "ranges");
+            let first = results::bad_ranges(volume).into_iter().next().unwrap_or_default();
+            all.push(Failed::damaged(&volume.volume, format!("{ranges} damaged, the first: {first}")));
+        }
+    }
+    all
+}

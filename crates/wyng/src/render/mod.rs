@@ -1,0 +1,62 @@
+//! What the user reads: pure functions from reports to text.
+
+pub mod archive;
+pub mod events;
+pub mod json;
+pub mod listing;
+pub mod results;
+pub mod size;
+
+/// Columns that `text` takes on a terminal, roughly: a column per character, none for combining marks, two for the wide
+/// scripts of East Asia.
+#[must_use]
+pub fn columns(text: &str) -> usize {
+    text.chars().map(width).fold(0, usize::saturating_add)
+}
+
+fn width(char: char) -> usize {
+    match u32::from(char) {
+        0x300..=0x36f | 0x200b..=0x200f | 0x20d0..=0x20ff | 0xfe00..=0xfe0f => 0,
+        0x1100..=0x115f | 0x2e80..=0xa4cf | 0xac00..=0xd7a3 | 0xf900..=0xfaff | 0xfe30..=0xfe6f | 0xff00..=0xff60
+        | 0xffe0..=0xffe6 | 0x1f300..=0x1faff | 0x20000..=0x3fffd => 2,
+        _ => 1,
+    }
+}
+
+/// `text` cut to at most `most` columns, with `…` where something is missing.
+#[must_use]
+pub fn cut(text: &str, most: usize) -> String {
+    if columns(text) <= most {
+        return text.to_owned();
+    }
+    let mut left = most.saturating_sub(1);
+    let mut short = String::new();
+    for char in text.chars() {
+        let Some(rest) = left.checked_sub(width(char)) else { break };
+        left = rest;
+        short.push(char);
+    }
+    if most > 0 {
+        short.push('…');
+    }
+    short
+}
+
+/// `count` with a word, in the plural unless it is 1.
+#[must_use]
+pub fn plural(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_cut_to_columns() {
+        assert_eq!(cut("abcdef", 6), "abcdef");
+        assert_eq!(cut("abcdef", 4), "abc…");
+        assert_eq!(cut("日本語", 4), "日…");
+        assert_eq!((columns("日本"), columns("e\u{301}"), cut("ab", 0)), (4, 1, String::new()));
+    }
+}

@@ -1,0 +1,285 @@
+//! From arguments to exit code: what happens before, around and after a command.
+
+use crate::backend::Backend;
+use crate::commands::{Done, Run};
+use crate::environment::Environment;
+use crate::errors::{BAD_OPTION, Failure, SOME_FAILED};
+use crate::options::meaning::{Manner, check, invocation, refuse_later};
+use crate::options::parse::CommandLine;
+use crate::options::table::Id;
+use crate::options::value::Values;
+use crate::options::{Action, Command, General, Invocation, OptionError, Origin, help, ini, parse};
+use crate::output::{Lines, Output};
+use crate::progress::{Display, Work};
+use crate::render::archive::{RELEASE_DATE, banner};
+use crate::render::json::{self, Document};
+use crate::terminal::Terminal;
+use crate::{error_file, files};
+use serde_json::{Map, json};
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::sync::Arc;
+use std::time::Duration;
+use wyng_engine::EngineError;
+use wyng_state::reduce::ReduceMode;
+use wyng_state::{StateError, StateHome};
+use wyng_sys::Context;
+
+/// Largest ini file, bytes.
+const INI_LIMIT: usize = 1 << 20;
+
+/// What the arguments ask for.
+enum Asked {
+    Help(String),
+    Version,
+    Command(Manner, Box<Invocation>),
+}
+
+/// Runs the program: `arguments` are those after its name. Gives the exit code.
+#[must_use]
+pub fn run<B: Backend>(
+    arguments: impl IntoIterator<Item = OsString>,
+    environment: &Environment,
+    context: &Context,
+    backend: &B,
+) -> u8 {
+    let output = Output::new(Lines::Stdout, environment.colour);
+    let line = match parse::parse(arguments) {
+        Ok(line) => line,
+        Err(error) => return refused(&output, error, None),
+    };
+    let json = line.values.flag(Id::Json);
+    match understood(&line, environment, context, &output) {
+        Ok(Asked::Help(text)) => output.data(&text),
+        Ok(Asked::Version) if json => {
+            let report = json::fields(&json!({"wdate": RELEASE_DATE}));
+            output.data(&Document::new("version", report, &[], None, 0).to_string());
+        }
+        Ok(Asked::Version) => output.data(&banner()),
+        Ok(Asked::Command(manner, invocation)) => {
+            return execute(&invocation, manner, environment, context, backend);
+        }
+        Err((command, error)) => {
+            let documented = command.filter(|command| json && *command != Command::List);
+            return refused(&output, error, documented);
+        }
+    }
+    written(&output, 0)
+}
+
+/// Everything before the first change and the first line of output.
+fn understood(
+    line: &CommandLine,
+    environment: &Environment,
+    context: &Context,
+    output: &Output,
+) -> Result<Asked, (Option<Command>, OptionError)> {
+    let (command, names) = match command(line) {
+        Ok(found) => found,
+        // Help does not need a command.
+        Err(_) if line.values.flag(Id::Help) => return Ok(Asked::Help(help::overview())),
+        Err(error) => return Err((None, error)),
+    };
+    let wrong = |error| (Some(command), error);
+    if line.values.flag(Id::Help) {
+        return Ok(Asked::Help(help::of(command)));
+    }
+    if command == Command::Help {
+        return help(names).map(Asked::Help).map_err(wrong);
+    }
+    if !command.about().available {
+        return Err(wrong(OptionError::CommandLater(command)));
+    }
+    check(&line.values, &Origin::CommandLine).map_err(wrong)?;
+    if command == Command::Version {
+        return Ok(Asked::Version);
+    }
+    refuse_later(&line.values, &Origin::CommandLine, command).map_err(wrong)?;
+    let config = config(command, &line.values, environment, context, output).map_err(wrong)?;
+    let values = config.overlaid_by(line.values.clone());
+    let invocation = invocation(command, names, &values, environment, &*context.fs).map_err(wrong)?;
+    Ok(Asked::Command(Manner::of(&values), Box::new(invocation)))
+}
+
+/// The command and the words after it.
+fn command(line: &CommandLine) -> Result<(Command, &[OsString]), OptionError> {
+    if line.values.flag(Id::ShowVersion) {
+        return Ok((Command::Version, &[]));
+    }
+    let Some((first, names)) = line.words.split_first() else {
+        return Err(parse::syntax_error("a command is missing: arch-init, send, receive, list, verify, add or version"));
+    };
+    let unknown = || parse::syntax_error(&format!("there is no command {:?}", first.to_string_lossy()));
+    Ok((first.to_str().and_then(Command::from_name).ok_or_else(unknown)?, names))
+}
+
+fn help(names: &[OsString]) -> Result<String, OptionError> {
+    match names {
+        [] => Ok(help::overview()),
+        [name] => match name.to_str().and_then(Command::from_name) {
+            Some(command) => Ok(help::of(command)),
+            None => Err(parse::syntax_error(&format!("there is no command {:?}", name.to_string_lossy()))),
+        },
+        _ => Err(parse::syntax_error("help takes one command")),
+    }
+}
+
+/// The options in the ini file, checked.
+fn config(
+    command: Command,
+    line: &Values,
+    environment: &Environment,
+    context: &Context,
+    output: &Output,
+) -> Result<Values, OptionError> {
+    let named = line.os(Id::Config).map(|path| environment.absolute(path));
+    let Some(path) = named.clone().or_else(|| environment.default_config()) else { return Ok(Values::default()) };
+    let file = files::read(&*context.fs, &path, INI_LIMIT);
+    let Some((text, stat)) = file.map_err(|source| OptionError::File { option: "config", source })? else {
+        return if named.is_some() { Err(OptionError::NoConfigFile(path)) } else { Ok(Values::default()) };
+    };
+    if stat.mode & 0o022 != 0 || (stat.uid != 0 && stat.uid != environment.uid) {
+        output.warning(&format!(
+            "{} can be changed by other users, who can so make this program run commands of theirs",
+            path.display()
+        ));
+    }
+    let config = ini::config(&path, &text)?;
+    for key in &config.ignored {
+        output.raw_stderr(&format!("Ignoring config item: {key}\n"));
+    }
+    let origin = Origin::Ini(path);
+    check(&config.values, &origin)?;
+    refuse_later(&config.values, &origin, command)?;
+    Ok(config.values)
+}
+
+/// Ends a command that was not understood.
+fn refused(output: &Output, error: OptionError, documented: Option<Command>) -> u8 {
+    let failure = if let OptionError::Syntax(text) = error {
+        output.raw_stderr(&format!("{text}\n"));
+        return SOME_FAILED;
+    } else {
+        Failure::from(error)
+    };
+    output.error(&failure.message, failure.hint.as_deref());
+    if let Some(command) = documented {
+        let document = Document::new(command.name(), Map::new(), &[], Some(&failure.message), failure.code);
+        output.data(&document.to_string());
+    }
+    failure.code
+}
+
+/// Where the lines of the normal course go, decisions.md §2.
+fn lines(manner: Manner, action: &Action) -> Lines {
+    match action {
+        Action::List(_) => Lines::Stdout,
+        _ if manner.quiet => Lines::Nowhere,
+        Action::Receive(args) if args.to_stdout() => Lines::Stderr,
+        _ if manner.json => Lines::Stderr,
+        _ => Lines::Stdout,
+    }
+}
+
+fn execute<B: Backend>(
+    invocation: &Invocation,
+    manner: Manner,
+    environment: &Environment,
+    context: &Context,
+    backend: &B,
+) -> u8 {
+    let Invocation { general, action } = invocation;
+    let output = Arc::new(Output::new(lines(manner, action), environment.colour));
+    output.say(&banner());
+    let passcmd = general.passcmd.clone();
+    let cancel = context.cancel.clone();
+    let work = match action {
+        Action::Send(_) => Work::Sending,
+        Action::Receive(_) => Work::Receiving,
+        Action::Verify(_) => Work::Verifying,
+        Action::Init(_) | Action::List(_) | Action::Add(_) => Work::Other,
+    };
+    let progress = (environment.shows_progress && !manner.quiet).then(|| environment.width());
+    let mut run = Run {
+        backend,
+        context,
+        environment,
+        general,
+        manner,
+        terminal: Terminal::new(environment, manner.unattended, passcmd, Arc::clone(&output), cancel),
+        display: Display::new(Arc::clone(&output), Arc::clone(&context.clock), work, manner.verbose > 0, progress),
+        output: Arc::clone(&output),
+        requested: BTreeSet::new(),
+    };
+    let cleared = action.vols_from().map_or(Ok(()), |path| error_file::remove(&*context.fs, path));
+    let result = match cleared {
+        Ok(()) => run.action(action),
+        Err(error) => Err(Failure::from(EngineError::from(error))),
+    };
+    run.display.finish();
+    let code = conclude(&run, action, result);
+    if let Err(error) = thin_out(context, general) {
+        output.warning(&format!("the cache could not be thinned out: {error}"));
+    }
+    written(&output, code)
+}
+
+/// Takes out of the cache what `--meta-reduce` says.
+fn thin_out(context: &Context, general: &General) -> Result<(), StateError> {
+    let mode = match general.reduce.0.as_str() {
+        "on" => ReduceMode::On,
+        "extra" => ReduceMode::Extra,
+        _ => return Ok(()),
+    };
+    let age = Duration::from_secs(u64::from(general.reduce.1) * 60);
+    let Some(state) = StateHome::open(&context.fs, &general.state_home, false)? else { return Ok(()) };
+    state.reduce(mode, age, context.clock.now()).map(drop)
+}
+
+/// Says how a command ended, for people and for programs. Gives the exit code.
+fn conclude<B: Backend>(run: &Run<'_, B>, action: &Action, result: Result<Done, Failure>) -> u8 {
+    let (done, failure) = match result {
+        Ok(done) => (done, None),
+        Err(failure) => (Done::default(), Some(failure)),
+    };
+    run.display.announce(&done.failed);
+    if let Some(Failure { message, hint, causes, .. }) = failure.as_ref().filter(|failure| !failure.message.is_empty()) {
+        run.output.error(message, hint.as_deref());
+        if run.manner.debug {
+            run.output.raw_stderr(&format!("{causes}\n"));
+        }
+    }
+    let failed: BTreeSet<String> = done.failed.iter().map(|failed| failed.volume.clone()).collect();
+    if !failed.is_empty() {
+        let names: Vec<&str> = failed.iter().map(String::as_str).collect();
+        run.output.raw_stderr(&format!("Error on volumes: {}\n", names.join(", ")));
+    }
+    let code = match &failure {
+        Some(failure) => failure.code,
+        None if failed.is_empty() => 0,
+        None => SOME_FAILED,
+    };
+    let missing = if failure.is_some() { &run.requested - &run.display.completed() } else { failed };
+    if let Some(path) = action.vols_from().filter(|_| !missing.is_empty() && code != BAD_OPTION)
+        && let Err(error) = error_file::write(&*run.context.fs, path, code, &missing)
+    {
+        run.output.error(&error.to_string(), None);
+    }
+    if run.manner.json && action.command() != Command::List {
+        let error = failure.as_ref().map(|failure| failure.message.as_str());
+        let document = Document::new(action.command().name(), done.report, &done.failed, error, code);
+        run.output.data(&document.to_string());
+    }
+    code
+}
+
+/// `code`, unless standard output could not take all that was written to it.
+fn written(output: &Output, code: u8) -> u8 {
+    match output.failure() {
+        None => code,
+        Some(error) => {
+            output.error(&format!("cannot write to standard output: {error}"), None);
+            code.max(1)
+        }
+    }
+}

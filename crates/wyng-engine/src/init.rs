@@ -23,7 +23,7 @@ pub fn init(context: &Context, request: &InitRequest, secrets: &dyn Secrets, rep
     let folder = Arc::new(open_folder(context, place, OpenMode::Create)?);
     let store: Arc<dyn Store> = folder.clone();
     let made = (|| {
-        let root = StorePath::new("archive.ini")?;
+        let root = StorePath::new("archive.ini").map_err(wyng_store::StoreError::from)?;
         if store.stat(&root)?.is_some() {
             return Err(EngineError::from(ArchiveError::ArchiveExists { url: place.url.clone() }));
         }
@@ -85,7 +85,7 @@ pub fn add(open: &mut OpenArchive, names: &[String], description: Option<&str>, 
         let added = VolumeName::new(name).map_err(EngineError::from).and_then(|name| {
             let OpenArchive { archive, locks, .. } = &mut *open;
             let guard = || locks.as_ref().map_or(Ok(()), |locks| locks.check());
-            Ok(archive.add_volume(&name, description.as_str(), &guard)?)
+            Ok(archive.add_volume(&name, &description, &guard)?)
         });
         match added {
             Ok(_) => {}

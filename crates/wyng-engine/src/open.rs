@@ -6,7 +6,7 @@ use crate::keys::Keys;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use wyng_archive::{Archive, ArchiveError, Attach, History, Notice, Sealed, Session, Trust, Unlocked};
-use wyng_format::{InProcess, SessionName};
+use wyng_format::{InProcess, LocalTime, SessionName};
 use wyng_state::{HostLock, StateHome, WriterLock, wait_for};
 use wyng_store::lock::{DestinationLock, HolderIdentity, Waiting};
 use wyng_store::{Destination, FolderStore, OpenMode, Store};
@@ -204,10 +204,10 @@ impl OpenArchive {
         ArchiveSummary {
             url: self.place.url.clone(),
             encrypted: code.is_encrypted(),
-            properties: root.properties(),
+            properties: root.properties().unwrap_or_default(),
             ciphers: (code.user_name().to_owned(), code.metadata_name().to_owned()),
             updated_at: root.updated_at().to_string(),
-            updated_at_nanos: root.updated_at().nanos(),
+            updated_at_nanos: i64::try_from(root.updated_at().nanos()).unwrap_or(i64::MAX),
             uuid: root.uuid().to_owned(),
             chunk_size: self.archive.chunk_size().bytes(),
             in_process,
@@ -230,8 +230,8 @@ impl OpenArchive {
             VolumeListing {
                 name: volume.volinfo.name.as_str().to_owned(),
                 vid: volume.vid.to_string(),
-                description: volume.volinfo.description.clone(),
-                sessions: session_listings(&history),
+                description: volume.volinfo.description.as_str().to_owned(),
+                sessions: session_listings(&self.context, &history),
                 damage: history.damage().map(ToString::to_string).collect(),
             }
         });
@@ -282,7 +282,7 @@ pub(crate) fn report_notice(notice: &Notice, reporter: &dyn Reporter) {
     reporter.event(Event::Warning(warning));
 }
 
-fn session_listings(history: &History) -> Vec<SessionListing> {
+fn session_listings(context: &Context, history: &History) -> Vec<SessionListing> {
     let mut before: Option<&Session> = None;
     let mut list = Vec::new();
     for session in history.sessions() {
@@ -296,13 +296,36 @@ fn session_listings(history: &History) -> Vec<SessionListing> {
             name: session.name.to_string(),
             size: info.volsize,
             sequence: info.sequence,
-            source_time: info.local_time.nanos(),
+            source_time: source_nanos(context, info.local_time),
             changed,
             tags: info.tags.iter().map(|tag| (tag.id().to_owned(), tag.description().to_owned())).collect(),
         });
         before = Some(session);
     }
     list
+}
+
+/// A recorded source time in nanoseconds since 1970. Sessions upgraded from format V2 have a local date instead.
+pub(crate) fn source_nanos(context: &Context, time: LocalTime) -> i64 {
+    match time {
+        LocalTime::Nanos(nanos) => i64::try_from(nanos).unwrap_or(i64::MAX),
+        LocalTime::Date(date) => {
+            let (year, month, day, hour, minute, second) = date.parts();
+            let days = days_since_1970(i64::from(year), i64::from(month), i64::from(day));
+            let seconds = ((days * 24 + i64::from(hour)) * 60 + i64::from(minute)) * 60 + i64::from(second);
+            let offset = context.clock.civil(seconds.saturating_mul(NANOS)).utc_offset;
+            seconds.saturating_sub(i64::from(offset)).saturating_mul(NANOS)
+        }
+    }
+}
+
+const NANOS: i64 = 1_000_000_000;
+
+/// Days from 1970-01-01 to a date of the Gregorian calendar.
+pub(crate) fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
+    // Years begin in March here, so that the leap day is the last of its year.
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    365 * year + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + (153 * month + 2) / 5 + day - 719_469
 }
 
 /// The session that a user's choice means.

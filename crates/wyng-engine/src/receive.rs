@@ -6,7 +6,7 @@ use crate::api::{
     VolumeRead, Warning,
 };
 use crate::error::{EngineError, Result};
-use crate::open::OpenArchive;
+use crate::open::{OpenArchive, source_nanos};
 use crate::progress::Progress;
 use crate::read::{self, Chosen, Place};
 use wyng_archive::{ArchiveError, View};
@@ -104,7 +104,7 @@ pub fn receive(open: &OpenArchive, request: &ReceiveRequest, plan: ReceivePlan, 
         reporter.event(Event::VolumeFailed(&failure));
         report.failed.push(failure);
     }
-    let owners = Owners::load(&*open.context.fs);
+    let owners = Owners::load(&*open.context.fs)?;
     for item in &plan.items {
         match receive_one(open, request, item, &owners, reporter) {
             Ok(read) => {
@@ -177,7 +177,7 @@ fn finish(
 ) -> Result<()> {
     open.context.cancel.check()?;
     let info = &view.session.info;
-    let mut restore = Restore { mtime: Some(info.local_time.nanos()), ..Restore::default() };
+    let mut restore = Restore { mtime: Some(source_nanos(&open.context, info.local_time)), ..Restore::default() };
     match &info.permissions {
         Permissions::None => {}
         Permissions::ReadOnly => restore.mode = Some(0o400),

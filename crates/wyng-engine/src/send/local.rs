@@ -69,11 +69,7 @@ impl Pairing {
         let chunk = open.archive.chunk_size();
         let mut ranges: Vec<_> = changed.ranges.iter().collect();
         if let Some(map) = &base.map {
-            let step = u64::from(chunk.bytes());
-            ranges.extend(map.iter_set().map(|index| {
-                let start = index.saturating_mul(step);
-                start..start.saturating_add(step)
-            }));
+            ranges.extend(map.chunks().map(|addr| addr.0..addr.0.saturating_add(u64::from(chunk.bytes()))));
         }
         if old != size {
             // The last chunk of the smaller size has another length now, and all behind it comes or goes.
@@ -119,7 +115,7 @@ impl Pairing {
         open.context.random.fill(&mut mark);
         let mark: String = mark.iter().map(|byte| format!("{byte:02x}")).collect();
         let evidence = frozen.rotate(&mark)?;
-        let map = DeltaMap::new(size, open.archive.chunk_size());
+        let map = DeltaMap::new(size, open.archive.chunk_size())?;
         state.store_delta_map(&job.vid, session, sequence, &map, evidence.mtime)?;
         state.retain_delta_map(&job.vid, Some((session, sequence)))?;
         let evidence = serde_json::json!(evidence).to_string();
@@ -133,8 +129,9 @@ impl Pairing {
 /// The delta map of the newest session, if it goes with the snapshot.
 fn load_map(open: &OpenArchive, state: &ArchiveState, job: &Job, evidence: &BaseEvidence) -> Option<DeltaMap> {
     let newest = job.newest.as_ref()?;
-    let expected = DeltaMap::len_bytes(newest.info.volsize.max(evidence.size), open.archive.chunk_size());
-    let stored = state.delta_map(&job.vid, &newest.name, newest.info.sequence, expected).ok().flatten()?;
+    let size = newest.info.volsize.max(evidence.size);
+    let chunk = open.archive.chunk_size();
+    let stored = state.delta_map(&job.vid, &newest.name, newest.info.sequence, size, chunk).ok().flatten()?;
     Some(stored.map)
 }
 

@@ -9,7 +9,7 @@ use crate::api::{
     VolumeSent, Warning,
 };
 use crate::error::{EngineError, Result};
-use crate::open::OpenArchive;
+use crate::open::{OpenArchive, days_since_1970};
 use crate::progress::Progress;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -38,7 +38,7 @@ struct Run<'a> {
 /// What ends the whole command; troubles of single volumes are in the report, and the volumes done before stay.
 pub fn send(open: &mut OpenArchive, request: &SendRequest, reporter: &dyn Reporter) -> Result<SendReport> {
     let begun = open.context.clock.monotonic();
-    let tags = request.tags.iter().map(|(id, description)| Ok(Tag::new(id, description)?)).collect::<Result<Vec<_>>>()?;
+    let tags = request.tags.iter().map(|(id, description)| Ok(Tag::from_user(&format!("{id},{description}"))?)).collect::<Result<Vec<_>>>()?;
     check_names(request)?;
     let session = free_session(open, request)?;
     let dedup = if request.dedup { dedup_index(open, reporter)? } else { None };
@@ -51,7 +51,7 @@ pub fn send(open: &mut OpenArchive, request: &SendRequest, reporter: &dyn Report
         seconds: 0.0,
         failed: Vec::new(),
     };
-    let owners = Owners::load(&*open.context.fs);
+    let owners = Owners::load(&*open.context.fs)?;
     let mut run = Run { open, request, reporter, session, tags, dedup, owners, report };
     for import in &request.imports {
         run.import(import)?;
@@ -129,13 +129,12 @@ fn following(context: &Context, newest: &SessionName, ahead: i64) -> Result<Sess
     }
 }
 
-/// How far `later` is ahead of `now`, in seconds, by the calendar (months counted as 31 days: good enough to jump).
+/// How far `later` is ahead of `now`, in seconds, by the calendar alone.
 fn seconds_between(now: &SessionName, later: &SessionName) -> i64 {
-    let seconds = |name: &SessionName| -> i64 {
-        let digits: Vec<i64> = name.date().bytes().filter(u8::is_ascii_digit).map(|d| i64::from(d) - 48).collect();
-        let number = |range: std::ops::Range<usize>| digits.get(range).unwrap_or(&[]).iter().fold(0, |n, d| n * 10 + d);
-        let days = (number(0..4) * 12 + number(4..6)) * 31 + number(6..8);
-        ((days * 24 + number(8..10)) * 60 + number(10..12)) * 60 + number(12..14)
+    let seconds = |name: &SessionName| {
+        let (year, month, day, hour, minute, second) = name.parts();
+        let days = days_since_1970(i64::from(year), i64::from(month), i64::from(day));
+        ((days * 24 + i64::from(hour)) * 60 + i64::from(minute)) * 60 + i64::from(second)
     };
     seconds(later).saturating_sub(seconds(now))
 }

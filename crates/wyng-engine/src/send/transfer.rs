@@ -307,7 +307,7 @@ impl Reader<'_> {
 
 /// Fills a buffer; a file that is shorter than it was is an error, not zeros.
 fn read_chunk(file: &FileRef, buffer: &mut [u8], at: u64) -> Result<()> {
-    Ok(wyng_sys::fs::read_exact_at(&**file, buffer, at)?)
+    Ok(wyng_sys::fs::ext::read_exact_at(&**file, buffer, at)?)
 }
 
 /// A compressing thread.
@@ -343,7 +343,7 @@ impl Worker {
     ) -> Result<Made> {
         let compressor = match &mut self.compressor {
             Some(compressor) => compressor,
-            empty => empty.insert(Compressor::new(self.compression)?),
+            empty => empty.insert(Compressor::new(self.compression)),
         };
         let mut compressed = buffers.take();
         compressor.compress(data, &mut compressed)?;

@@ -5,11 +5,11 @@ use super::local::Pairing;
 use super::transfer::{NextData, Sink, Source, Transferred, transfer};
 use crate::api::{Event, FullScanReason, SendKind, VolumeSent};
 use crate::error::Result;
-use crate::open::OpenArchive;
+use crate::open::{OpenArchive, source_nanos};
 use crate::scan::{Before, Spans};
 use std::ops::Range;
 use wyng_archive::{Changes, Draft, DraftFor, Predecessor, Session, SessionRecord, Trust, View};
-use wyng_format::{Permissions, VolumeId, VolumeName};
+use wyng_format::{Description, Permissions, VolumeId, VolumeName};
 use wyng_volume::{Frozen, Import, SourceInfo, StreamSource};
 
 /// A volume to be sent, as the archive knows it.
@@ -116,7 +116,7 @@ impl Run<'_> {
     fn must_store(&self, job: &Job, facts: &SourceFacts, size: Option<u64>) -> bool {
         let Some(newest) = &job.newest else { return true };
         // A pipe has no time of its own, so that only its content counts.
-        let touched = facts.size.is_some() && newest.info.local_time.nanos() != facts.time;
+        let touched = facts.size.is_some() && source_nanos(&self.open.context, newest.info.local_time) != facts.time;
         self.request.send_unchanged
             || touched
             || size.is_some_and(|size| newest.info.volsize != size)
@@ -129,7 +129,7 @@ impl Run<'_> {
         pairing: Option<&Pairing>,
     ) -> Result<(VolumeSent, bool)> {
         let view = self.view_of_newest(job, scan)?;
-        let draft = if self.request.dry_run { None } else { Some(self.open.archive.draft(&draft_for(self, job))?) };
+        let draft = if self.request.dry_run { None } else { Some(self.open.archive.draft(&draft_for(self, job)?)?) };
         let mut changes = self.open.archive.changes();
         let done = self.read(job, scan, facts, source, view.as_ref(), draft.as_ref(), &mut changes);
         let done = done.and_then(|done| unchanged().map(|()| done));
@@ -278,11 +278,11 @@ enum Reading<'a> {
     Stream(StreamSource),
 }
 
-fn draft_for(run: &Run<'_>, job: &Job) -> DraftFor {
-    if job.new {
-        let description = run.request.description.clone().unwrap_or_default();
+fn draft_for(run: &Run<'_>, job: &Job) -> Result<DraftFor> {
+    Ok(if job.new {
+        let description = Description::new(run.request.description.as_deref().unwrap_or(""))?;
         DraftFor::New { vid: job.vid.clone(), name: job.name.clone(), description }
     } else {
         DraftFor::Existing(job.vid.clone())
-    }
+    })
 }

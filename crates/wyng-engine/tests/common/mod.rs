@@ -1,0 +1,245 @@
+//! A machine in memory with a destination, a state folder and a pool, on which the engine's operations run for real.
+#![allow(dead_code)]
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use wyng_engine::{
+    EngineError, Event, ImportSource, ImportSpec, InitRequest, OpenArchive, OpenRequest, Place, ProcessIdentity, Purpose,
+    ReadReport, ReceiveItem, ReceiveRequest, Reporter, RestoreTarget, SecretError, Secrets, SendReport, SendRequest,
+    SessionChoice, SetVolume, StorageSet, VerifyRequest, Warning,
+};
+use wyng_format::ScryptCost;
+use wyng_sys::Context;
+use wyng_sys::fs::Fs;
+use wyng_testkit::{MemFs, TestClock, clock::test_context_at};
+use zeroize::Zeroizing;
+
+pub const URL: &str = "file:/dest/archive";
+pub const ARCHIVE: &str = "/dest/archive";
+pub const POOL: &str = "/pool";
+
+/// Collects what is reported.
+#[derive(Default)]
+pub struct Collected {
+    pub lines: Mutex<Vec<String>>,
+}
+
+impl Reporter for Collected {
+    fn event(&self, event: Event<'_>) {
+        if !matches!(event, Event::Progress { .. }) {
+            self.lines.lock().unwrap().push(format!("{event:?}"));
+        }
+    }
+}
+
+impl Collected {
+    pub fn has(&self, text: &str) -> bool {
+        self.lines.lock().unwrap().iter().any(|line| line.contains(text))
+    }
+
+    pub fn text(&self) -> String {
+        self.lines.lock().unwrap().join("\n")
+    }
+}
+
+/// One passphrase for everything.
+pub struct Passphrase(pub &'static str);
+
+impl Secrets for Passphrase {
+    fn passphrase(&self) -> Result<Zeroizing<Vec<u8>>, SecretError> {
+        Ok(Zeroizing::new(self.0.as_bytes().to_vec()))
+    }
+
+    fn new_passphrase(&self) -> Result<Zeroizing<Vec<u8>>, SecretError> {
+        self.passphrase()
+    }
+}
+
+pub const PASSPHRASE: Passphrase = Passphrase("correct horse battery staple");
+
+/// A machine.
+pub struct Lab {
+    pub fs: MemFs,
+    /// What the engine sees: `fs`, or something in front of it.
+    pub seen: Arc<dyn Fs>,
+    pub clock: Arc<TestClock>,
+    pub seed: u64,
+    pub reporter: Collected,
+}
+
+impl Lab {
+    pub fn new(seed: u64) -> Self {
+        let clock = Arc::new(TestClock::default().stepping(Duration::from_micros(50)));
+        let fs = MemFs::new().mount("/dest").mount("/state").mount("/pool").with_clock(clock.clone());
+        Self::on(fs, clock, seed)
+    }
+
+    /// The machine `fs` after a restart, or a copy of it.
+    pub fn on(fs: MemFs, clock: Arc<TestClock>, seed: u64) -> Self {
+        Self { seen: Arc::new(fs.clone()), fs, clock, seed, reporter: Collected::default() }
+    }
+
+    pub fn context(&self) -> Context {
+        test_context_at(self.seen.clone(), self.clock.clone(), self.seed)
+    }
+
+    pub fn place(&self) -> Place {
+        Place {
+            url: URL.to_owned(),
+            working_dir: PathBuf::from("/"),
+            state_home: PathBuf::from("/state/wyng"),
+            host_lock: None,
+            uid: 0,
+            run_dir: None,
+            // A process that can't exist, so that its locks are those of a dead one after a crash.
+            process: ProcessIdentity { pid: 0x7fff_fff0, start_time: 1, ..ProcessIdentity::current() },
+            key_cost: ScryptCost { log_n: 1, r: 1, p: 1 },
+        }
+    }
+
+    pub fn init(&self, cipher: &str) -> Result<OpenArchive, EngineError> {
+        self.init_with(cipher, "zstd:3", 1)
+    }
+
+    pub fn init_with(&self, cipher: &str, compression: &str, chunk_factor: u8) -> Result<OpenArchive, EngineError> {
+        let request = InitRequest {
+            place: self.place(),
+            cipher: cipher.to_owned(),
+            compression: compression.to_owned(),
+            chunk_factor,
+            lock_wait: Duration::ZERO,
+        };
+        wyng_engine::init(&self.context(), &request, &PASSPHRASE, &self.reporter)
+    }
+
+    pub fn open(&self, purpose: Purpose) -> Result<OpenArchive, EngineError> {
+        self.open_as(purpose, &PASSPHRASE, false)
+    }
+
+    pub fn open_as(&self, purpose: Purpose, secrets: &dyn Secrets, allow_rollback: bool) -> Result<OpenArchive, EngineError> {
+        let request = OpenRequest {
+            place: self.place(),
+            purpose,
+            remember_minutes: 0,
+            allow_rollback,
+            lock_wait: Duration::ZERO,
+            max_sync: false,
+        };
+        wyng_engine::open(&self.context(), &request, secrets, &self.reporter)
+    }
+
+    /// Sends volumes of the pool.
+    pub fn send(&self, names: &[&str]) -> Result<SendReport, EngineError> {
+        self.send_with(SendRequest { sets: vec![set(names)], ..SendRequest::default() })
+    }
+
+    pub fn send_with(&self, request: SendRequest) -> Result<SendReport, EngineError> {
+        self.clock.advance(Duration::from_secs(2));
+        let mut open = self.open(Purpose::Write)?;
+        let report = wyng_engine::send(&mut open, &request, &self.reporter)?;
+        open.close();
+        Ok(report)
+    }
+
+    pub fn import(&self, name: &str, path: &str) -> Result<SendReport, EngineError> {
+        let import = ImportSpec { volume: name.to_owned(), source: ImportSource::Path(path.into()) };
+        self.send_with(SendRequest { imports: vec![import], ..SendRequest::default() })
+    }
+
+    pub fn verify(&self, names: &[&str]) -> Result<ReadReport, EngineError> {
+        let open = self.open(Purpose::Read)?;
+        let request = VerifyRequest {
+            volumes: names.iter().map(ToString::to_string).collect(),
+            session: SessionChoice::Newest,
+            strict: true,
+        };
+        wyng_engine::verify(&open, &request, &self.reporter)
+    }
+
+    /// Restores a session to `/pool/restored` and gives its bytes.
+    pub fn restore(&self, name: &str, session: SessionChoice) -> Result<Vec<u8>, EngineError> {
+        let open = self.open(Purpose::Read)?;
+        restore_from(self, &open, name, session)
+    }
+
+    /// Volume → session → bytes, of everything in the archive.
+    pub fn contents(&self) -> Result<Contents, EngineError> {
+        let open = self.open(Purpose::Read)?;
+        let mut contents = Contents::new();
+        for volume in open.listing() {
+            assert!(volume.damage.is_empty(), "{:?}", volume.damage);
+            let sessions = contents.entry(volume.name.clone()).or_default();
+            for session in volume.sessions {
+                let bytes = restore_from(self, &open, &volume.name, SessionChoice::Named(session.name.clone()))?;
+                sessions.insert(session.name, bytes);
+            }
+        }
+        Ok(contents)
+    }
+
+    pub fn write(&self, name: &str, bytes: &[u8]) {
+        self.fs.write(Path::new(POOL).join(name), bytes);
+    }
+
+    pub fn read(&self, name: &str) -> Vec<u8> {
+        self.fs.read(Path::new(POOL).join(name)).unwrap_or_else(|| panic!("no {name}"))
+    }
+
+    /// Writes bytes into a volume.
+    pub fn change(&self, name: &str, at: u64, bytes: &[u8]) {
+        let file = self.fs.open(&Path::new(POOL).join(name), wyng_sys::fs::OpenHow::WRITE).unwrap();
+        wyng_sys::fs::ext::write_all_at(&*file, bytes, at).unwrap();
+    }
+
+    /// Names in the archive's folder that do not belong to a finished archive.
+    pub fn left_overs(&self) -> Vec<String> {
+        let tree = self.fs.tree(ARCHIVE);
+        let paths = tree.0.keys().map(|path| path.display().to_string());
+        paths.filter(|path| path.contains(".tmp") || path.contains("S-tmp") || path.contains(".new") || path.contains(".wyng-lock")).collect()
+    }
+}
+
+pub type Contents = std::collections::BTreeMap<String, std::collections::BTreeMap<String, Vec<u8>>>;
+
+pub fn set(names: &[&str]) -> StorageSet {
+    let volumes = names.iter().map(|name| SetVolume { name: (*name).to_owned(), alias: None, explicit: true }).collect();
+    StorageSet { local: PathBuf::from(POOL), volumes, only: true }
+}
+
+pub fn restore_from(lab: &Lab, open: &OpenArchive, name: &str, session: SessionChoice) -> Result<Vec<u8>, EngineError> {
+    let target = RestoreTarget::Path("/pool/restored".into());
+    let item = ReceiveItem { volume: name.to_owned(), target };
+    let request =
+        ReceiveRequest { items: vec![item], session, strict: true, force: false, force_in_use: false, stdout: None };
+    let plan = wyng_engine::plan_receive(open, &request)?;
+    let mut report = wyng_engine::receive(open, &request, plan, &lab.reporter)?;
+    if let Some(failure) = report.failed.pop() {
+        return Err(failure.error);
+    }
+    let bytes = lab.fs.read("/pool/restored").unwrap();
+    wyng_sys::fs::Dir::remove_file(&*lab.fs.open_dir(Path::new("/pool"), wyng_sys::fs::Links::Beneath).unwrap(), Path::new("restored")).unwrap();
+    Ok(bytes)
+}
+
+/// Whether an event of this kind of warning was reported.
+pub fn is_warning(event: &Event<'_>) -> bool {
+    matches!(event, Event::Warning(Warning::Note(_)))
+}
+
+/// Bytes by seed, with runs that compress, and zero stretches.
+pub fn image(seed: u64, size: usize) -> Vec<u8> {
+    let mut rng = wyng_testkit::rng::Rng::new(seed);
+    let mut bytes = vec![0; size];
+    let mut at = 0;
+    while at < size {
+        let length = usize::try_from(1 + rng.below(40_000)).unwrap().min(size - at);
+        match rng.below(3) {
+            0 => {}
+            1 => bytes[at..at + length].fill(rng.next_u64() as u8),
+            _ => bytes[at..at + length].iter_mut().for_each(|b| *b = rng.next_u64() as u8),
+        }
+        at += length;
+    }
+    bytes
+}

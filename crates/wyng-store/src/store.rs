@@ -69,7 +69,8 @@ pub enum Rename {
 pub trait StoreWriter: Send {
     /// Appends `data`.
     fn write(&mut self, data: &[u8]) -> Result<()>;
-    /// Puts `data` over bytes already written, at `offset` (for a tag that is known last).
+    /// Puts `data` over bytes already written, at `offset` (for a tag that is known last). Fails, having written nothing,
+    /// if it would end beyond them.
     fn write_at(&mut self, data: &[u8], offset: u64) -> Result<()>;
     /// Ends the file. Without this call what was written is garbage that the caller removes.
     fn finish(self: Box<Self>) -> Result<()>;
@@ -89,13 +90,19 @@ pub trait Store: Send + Sync {
     /// Reads a whole file of at most `limit` bytes; `None` if it does not exist.
     ///
     /// # Errors
-    /// [`crate::StoreError::TooLarge`] without reading more than `limit` bytes.
+    /// [`crate::StoreError::TooLarge`] without reading more than `limit` bytes; [`crate::StoreError::Foreign`] for what is
+    /// neither file nor folder, also without waiting for a fifo's other end; another error for a folder.
     fn read(&self, path: &StorePath, limit: u64) -> Result<Option<Vec<u8>>>;
 
     /// As [`Store::read`] into a buffer that is cleared first; `false` if the file does not exist. For the chunk path.
+    /// After an error and after `false` the buffer is empty.
     fn read_into(&self, path: &StorePath, limit: u64, buffer: &mut Vec<u8>) -> Result<bool>;
 
-    /// Reads up to `length` bytes at `offset`, fewer only at the end of the file.
+    /// Reads up to `length` bytes at `offset`, fewer only at the end of the file. Takes no more memory than the file has
+    /// bytes there.
+    ///
+    /// # Errors
+    /// [`crate::StoreError::Missing`]; else as [`Store::read`].
     fn read_range(&self, path: &StorePath, offset: u64, length: usize) -> Result<Vec<u8>>;
 
     /// Makes a new file with these bytes. Folders above it that are missing are made. Never opens an existing name:
@@ -108,43 +115,66 @@ pub trait Store: Send + Sync {
     /// Makes a new file to be written piece by piece; otherwise as [`Store::create`].
     fn create_writer(&self, path: &StorePath) -> Result<Box<dyn StoreWriter>>;
 
-    /// What is known about a name; `None` if it does not exist.
+    /// What is known about a name (a symbolic link itself, not its target); `None` if it does not exist.
     fn stat(&self, path: &StorePath) -> Result<Option<Meta>>;
 
-    /// Renames a file or folder. Folders above `to` must exist.
+    /// Renames a file or folder. Folders above `to` must exist. With [`Rename::Replace`] a file takes the place of a file or
+    /// symbolic link, and a folder that of an empty folder at most.
+    ///
+    /// # Errors
+    /// [`crate::StoreError::Missing`] with `from` or the folder of `to`; [`crate::StoreError::Exists`] for a target that is
+    /// not to be, or can't be, replaced. Nothing changed then.
     fn rename(&self, from: &StorePath, to: &StorePath, how: Rename) -> Result<()>;
 
     /// Gives a file a further name, which must not exist. Folders above `to` that are missing are made.
     ///
     /// # Errors
-    /// [`crate::StoreError::TooManyLinks`], [`crate::StoreError::Missing`], [`crate::StoreError::Unsupported`].
+    /// [`crate::StoreError::TooManyLinks`], [`crate::StoreError::Missing`], [`crate::StoreError::Exists`],
+    /// [`crate::StoreError::Foreign`] if `from` is no file, [`crate::StoreError::Unsupported`] without hard links.
     fn link(&self, from: &StorePath, to: &StorePath) -> Result<()>;
 
     /// Copies a file to a name that must not exist. Folders above `to` that are missing are made.
+    ///
+    /// # Errors
+    /// [`crate::StoreError::Missing`], having made nothing; else as [`Store::create`].
     fn copy(&self, from: &StorePath, to: &StorePath) -> Result<()>;
 
-    /// Removes a file; `false` if it did not exist.
+    /// Removes a file, or anything else but a folder; `false` if it did not exist.
     fn remove(&self, path: &StorePath) -> Result<bool>;
 
-    /// Removes a folder and all below it; `false` if it did not exist. Symbolic links are removed, not followed.
+    /// Removes a folder and all below it, whatever its names, or what else has this name; `false` if nothing had. Symbolic
+    /// links are removed, not followed. The archive folder itself is refused. After an error part of it may be gone.
     fn remove_tree(&self, path: &StorePath) -> Result<bool>;
 
-    /// The names in a folder, in no order; `None` if it does not exist.
+    /// The names in a folder, in no order; `None` if it does not exist. An error for what is no folder.
     fn list(&self, path: &StorePath) -> Result<Option<Vec<Entry>>>;
 
-    /// Makes a folder and those above it that are missing.
+    /// Makes a folder and those above it that are missing; those that exist are left as they are.
+    ///
+    /// # Errors
+    /// [`crate::StoreError::Exists`] if the name is that of a file.
     fn make_dir(&self, path: &StorePath) -> Result<()>;
 
     /// Room at the destination; `None` where it can't tell.
     fn space(&self) -> Result<Option<Space>>;
 
-    /// Makes everything written through this store so far durable, data and names.
+    /// Makes everything durable, data and names, that was written by calls of this store which have returned.
+    ///
+    /// # Errors
+    /// Part of it may be lost. No later call of this store confirms anything then: what was written since the last sync
+    /// that succeeded has to be written again through a store opened anew.
     fn sync(&self) -> Result<Durability>;
 
-    /// Makes the names in one folder durable.
+    /// Makes the names in one folder durable: those made, renamed and removed, not the content of files.
+    ///
+    /// # Errors
+    /// [`crate::StoreError::Missing`]; any other lasts as that of [`Store::sync`].
     fn sync_dir(&self, path: &StorePath) -> Result<Durability>;
 
     /// The destination's present time by its own clock, nanoseconds since 1970 (found by touching `path`, a file that
-    /// the caller owns).
+    /// the caller owns). The file keeps its bytes and has this time afterwards; two calls may give the same time.
+    ///
+    /// # Errors
+    /// [`crate::StoreError::Missing`]: the file is not made.
     fn touch(&self, path: &StorePath) -> Result<i64>;
 }

@@ -3,6 +3,7 @@
 use super::errors::is_no_sync;
 use super::handles::is_at_or_below;
 use crate::Durability;
+use rustix::io::Errno;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,6 +20,8 @@ pub(super) struct Durable {
     policy: Policy,
     /// Some way of asking was refused.
     refused: AtomicBool,
+    /// A sync failed.
+    failed: AtomicBool,
     pending: Mutex<Pending>,
     limit: usize,
 }
@@ -51,6 +54,7 @@ impl Durable {
         Self {
             policy,
             refused: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
             pending: Mutex::default(),
             limit: REMEMBERED,
         }
@@ -84,7 +88,7 @@ impl Durable {
         {
             return Ok(());
         }
-        self.sync_folder(root, folder)
+        self.lasting(root, || self.sync_folder(root, folder))
     }
 
     /// What was remembered of `from` and below it now holds for `to`, or for nothing if it was removed.
@@ -98,18 +102,37 @@ impl Durable {
 
     /// Makes everything durable.
     pub(super) fn sync(&self, root: &dyn Dir) -> Result<Durability> {
-        if self.policy == Policy::Filesystem {
-            self.answer(root.sync_filesystem())?;
-            return Ok(self.expected());
+        self.lasting(root, || {
+            if self.policy == Policy::Filesystem {
+                self.answer(root.sync_filesystem())?;
+            } else {
+                let pending = std::mem::take(&mut *self.pending());
+                self.sync_each(root, &pending)?;
+            }
+            Ok(self.expected())
+        })
+    }
+
+    /// Makes the names in an open folder durable.
+    pub(super) fn sync_names(&self, folder: &dyn Dir) -> Result<Durability> {
+        self.lasting(folder, || match folder.sync() {
+            Ok(()) => Ok(Durability::Confirmed),
+            Err(error) if is_no_sync(&error) => Ok(Durability::Unconfirmed),
+            Err(error) => Err(error),
+        })
+    }
+
+    /// Makes a failed sync last. The kernel tells a lost write once and calls the page clean, so a second try would
+    /// confirm what is gone.
+    fn lasting<T>(&self, folder: &dyn Dir, sync: impl FnOnce() -> Result<T>) -> Result<T> {
+        if self.failed.load(Ordering::SeqCst) {
+            return Err(SysError::from_errno(
+                "sync again after an error",
+                folder.path(),
+                Errno::IO,
+            ));
         }
-        let pending = std::mem::take(&mut *self.pending());
-        if let Err(error) = self.sync_each(root, &pending) {
-            let mut since = self.pending();
-            since.files.extend(pending.files);
-            since.folders.extend(pending.folders);
-            return Err(error);
-        }
-        Ok(self.expected())
+        sync().inspect_err(|_| self.failed.store(true, Ordering::SeqCst))
     }
 
     fn sync_each(&self, root: &dyn Dir, pending: &Pending) -> Result<()> {
@@ -151,15 +174,6 @@ impl Durable {
     }
 }
 
-/// Makes the names in an open folder durable.
-pub(super) fn sync_names(folder: &dyn Dir) -> Result<Durability> {
-    match folder.sync() {
-        Ok(()) => Ok(Durability::Confirmed),
-        Err(error) if is_no_sync(&error) => Ok(Durability::Unconfirmed),
-        Err(error) => Err(error),
-    }
-}
-
 impl Pending {
     /// Adds a name unless that would be too many; whether it is remembered.
     fn remember(&mut self, name: &str, limit: usize, set: impl FnOnce(&mut Self) -> &mut BTreeSet<Box<str>>) -> bool {
@@ -195,5 +209,90 @@ fn rebase(names: &mut BTreeSet<Box<str>>, from: &str, to: Option<&str>) {
         if let (Some(to), Some(rest)) = (to, name.strip_prefix(from)) {
             names.insert(format!("{to}{rest}").into());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use wyng_sys::fs::{Creation, Fs, Links};
+    use wyng_testkit::MemFs;
+    use wyng_testkit::memfs::OpKind;
+
+    fn few(kind: FsKind, limit: usize) -> (MemFs, Arc<dyn Dir>, Durable) {
+        let memory = MemFs::new();
+        let root = memory.open_dir(Path::new("/"), Links::Refuse).unwrap();
+        (
+            memory,
+            root,
+            Durable {
+                limit,
+                ..Durable::new(kind)
+            },
+        )
+    }
+
+    fn syncs(memory: &MemFs) -> usize {
+        memory.journal().iter().filter(|record| record.kind().is_sync()).count()
+    }
+
+    #[test]
+    fn more_names_than_are_remembered_are_synced_at_once() {
+        let (memory, root, durable) = few(FsKind::Other(0), 3);
+        for n in 0..6 {
+            let name = format!("file{n}");
+            let how = OpenHow {
+                creation: Creation::New(0o600),
+                ..OpenHow::WRITE
+            };
+            let file = root.open(Path::new(&name), how).unwrap();
+            durable.changed(&*root, "").unwrap();
+            durable.wrote(&name, &*file).unwrap();
+            assert_eq!(syncs(&memory), [0, 0, 1, 2, 3, 4][n], "after file {n}");
+        }
+        durable
+            .wrote("file0", &*root.open(Path::new("file0"), OpenHow::READ).unwrap())
+            .unwrap();
+        assert_eq!(syncs(&memory), 4, "a name that is remembered already costs nothing");
+        durable.changed(&*root, "missing").unwrap();
+        durable.sync(&*root).unwrap();
+        let last: Vec<OpKind> = memory
+            .journal()
+            .iter()
+            .rev()
+            .take(3)
+            .map(|record| record.kind())
+            .collect();
+        assert_eq!(last, [OpKind::SyncDir, OpKind::SyncFile, OpKind::SyncFile]);
+    }
+
+    #[test]
+    fn a_failed_sync_is_never_made_good_by_a_second_one() {
+        let (_, root, durable) = few(FsKind::Ext, 3);
+        let lost = SysError::from_errno("sync", "/", Errno::IO);
+        assert!(durable.lasting::<()>(&*root, || Err(lost)).is_err());
+        assert!(durable.sync(&*root).is_err());
+        assert!(durable.sync_names(&*root).is_err());
+    }
+
+    #[test]
+    fn a_refused_sync_is_unconfirmed_and_no_error() {
+        let (_, root, durable) = few(FsKind::Ext, 3);
+        for errno in [Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP] {
+            durable.answer(Err(SysError::from_errno("sync", "/", errno))).unwrap();
+        }
+        assert_eq!(durable.expected(), Durability::Unconfirmed);
+        assert_eq!(durable.sync(&*root).unwrap(), Durability::Unconfirmed);
+    }
+
+    #[test]
+    fn renaming_moves_exactly_what_is_at_or_below_the_name() {
+        let mut names: BTreeSet<Box<str>> = ["a", "a-b", "a/x", "a/x/y", "ab", "b/a"].map(Into::into).into();
+        rebase(&mut names, "a", Some("c/d"));
+        let moved: Vec<&str> = names.iter().map(|name| &**name).collect();
+        assert_eq!(moved, ["a-b", "ab", "b/a", "c/d", "c/d/x", "c/d/x/y"]);
+        rebase(&mut names, "c/d", None);
+        assert_eq!(names.len(), 3);
     }
 }

@@ -378,11 +378,8 @@ impl Store for FolderStore {
 
     fn sync_dir(&self, path: &StorePath) -> Result<Durability> {
         // Opened anew, so that what is confirmed is the folder that has this name now.
-        let synced = self
-            .handles
-            .open(path.as_str())
-            .and_then(|folder| durable::sync_names(&*folder));
-        synced.map_err(|error| refused(error, path))
+        let folder = self.handles.open(path.as_str()).map_err(|error| refused(error, path))?;
+        self.durable.sync_names(&*folder).map_err(|error| refused(error, path))
     }
 
     fn touch(&self, path: &StorePath) -> Result<i64> {

@@ -48,12 +48,12 @@ impl FolderStore {
     /// answer. After an error nothing is left of what was made.
     pub fn open(fs: &Arc<dyn Fs>, url: &str, path: &Path, mode: OpenMode) -> Result<Self> {
         let mut made = Made::default();
-        let store = Self::try_open(&**fs, url, path, mode, &mut made);
-        match store {
-            Ok(store) => Ok(Self { made, ..store }),
+        match Self::try_open(&**fs, url, path, mode, &mut made) {
+            Ok(store) if mode == OpenMode::Create => Ok(Self { made, ..store }),
+            Ok(store) => Ok(store),
             Err(error) => {
-                // The first error counts; a folder that can't be removed again is empty.
-                let _ = made.undo(&**fs);
+                // The first error is the one that counts.
+                let _ = made.undo(&**fs, path);
                 Err(error)
             }
         }
@@ -112,10 +112,7 @@ impl FolderStore {
     /// # Errors
     /// The system's answer.
     pub fn undo(&self, fs: &Arc<dyn Fs>) -> Result<()> {
-        for probe in self.made.probes.iter().rev() {
-            or_gone(self.root().remove_file(Path::new(probe)))?;
-        }
-        Ok(self.made.undo(&**fs)?)
+        Ok(self.made.undo(&**fs, self.root().path())?)
     }
 }
 
@@ -123,16 +120,23 @@ impl Made {
     /// Makes the names of the new folders durable; a sync inside the archive folder does not reach them everywhere.
     fn sync(&self, fs: &dyn Fs) -> wyng_sys::Result<()> {
         for parent in self.folders.iter().filter_map(|folder| folder.parent()) {
-            match fs.open_dir(parent, Links::Refuse)?.sync() {
-                Err(error) if !is_no_sync(&error) => return Err(error),
+            match fs.open_dir(parent, Links::Refuse).and_then(|parent| parent.sync()) {
+                // A folder may be made in one that can't be read, and so not be synced either.
+                Err(error) if !is_no_sync(&error) && !error.is_permission() => return Err(error),
                 _ => {}
             }
         }
         Ok(())
     }
 
-    /// Removes the new folders, stopping at the first that is not empty.
-    fn undo(&self, fs: &dyn Fs) -> wyng_sys::Result<()> {
+    /// Removes the test files in `root` and the new folders, stopping at the first folder that is not empty.
+    fn undo(&self, fs: &dyn Fs, root: &Path) -> wyng_sys::Result<()> {
+        if !self.probes.is_empty() {
+            let root = fs.open_dir(root, Links::Refuse)?;
+            for probe in self.probes.iter().rev() {
+                or_gone(root.remove_file(Path::new(probe)))?;
+            }
+        }
         for folder in self.folders.iter().rev() {
             let (Some(parent), Some(name)) = (folder.parent(), folder.file_name()) else {
                 continue;
@@ -200,7 +204,7 @@ fn try_out(root: &dyn Dir, made: &mut Made) -> std::result::Result<bool, (SysErr
             Ok(true)
         }
         Err(error) if error.is_no_space() => Ok(had_link),
-        Err(error) if error.is_permission() || error.is_unsupported() => {
+        Err(error) if error.is_permission() || error.is_unsupported() || error.errno() == Some(Errno::MLINK) => {
             // EPERM says either that there are no links or that the folder can't be written: an ordinary file tells.
             root.open(link, OpenHow::new(FILE_MODE))
                 .and_then(|_| root.remove_file(link))

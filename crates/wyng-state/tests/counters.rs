@@ -8,14 +8,16 @@
     clippy::print_stdout
 )]
 
+use rustix::io::Errno;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use wyng_format::{FormatError, SaltFile};
 use wyng_state::{ArchiveState, CounterRule, Counters, Key, StateError, StateHome};
 use wyng_sys::fs::Fs;
-use wyng_testkit::MemFs;
 use wyng_testkit::crash::{CrashExplorer, Mutation};
+use wyng_testkit::faults::{Effect, Fault};
+use wyng_testkit::{FaultFs, MemFs};
 
 const STEP: u32 = 5;
 const RULES: [CounterRule; 2] = [
@@ -32,8 +34,12 @@ const ROOT: [u128; 2] = [100, 7];
 
 fn state(fs: &MemFs) -> ArchiveState {
     let fs: Arc<dyn Fs> = Arc::new(fs.clone());
-    let home = StateHome::create(&fs, Path::new("/var/lib/wyng")).unwrap();
-    home.archive(0, "aa-bb", "file:/x", true).unwrap().unwrap()
+    state_on(&fs).unwrap()
+}
+
+fn state_on(fs: &Arc<dyn Fs>) -> Result<ArchiveState, StateError> {
+    let home = StateHome::create(fs, Path::new("/var/lib/wyng"))?;
+    Ok(home.archive(0, "aa-bb", "file:/x", true)?.expect("just made"))
 }
 
 /// A salt file whose counters are 0; the rest does not matter here.
@@ -190,4 +196,56 @@ fn the_crash_test_notices_a_missing_sync() {
         .count();
     println!("{noticed} of {barriers} missing syncs noticed");
     assert!(noticed > 5);
+}
+
+/// Opens the counters and hands out values; what fails is tried once more. Returns the values and the failures.
+fn stubborn_run(fs: &FaultFs) -> (Vec<u128>, u32) {
+    let mut failures = 0;
+    let mut twice = |attempt: &mut dyn FnMut() -> Result<(), StateError>| {
+        if let Err(error) = attempt() {
+            assert!(matches!(error, StateError::System(_)), "{error}");
+            failures += 1;
+            fs.heal();
+            attempt().unwrap();
+        }
+    };
+    let mut counters = None;
+    let shared: Arc<dyn Fs> = Arc::new(fs.clone());
+    twice(&mut || {
+        counters = Some(Counters::open(&state_on(&shared)?, &salt(), ROOT, RULES)?);
+        Ok(())
+    });
+    let counters = counters.unwrap();
+    let mut taken = Vec::new();
+    for n in 0..12 {
+        twice(&mut || {
+            taken.extend(counters.reserve(Key::Data, n % 4)?);
+            Ok(())
+        });
+    }
+    (taken, failures)
+}
+
+#[test]
+fn a_failing_call_of_any_number_is_an_error_and_never_a_value_twice() {
+    let whole = FaultFs::new(Arc::new(MemFs::new()));
+    stubborn_run(&whole);
+    let (calls, mut failures) = (whole.calls(), 0);
+    for effect in [Effect::Error(Errno::IO), Effect::Error(Errno::NOSPC), Effect::Short] {
+        for number in 1..=calls {
+            let fs = MemFs::new();
+            let faulty = FaultFs::new(Arc::new(fs.clone()));
+            faulty.fail(Fault::nth(number, effect.clone()));
+            let (taken, failed) = stubborn_run(&faulty);
+            assert!(taken.is_sorted_by(|a, b| a < b), "call {number}: {taken:?}");
+            assert!(open(&fs.fork()).current()[0] >= *taken.last().unwrap(), "call {number}");
+            failures += failed;
+        }
+    }
+    println!("{calls} calls, {failures} failures");
+    assert_eq!(
+        u64::from(failures),
+        2 * calls,
+        "each error is reported, and a short write is none"
+    );
 }

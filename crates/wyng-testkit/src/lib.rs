@@ -23,12 +23,18 @@
     clippy::disallowed_types
 )]
 
+pub mod bin;
 pub mod clock;
 pub mod crash;
+pub mod faults;
 pub mod fixtures;
 pub mod memfs;
+pub mod model;
+pub mod patterns;
 pub mod pools;
+pub mod reader;
 pub mod rng;
 
-pub use clock::{SeededRandom, TestClock, test_context};
+pub use clock::{SeededRandom, TestClock, test_context, test_context_at};
+pub use faults::FaultFs;
 pub use memfs::MemFs;

@@ -85,7 +85,7 @@ impl Listener {
         let fail = |errno| SysError::from_errno("accept at", &self.path, errno);
         let start = Instant::now();
         while !cancel.is_set() {
-            match rustix::net::accept_with(&self.fd, SocketFlags::CLOEXEC) {
+            match rustix::net::accept_with(&self.fd, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
                 Ok(fd) => match Connection::new(fd, self.path.clone()) {
                     Err(error) if error.is_permission() => continue,
                     other => return other.map(Some),
@@ -123,7 +123,6 @@ impl Connection {
         if peer.uid != rustix::process::geteuid() {
             return Err(fail(Errno::ACCESS));
         }
-        rustix::io::ioctl_fionbio(&fd, false).map_err(fail)?;
         Ok(Self {
             stream: UnixStream::from(fd),
             path,
@@ -171,7 +170,7 @@ impl Connection {
         SysError::from_errno(action, &self.path, errno)
     }
 
-    /// Waits until the stream is ready or the time is over.
+    /// Waits until the stream may be ready: it never blocks itself. Fails when the time is over.
     fn wait(&self, action: &'static str, ready: PollFlags, deadline: Option<Instant>) -> Result<()> {
         let left = match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
             Some(left) if left.is_zero() => return Err(self.error(action, Errno::TIMEDOUT)),

@@ -25,7 +25,7 @@ use std::sync::atomic::Ordering;
 use wyng_sys::fs::{FsKind, LockKind, OpenHow};
 use wyng_testkit::pools::{LoopPool, TempDir, run};
 use wyng_testkit::test_context;
-use wyng_volume::{BaseEvidence, NoBase, PlainReason, PoolKind, Property, VolumeError, open_pool};
+use wyng_volume::{BaseEvidence, NoBase, PlainReason, Pool, PoolKind, Property, VolumeError, open_pool};
 
 const THREE: [Setup; 3] = [Setup::Btrfs, Setup::BtrfsUnprivileged, Setup::Xfs];
 
@@ -186,6 +186,24 @@ fn a_kill_during_rotation_never_leaves_another_state_that_matches_the_old_record
     }
 }
 
+/// A program that another test starts holds copies of our locks for a moment, until its own code is loaded.
+fn sweep_dead(rig: &Rig, pool: &dyn Pool) -> usize {
+    let dead = rig
+        .others(&[])
+        .iter()
+        .filter(|name| name.starts_with(".wyng-S2-") && !name.ends_with(".lock"))
+        .count();
+    let mut removed = 0;
+    for _ in 0..1000 {
+        removed += pool.sweep(ARCHIVE).unwrap().len();
+        if removed >= dead {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    removed
+}
+
 /// Whether the rotation was done before the kill.
 fn killed_after(rig: &mut Rig, blocks: u64, steps: i64) -> bool {
     let unprivileged = rig.setup == Setup::BtrfsUnprivileged;
@@ -211,6 +229,7 @@ fn killed_after(rig: &mut Rig, blocks: u64, steps: i64) -> bool {
     drop(frozen);
 
     rig.tamper(honest());
+    sweep_dead(rig, rig.pool().as_ref());
     let mut frozen = rig.freeze("vol");
     match frozen.changes_since(&old.0, 4 * MIB) {
         Ok(changed) => {
@@ -256,9 +275,8 @@ fn snapshots_of_dead_runs_are_swept_and_those_of_living_ones_stay() {
 
     // Any folder inside the subvolume will do.
     let pool = open_pool(&rig.context, &rig.path("folder")).unwrap();
-    let removed = pool.sweep(ARCHIVE).unwrap();
-    assert_eq!(removed.len(), 1);
-    assert!(removed[0].starts_with(rig.mount.path()));
+    assert_eq!(sweep_dead(&rig, pool.as_ref()), 1);
+    assert_eq!(rig.others(&["vol", "folder", &foreign]), [""; 0]);
     let living = rig.freeze("vol");
     assert_eq!(pool.sweep(ARCHIVE).unwrap(), [""; 0].map(std::path::PathBuf::from));
     let second = rig.freeze("vol");

@@ -1,5 +1,12 @@
 //! Every fixture archive is read with this crate alone: good ones to the right bytes, damaged ones to typed errors.
-#![allow(clippy::disallowed_methods)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods
+)]
+#![allow(clippy::print_stdout, missing_docs)]
 
 mod common;
 
@@ -10,7 +17,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use wyng_format::*;
 
-type Outcome<T> = std::result::Result<T, String>;
+type Outcome<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// Size and SHA-256 of a session's image.
 fn image(opened: &Opened, vid: &str, sessions: &[Session], at: usize) -> Outcome<(u64, String)> {
@@ -19,7 +26,7 @@ fn image(opened: &Opened, vid: &str, sessions: &[Session], at: usize) -> Outcome
     chain(sessions)?;
     let mut merged = BTreeMap::new();
     for session in &sessions[..=at] {
-        for entry in opened.manifest(vid, session).map_err(text)? {
+        for entry in opened.manifest(vid, session)? {
             merged.insert(entry.addr, (entry.hash, session.name.clone()));
         }
     }
@@ -40,18 +47,16 @@ fn image(opened: &Opened, vid: &str, sessions: &[Session], at: usize) -> Outcome
                 stored.clear();
                 let path = format!("{vid}/{session}/{}", chunk_path(addr));
                 stored.extend_from_slice(opened.files.get(&path).ok_or("no chunk file")?);
-                limits::check("chunk", stored.len(), 1, limits::chunk(chunk) as usize).map_err(text)?;
-                opened.suite.open_chunk(&mut stored).map_err(text)?;
+                limits::check("chunk", stored.len(), 1, limits::chunk(chunk) as usize)?;
+                opened.suite.open_chunk(&mut stored)?;
                 if !opened.suite.data_hash(&stored).matches(digest) {
                     return Err("chunk hash".into());
                 }
-                decompressor
-                    .decompress(&stored, chunk.bytes() as usize, &mut out)
-                    .map_err(text)?;
+                decompressor.decompress(&stored, chunk.bytes() as usize, &mut out)?;
             }
         }
         if out.len() != len {
-            return Err(format!("chunk {addr} has {} bytes", out.len()));
+            return Err(format!("chunk {addr} has {} bytes", out.len()).into());
         }
         sha.update(&out);
     }
@@ -67,7 +72,7 @@ fn chain(sessions: &[Session]) -> Outcome<()> {
     for session in sessions {
         let named = session.info.previous.map(|name| name.to_string());
         if named != previous.map(|session| session.name.clone()) {
-            return Err(format!("{} has a wrong previous", session.name));
+            return Err(format!("{} has a wrong previous", session.name).into());
         }
         if previous.is_some_and(|previous| previous.info.sequence == session.info.sequence) {
             return Err("sequence given twice".into());
@@ -89,10 +94,6 @@ fn check_mfcs(sessions: &[Session], at: usize, found: u32) -> Outcome<()> {
     } else {
         Ok(())
     }
-}
-
-fn text(error: FormatError) -> String {
-    error.to_string()
 }
 
 fn read_all(opened: &Opened) -> BTreeMap<(String, String), Outcome<(u64, String)>> {
@@ -235,7 +236,7 @@ fn damaged_archives_never_give_other_bytes() {
                 let right = right.iter().find(|right| right["name"] == session.as_str()).unwrap();
                 match found.get(&(volume.clone(), session.clone())) {
                     Some(Ok((_, sha))) => {
-                        assert_eq!(sha, right["sha256"].as_str().unwrap(), "{name} {volume} {session}")
+                        assert_eq!(sha, right["sha256"].as_str().unwrap(), "{name} {volume} {session}");
                     }
                     other => assert_ne!(wanted, "ok", "{name} {volume} {session}: {other:?}"),
                 }

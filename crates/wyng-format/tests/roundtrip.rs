@@ -1,5 +1,12 @@
 //! What is written is read back: manifests, texts, roots, and everything that has a text form.
-#![allow(clippy::disallowed_methods)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods
+)]
+#![allow(clippy::print_stdout, missing_docs)]
 
 mod common;
 

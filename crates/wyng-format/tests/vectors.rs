@@ -1,5 +1,12 @@
 //! Known answers: keys and ciphers of Appendix A, compressed bytes of the original.
-#![allow(clippy::disallowed_methods)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods
+)]
+#![allow(clippy::print_stdout, missing_docs)]
 
 mod common;
 

@@ -1,5 +1,5 @@
 //! Owns the fixture archives as maps from path to bytes, and their keys.
-#![allow(dead_code, clippy::disallowed_methods)]
+#![allow(dead_code)]
 
 use std::collections::BTreeMap;
 use std::io::Read;

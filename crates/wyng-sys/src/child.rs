@@ -10,6 +10,7 @@ use rustix::fs::Timespec;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 use std::ffi::OsString;
+use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -28,7 +29,7 @@ const GRACE: Duration = Duration::from_secs(2);
 const TICK: Duration = Duration::from_millis(20);
 
 /// What a child reads as standard input.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum Input {
     /// Nothing.
     Null,
@@ -72,8 +73,25 @@ impl Spec {
     }
 }
 
+// What goes to a child and comes back may be a passphrase: neither is shown in a log or a failed test.
+impl fmt::Debug for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null => f.write_str("Null"),
+            Self::Inherit => f.write_str("Inherit"),
+            Self::Bytes(bytes) => write!(f, "Bytes({} bytes)", bytes.len()),
+        }
+    }
+}
+
+impl fmt::Debug for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let stderr = String::from_utf8_lossy(&self.stderr_tail);
+        write!(f, "Outcome({}, {} bytes, {stderr:?})", self.status, self.stdout.len())
+    }
+}
+
 /// How a child ended.
-#[derive(Debug)]
 pub struct Outcome {
     /// Exit code or signal.
     pub status: ExitStatus,

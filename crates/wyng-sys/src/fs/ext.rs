@@ -128,7 +128,7 @@ fn make_file(dir: &dyn Dir, name: &Path, mode: u32, data: &[u8], durable: bool) 
 /// Puts a file with `data` in the place of `name`, which may exist: a reader sees the old or the new one, whole.
 ///
 /// The data is written under another name in the same folder first. With `durable` the new content has reached the
-/// disk before the rename, and the rename before this returns (`dir` must then be the very folder that holds `name`).
+/// disk before the rename, and the rename before this returns.
 ///
 /// # Errors
 /// The system's; the old file is in place then, unless only the last sync failed.
@@ -138,7 +138,11 @@ pub fn replace_file(dir: &dyn Dir, name: &Path, mode: u32, data: &[u8], durable:
     dir.rename(&temporary, name, true).inspect_err(|_| {
         let _ = dir.remove_file(&temporary);
     })?;
-    if durable { dir.sync() } else { Ok(()) }
+    match name.parent() {
+        _ if !durable => Ok(()),
+        Some(folder) if folder != Path::new("") => dir.open_dir(folder)?.sync(),
+        _ => dir.sync(),
+    }
 }
 
 fn make_temporary(dir: &dyn Dir, name: &Path, mode: u32, data: &[u8], durable: bool) -> Result<PathBuf> {

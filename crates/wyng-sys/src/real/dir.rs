@@ -86,11 +86,15 @@ impl RealDir {
         }
     }
 
-    /// Deletes a subvolume as its owner may: file by file, after making it writable.
-    fn empty_and_remove_subvolume(&self, name: &Path) -> Result<()> {
+    /// Deletes a subvolume as its owner may: made writable first, and emptied where the mount options ask for that.
+    fn delete_own_subvolume(&self, name: &Path, single: &OsStr) -> Result<()> {
         let root = self.open_dir(name)?;
         if let Some(fd) = root.as_fd() {
-            btrfs::make_writable(fd).map_err(|errno| self.error("make writable", name, errno))?;
+            // Fails for a folder that is no subvolume: nothing below it is touched.
+            btrfs::make_writable(fd).map_err(|errno| self.error("delete subvolume", name, errno))?;
+        }
+        if btrfs::delete_subvolume(&self.fd, single).is_ok() {
+            return Ok(());
         }
         ext::remove_contents(&*root)?;
         self.remove_dir(name)
@@ -117,10 +121,16 @@ impl Dir for RealDir {
 
     fn open(&self, name: &Path, how: OpenHow) -> Result<FileRef> {
         let (flags, mode) = open_flags(how);
-        // O_NONBLOCK means nothing to regular files; a fifo would wait for its other end without it.
-        let fd = self
-            .open_fd(name, flags | OFlags::NONBLOCK, mode)
-            .map_err(|errno| self.error("open", name, errno))?;
+        let open = |more| self.open_fd(name, flags | more, mode);
+        // A fifo would wait for its other end without O_NONBLOCK. Regular files that somebody holds a lease on (a file
+        // server, or the question of `in_use`) answer EAGAIN with it, and have to be waited for.
+        let fd = match open(OFlags::NONBLOCK) {
+            Err(Errno::AGAIN) if self.stat(name)?.is_some_and(|stat| stat.kind == FileKind::File) => {
+                retry_on_intr(|| open(OFlags::empty()))
+            }
+            other => other,
+        };
+        let fd = fd.map_err(|errno| self.error("open", name, errno))?;
         if matches!(how.creation, Creation::Never | Creation::IfMissing(_)) {
             self.check_kind(&fd, name)?;
         }
@@ -146,23 +156,18 @@ impl Dir for RealDir {
     }
 
     fn rename(&self, from: &Path, to: &Path, replace: bool) -> Result<()> {
-        let (source, source_name) = self.parent(from).map_err(|errno| self.error("rename", from, errno))?;
-        self.at("rename to", to, |target, target_name| {
+        let (source, name) = self.parent(from).map_err(|errno| self.error("rename", from, errno))?;
+        let (target, new) = self.parent(to).map_err(|errno| self.error("rename to", to, errno))?;
+        retry_on_intr(|| {
             if replace {
-                rustix::fs::renameat(&source, source_name, target, target_name)
+                rustix::fs::renameat(&source, name, &target, new)
             } else {
-                rename_new(source.as_fd(), source_name, target, target_name)
+                rename_new(source.as_fd(), name, target.as_fd(), new)
             }
         })
-        .map_err(|error| {
-            if error.is_not_found() {
-                SysError {
-                    path: self.path.join(from),
-                    ..error
-                }
-            } else {
-                error
-            }
+        .map_err(|errno| match errno {
+            Errno::NOENT => self.error("rename", from, errno),
+            _ => self.error("rename to", to, errno),
         })
     }
 
@@ -234,7 +239,7 @@ impl Dir for RealDir {
         let single = self.single("delete subvolume", name)?;
         match btrfs::delete_subvolume(&self.fd, single) {
             Ok(()) => Ok(()),
-            Err(Errno::PERM) => self.empty_and_remove_subvolume(name),
+            Err(Errno::PERM | Errno::ROFS) => self.delete_own_subvolume(name, single),
             Err(errno) => Err(self.error("delete subvolume", name, errno)),
         }
     }
@@ -297,31 +302,14 @@ fn list_entries(fd: OwnedFd) -> rustix::io::Result<Vec<DirEntry>> {
 mod tests {
     use super::*;
     use crate::{RealFs, fs::Fs};
-
-    /// A fresh folder, removed with all that is in it at the end.
-    struct Scratch(PathBuf);
-
-    impl Scratch {
-        fn new(name: &str) -> (Self, DirRef) {
-            let path = std::env::temp_dir().join(format!("wyng-sys-{name}-{}", std::process::id()));
-            let fs = RealFs::new(Cancel::new());
-            fs.make_dirs(&path, 0o700).unwrap();
-            let dir = fs.open_dir(&path, Links::Refuse).unwrap();
-            (Self(path), dir)
-        }
-    }
-
-    impl Drop for Scratch {
-        fn drop(&mut self) {
-            let fs = RealFs::new(Cancel::new());
-            let above = fs.open_dir(self.0.parent().unwrap(), Links::Refuse).unwrap();
-            ext::remove_tree(&*above, Path::new(self.0.file_name().unwrap())).unwrap();
-        }
-    }
+    use wyng_testkit::pools::TempDir;
 
     #[test]
     fn renaming_in_steps_never_replaces() {
-        let (_scratch, dir) = Scratch::new("rename-steps");
+        let folder = TempDir::new();
+        let dir = RealFs::new(Cancel::new())
+            .open_dir(folder.path(), Links::Refuse)
+            .unwrap();
         let fd = dir.as_fd().unwrap();
         let step = |from: &str, to: &str| rename_new_in_steps(fd, from.as_ref(), fd, to.as_ref());
         for name in ["a", "b"] {

@@ -127,6 +127,16 @@ fn a_child_is_not_waited_for_because_of_what_it_left_behind() {
 }
 
 #[test]
+fn neither_input_nor_output_is_shown() {
+    let mut spec = Spec::new("/bin/cat", Vec::<OsString>::new());
+    spec.stdin = Input::Bytes(Zeroizing::new(b"secret".to_vec()));
+    let outcome = run(&spec, &Cancel::new()).unwrap();
+    assert_eq!(&outcome.stdout[..], b"secret");
+    let (shown, bytes) = (format!("{spec:?} {outcome:?}"), format!("{:?}", b"secret"));
+    assert!(!shown.contains("secret") && !shown.contains(&bytes), "{shown}");
+}
+
+#[test]
 fn a_missing_program_is_named() {
     let error = run(&Spec::new("/no/such/program", Vec::<OsString>::new()), &Cancel::new()).unwrap_err();
     assert!(error.to_string().contains("/no/such/program"), "{error}");

@@ -38,7 +38,7 @@ fn an_exact_read_fails_at_the_end() {
     ext::write_all_at(&*file, b"0123456789", 5).unwrap();
     let mut buffer = [1; 8];
     ext::read_exact_at(&*file, &mut buffer, 3).unwrap();
-    assert_eq!(&buffer, b"\0\0012345");
+    assert_eq!(buffer, [0, 0, b'0', b'1', b'2', b'3', b'4', b'5']);
     assert_eq!(ext::read_full_at(&*file, &mut buffer, 10).unwrap(), 5);
     assert_eq!(ext::read_full_at(&*file, &mut buffer, 15).unwrap(), 0);
     let error = ext::read_exact_at(&*file, &mut buffer, 10).unwrap_err();

@@ -1,4 +1,5 @@
 //! Locks and leases, between processes and within one.
+#![allow(unsafe_code)] // rustix has no call for leases.
 
 use crate::support::{Helper, file, helper_argument, scratch};
 use std::io::Read;
@@ -108,6 +109,7 @@ fn an_opener_during_the_question_harms_nobody() {
         scope.spawn(|| {
             while Instant::now() < end {
                 drop(std::fs::File::open(&path).unwrap());
+                drop(dir.open(Path::new("image"), OpenHow::READ).unwrap());
             }
         });
         let mut answers = [0_u32; 2];
@@ -115,5 +117,29 @@ fn an_opener_during_the_question_harms_nobody() {
             answers[usize::from(file.in_use().unwrap())] += 1;
         }
         println!("free, in use: {answers:?}");
+    });
+}
+
+#[test]
+fn a_leased_file_is_waited_for() {
+    let (_folder, dir) = scratch(Links::Refuse);
+    let leased = file(&dir, "image");
+    let lease = |kind: i32| {
+        let fd = std::os::fd::AsRawFd::as_raw_fd(&leased.as_fd().unwrap());
+        // SAFETY: these commands take integers and touch no memory.
+        unsafe {
+            (
+                libc::fcntl(fd, 10, libc::SIGURG),
+                libc::fcntl(fd, libc::F_SETLEASE, kind),
+            )
+        }
+    };
+    assert_eq!(lease(libc::F_WRLCK), (0, 0));
+    std::thread::scope(|scope| {
+        let opener = scope.spawn(|| dir.open(Path::new("image"), OpenHow::READ).map(drop));
+        std::thread::sleep(Duration::from_millis(200));
+        assert!(!opener.is_finished());
+        assert_eq!(lease(libc::F_UNLCK), (0, 0));
+        opener.join().unwrap().unwrap();
     });
 }

@@ -4,7 +4,7 @@ use crate::support::{OTHER_USER, as_other_user, file, fs, open_dir};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use wyng_sys::fs::{Fs, Links, OpenHow, ext};
-use wyng_testkit::pools::{LoopPool, TempDir, need_root};
+use wyng_testkit::pools::{LoopPool, PoolKind, TempDir, need_root};
 
 fn open_to_all(path: &Path) {
     std::fs::set_permissions(path, PermissionsExt::from_mode(0o777)).unwrap();
@@ -12,7 +12,14 @@ fn open_to_all(path: &Path) {
 
 #[test]
 fn a_user_snapshots_and_deletes_an_own_subvolume() {
-    let Some(pool) = LoopPool::btrfs(0) else { return };
+    for options in [&[][..], &["user_subvol_rm_allowed"]] {
+        if let Some(pool) = LoopPool::new(PoolKind::Btrfs, 0, options) {
+            snapshot_and_delete(&pool);
+        }
+    }
+}
+
+fn snapshot_and_delete(pool: &LoopPool) {
     for path in [pool.path().parent().unwrap(), pool.path()] {
         open_to_all(path);
     }
@@ -32,6 +39,7 @@ fn a_user_snapshots_and_deletes_an_own_subvolume() {
         drop(image);
         root.delete_subvolume(Path::new("snapshot")).unwrap();
         assert!(root.stat(Path::new("snapshot")).unwrap().is_none());
+        assert!(root.delete_subvolume(Path::new("live/a")).is_err() && live.delete_subvolume(Path::new("a")).is_err());
         assert!(live.stat(Path::new("a/b/image")).unwrap().is_some());
     });
 }

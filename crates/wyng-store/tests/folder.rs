@@ -1,4 +1,10 @@
 //! What a folder destination does when the disk is full, when others meddle with it, and how it syncs.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test ends at what it does not expect"
+)]
 
 use std::path::Path;
 use std::sync::Arc;

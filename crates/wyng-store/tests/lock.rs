@@ -1,4 +1,10 @@
 //! The destination lock by a clock that the test turns, and with others that act at the worst moment.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test ends at what it does not expect"
+)]
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -105,7 +111,7 @@ fn a_lock_that_is_not_refreshed_for_a_quarter_of_an_hour_is_stolen() {
 
 #[test]
 fn a_damaged_lock_is_stolen_by_its_age_alone() {
-    for damage in [&b""[..], b"{}\n", b"{\"token\":\"\"}\n", &[b'x'; 10_000]] {
+    for damage in [&b"\n"[..], b"{}\n", b"{\"token\":\"\"}\n", &[b'x'; 10_000]] {
         let scene = scene();
         scene
             .store
@@ -120,6 +126,37 @@ fn a_damaged_lock_is_stolen_by_its_age_alone() {
         assert!(stolen.unwrap().to_string().contains("can't be understood"));
         lock.release().unwrap();
     }
+}
+
+#[test]
+fn a_lock_whose_writer_ended_before_writing_it_is_taken_after_a_look_of_two_seconds() {
+    let lock = StorePath::new(".wyng-lock").unwrap();
+    for part in [&b""[..], b"{", b"{\"token\":\"0101"] {
+        let scene = scene();
+        scene.store.create(&lock, part).unwrap();
+        let (taken, stolen) = scene.acquire(&identity(2, 20, "two"), Duration::ZERO).unwrap();
+        assert!(stolen.is_some());
+        taken.check().unwrap();
+        assert_eq!(scene.clock.sleeps().iter().sum::<Duration>(), Duration::from_secs(2));
+    }
+}
+
+#[test]
+fn a_lock_that_is_written_while_we_look_is_respected() {
+    let scene = Arc::new(scene());
+    let lock = StorePath::new(".wyng-lock").unwrap();
+    scene.store.create(&lock, b"{").unwrap();
+    let (holder, act) = takes_the_lock(&scene, 20);
+    let mut act = Some(act);
+    let result = scene.acquire_on(&scene.store, &identity(3, 30, "one"), Duration::ZERO, &mut |_| {
+        if let Some(act) = act.take() {
+            // Its writer is done by now.
+            scene.store.remove(&lock).unwrap();
+            act();
+        }
+    });
+    assert!(matches!(result.map(|_| ()), Err(StoreError::Locked { holder }) if holder.contains("host20")));
+    holder.lock().unwrap().as_ref().unwrap().check().unwrap();
 }
 
 #[test]
@@ -207,14 +244,12 @@ struct Meddler {
     before: Mutex<Vec<Box<dyn FnOnce() + Send>>>,
 }
 
-impl Meddler {
-    fn new(inner: &Arc<dyn Store>, mut before: Vec<Box<dyn FnOnce() + Send>>) -> Arc<dyn Store> {
-        before.reverse();
-        Arc::new(Self {
-            inner: inner.clone(),
-            before: Mutex::new(before),
-        })
-    }
+fn meddler(inner: &Arc<dyn Store>, mut before: Vec<Box<dyn FnOnce() + Send>>) -> Arc<dyn Store> {
+    before.reverse();
+    Arc::new(Meddler {
+        inner: inner.clone(),
+        before: Mutex::new(before),
+    })
 }
 
 impl Store for Meddler {
@@ -307,7 +342,7 @@ fn a_thief_that_took_the_lock_of_a_faster_one_puts_it_back() {
     let scene = Arc::new(scene());
     leave_stale_lock(&scene);
     let (faster, act) = takes_the_lock(&scene, 20);
-    let slower = Meddler::new(&scene.store, vec![act]);
+    let slower = meddler(&scene.store, vec![act]);
     let result = scene.acquire_on(&slower, &identity(3, 30, "one"), Duration::ZERO, &mut |_| {});
     assert!(matches!(result.map(|_| ()), Err(StoreError::Locked { holder }) if holder.contains("host20")));
     faster.lock().unwrap().as_ref().unwrap().check().unwrap();
@@ -321,7 +356,7 @@ fn a_lock_that_can_not_be_put_back_is_noticed_by_its_holder() {
     let (robbed, first) = takes_the_lock(&scene, 20);
     // Between the thief's two renames there is no lock, and a third writer comes.
     let (third, second) = takes_the_lock(&scene, 40);
-    let thief = Meddler::new(&scene.store, vec![first, second]);
+    let thief = meddler(&scene.store, vec![first, second]);
     let result = scene.acquire_on(&thief, &identity(3, 30, "one"), Duration::ZERO, &mut |_| {});
     assert!(matches!(result.map(|_| ()), Err(StoreError::Locked { holder }) if holder.contains("host40")));
     let robbed = robbed.lock().unwrap().take().unwrap();
@@ -338,7 +373,7 @@ fn a_lock_refreshed_while_it_is_judged_stays() {
     scene.clock.advance(STALE_AFTER + MINUTE);
     let late = Arc::new(late);
     let waking = late.clone();
-    let thief = Meddler::new(&scene.store, vec![Box::new(move || waking.refresh().unwrap())]);
+    let thief = meddler(&scene.store, vec![Box::new(move || waking.refresh().unwrap())]);
     let result = scene.acquire_on(&thief, &identity(3, 30, "one"), Duration::ZERO, &mut |_| {});
     assert!(matches!(result.map(|_| ()), Err(StoreError::Locked { .. })));
     late.check().unwrap();

@@ -1,5 +1,11 @@
 //! What opening a folder destination checks, tries out, changes and undoes.
 #![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test ends at what it does not expect"
+)]
+#![allow(
     clippy::disallowed_methods,
     reason = "the tests prepare folders that the program finds"
 )]

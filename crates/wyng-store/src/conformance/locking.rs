@@ -21,6 +21,10 @@ pub(super) const CASES: &[Case] = &[
     ("two thieves don't both win", two_thieves_dont_both_win),
     ("many writers hold the lock in turn", many_writers_hold_the_lock_in_turn),
     ("a damaged lock is waited for", a_damaged_lock_is_waited_for),
+    (
+        "a lock that was never written is taken soon",
+        a_lock_that_was_never_written_is_taken_soon,
+    ),
 ];
 
 /// The process that is gone in all cases.
@@ -204,11 +208,10 @@ fn a_damaged_lock_is_waited_for(subject: &Subject) -> Outcome {
     let store = &subject.store;
     let large = vec![b'x'; 100_000];
     for (number, damage) in [
-        (1, &b""[..]),
-        (2, b"not json\n"),
-        (3, b"{\"token\":"),
-        (4, &[0xff, 0xfe]),
-        (5, &large),
+        (1, &b"not json\n"[..]),
+        (2, b"\n"),
+        (3, &[0xff, 0xfe, b'\n']),
+        (4, &large),
     ] {
         store.create(&path(LOCK_NAME)?, damage)?;
         let taken = acquire(store, &identity(number, 10), Duration::ZERO).map(|_| ());
@@ -216,5 +219,14 @@ fn a_damaged_lock_is_waited_for(subject: &Subject) -> Outcome {
         ensure_fails("nobody can tell whose it is", taken, unknown)?;
         store.remove(&path(LOCK_NAME)?)?;
     }
+    ensure_clean(&**store)
+}
+
+fn a_lock_that_was_never_written_is_taken_soon(subject: &Subject) -> Outcome {
+    let store = &subject.store;
+    store.create(&path(LOCK_NAME)?, b"")?;
+    let (lock, stolen) = acquire(store, &identity(1, 10), Duration::ZERO)?;
+    ensure("it was somebody's", stolen.is_some())?;
+    lock.release()?;
     ensure_clean(&**store)
 }

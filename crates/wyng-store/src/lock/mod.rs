@@ -22,10 +22,15 @@ pub const STALE_AFTER: Duration = Duration::from_secs(15 * 60);
 /// How often a holder refreshes its lock at least and need not refresh it more than.
 pub const REFRESH_EVERY: Duration = Duration::from_secs(60);
 
+/// A lock that stays a part of its line for so long while we look is of a writer that ended between making the file and
+/// writing it; a living one is done in no time, and would notice the theft.
+const CUT_AFTER: Duration = Duration::from_secs(2);
 /// How often a waiting writer looks.
 const POLL: Duration = Duration::from_secs(1);
 /// No lock of ours is larger, bytes.
 const LIMIT: u64 = 4096;
+/// Stands for what can't be read: whole, and nobody's.
+const UNREADABLE: &[u8] = b"\n";
 
 /// The held lock. Dropping it releases it as far as the destination answers.
 pub struct DestinationLock {
@@ -61,7 +66,7 @@ struct Names {
 /// The lock's file as it was found.
 #[derive(Clone, PartialEq, Eq)]
 struct Found {
-    /// Empty if it is no file or too large.
+    /// [`UNREADABLE`] if it is no file or too large.
     content: Vec<u8>,
     mtime: i64,
 }
@@ -84,6 +89,7 @@ impl DestinationLock {
             names: &names,
             me: &me,
             clock_file: false,
+            cut: None,
         };
         let stolen = attempt.run(waiting);
         attempt.clean_up();
@@ -172,6 +178,11 @@ impl Found {
     fn holder(&self) -> Option<LockHolder> {
         LockHolder::parse(&self.content)
     }
+
+    /// It was not written to its end (yet).
+    fn is_cut(&self) -> bool {
+        !self.content.ends_with(b"\n")
+    }
 }
 
 /// One attempt to get the lock.
@@ -181,6 +192,8 @@ struct Attempt<'a> {
     me: &'a LockHolder,
     /// Whether the file for the destination's time has been made.
     clock_file: bool,
+    /// The lock that was last found cut, and when it was first found so.
+    cut: Option<(Found, Duration)>,
 }
 
 impl Attempt<'_> {
@@ -209,13 +222,16 @@ impl Attempt<'_> {
                 }
                 continue;
             }
+            let wait = if found.is_cut() {
+                waiting.wait.max(CUT_AFTER.saturating_add(POLL))
+            } else {
+                waiting.wait
+            };
             if told.as_ref().is_none_or(|told| told.content != found.content) {
                 (waiting.on_wait)(holder.as_ref());
                 told = Some(found);
             }
-            let left = waiting
-                .wait
-                .saturating_sub(waiting.clock.monotonic().saturating_sub(start));
+            let left = wait.saturating_sub(waiting.clock.monotonic().saturating_sub(start));
             if left.is_zero() {
                 let holder = holder.unwrap_or_else(LockHolder::unknown);
                 return Err(StoreError::Locked {
@@ -230,6 +246,17 @@ impl Attempt<'_> {
     fn is_stale(&mut self, found: &Found, holder: Option<&LockHolder>, waiting: &Waiting<'_>) -> Result<bool> {
         if holder.is_some_and(|holder| holder.shares_processes_with(self.me) && !holder.is_alive(waiting.is_alive)) {
             return Ok(true);
+        }
+        if found.is_cut() {
+            let now = waiting.clock.monotonic();
+            match &self.cut {
+                Some((seen, since)) if seen == found => {
+                    if now.saturating_sub(*since) >= CUT_AFTER {
+                        return Ok(true);
+                    }
+                }
+                _ => self.cut = Some((found.clone(), now)),
+            }
         }
         let age = self.destination_time()?.saturating_sub(found.mtime);
         Ok(u64::try_from(age).is_ok_and(|age| Duration::from_nanos(age) > STALE_AFTER))
@@ -293,7 +320,7 @@ fn look(store: &dyn Store, path: &StorePath) -> Result<Option<Found>> {
 
 fn read_content(store: &dyn Store, path: &StorePath) -> Result<Option<Vec<u8>>> {
     match store.read(path, LIMIT) {
-        Err(StoreError::TooLarge { .. } | StoreError::Foreign { .. }) => Ok(Some(Vec::new())),
+        Err(StoreError::TooLarge { .. } | StoreError::Foreign { .. }) => Ok(Some(UNREADABLE.to_vec())),
         content => content,
     }
 }

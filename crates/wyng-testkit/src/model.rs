@@ -74,8 +74,8 @@ impl PlainModel {
     /// Its bytes from `offset`, as many as there are.
     #[must_use]
     pub fn read(&self, offset: u64, length: u64) -> Vec<u8> {
-        let end = self.size.min(offset.saturating_add(length));
-        let mut bytes = vec![0; end.saturating_sub(offset) as usize];
+        let end = self.size.min(offset.saturating_add(length)).max(offset);
+        let mut bytes = vec![0; (end - offset) as usize];
         for (index, block) in self.blocks.range(offset / BLOCK..end.div_ceil(BLOCK)) {
             let start = index * BLOCK;
             let (from, to) = (offset.max(start), end.min(start + BLOCK));
@@ -117,7 +117,7 @@ impl PlainModel {
 
     /// Zeros a range as far as it lies within the volume.
     pub fn zero(&mut self, offset: u64, length: u64) {
-        let end = self.size.min(offset.saturating_add(length));
+        let end = self.size.min(offset.saturating_add(length)).max(offset);
         let touched: Vec<u64> = self
             .blocks
             .range(offset / BLOCK..end.div_ceil(BLOCK))
@@ -252,7 +252,7 @@ impl PlainModel {
         let mut at = 0;
         loop {
             let length = read_full_at(file, &mut buffer, at)?;
-            let expected = self.read(at, length.max(1) as u64);
+            let expected = self.read(at, buffer.len() as u64);
             if let Some(text) = first_difference(&expected, &buffer[..length], at) {
                 return Ok(Some(format!("{} (sizes: {} expected, {size} found)", text, self.size)));
             }

@@ -245,9 +245,11 @@ impl LoopPool {
         path
     }
 
-    /// Writes everything back and drops the kernel's caches, so that the next reads are cold.
+    /// Writes this pool back and drops the kernel's caches, so that the next reads are cold.
     pub fn drop_caches(&self) {
-        drop_caches();
+        let folder = fs::File::open(&self.mount_point).expect("the mount point");
+        rustix::fs::syncfs(&folder).expect("writing back");
+        drop_clean_pages();
     }
 
     fn mount(&mut self, options: &[&str]) {
@@ -277,9 +279,13 @@ impl Drop for LoopPool {
     }
 }
 
-/// Writes everything back and drops the kernel's caches (root only).
+/// Writes everything back and drops the kernel's caches (root only); [`LoopPool::drop_caches`] waits for less.
 pub fn drop_caches() {
     rustix::fs::sync();
+    drop_clean_pages();
+}
+
+fn drop_clean_pages() {
     fs::write("/proc/sys/vm/drop_caches", "3").unwrap_or_else(|error| panic!("dropping caches: {error}"));
 }
 

@@ -10,6 +10,8 @@ mod content;
 mod dir;
 mod file;
 mod journal;
+mod mount;
+mod names;
 mod resolve;
 mod settings;
 #[cfg(test)]

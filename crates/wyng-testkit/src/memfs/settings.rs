@@ -2,11 +2,11 @@
 
 use super::content::BLOCK;
 use super::journal::{Name, Op};
-use super::world::{Body, Settings};
+use super::mount::Settings;
+use super::world::Body;
 use super::{MemFs, resolve};
 use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
 use wyng_sys::fs::FsKind;
 
 impl MemFs {
@@ -72,9 +72,4 @@ impl MemFs {
         let node = place.existing().expect("the path exists");
         change(&mut state.world.mounts[node.mount].settings);
     }
-}
-
-/// The name in the form that folders hold.
-pub(super) fn name_of(name: &std::ffi::OsStr) -> Name {
-    Arc::from(name)
 }

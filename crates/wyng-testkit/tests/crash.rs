@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Instant;
 use wyng_sys::fs::ext::write_all_at;
-use wyng_sys::fs::{Dir, DirRef, File, Fs, Links, OpenHow};
+use wyng_sys::fs::{Creation, Dir, DirRef, File, Fs, Links, OpenHow};
 use wyng_testkit::MemFs;
 use wyng_testkit::crash::{CrashExplorer, CrashState, Mutation};
 use wyng_testkit::memfs::OpKind;
@@ -357,20 +357,23 @@ fn a_right_commit_survives_and_each_seeded_fault_is_caught() {
 #[test]
 fn what_was_synced_is_in_every_later_state() {
     let seed = test_seed(11);
+    let (mut checked, mut explored) = (0, 0);
     for round in 0..60 {
         let mut rng = Rng::new(seed).fork(round);
         let run = Run::new();
         let mut marks: BTreeMap<usize, wyng_testkit::memfs::Tree> = BTreeMap::new();
-        for _ in 0..rng.between(5, 25) {
+        for _ in 0..rng.between(20, 80) {
             random_step(&mut rng, &*run.dir);
-            if rng.chance(1, 5) {
+            if rng.chance(1, 12) {
                 run.dir.sync_filesystem().unwrap();
                 marks.insert(run.fs.recorded(), run.fs.tree("/data"));
             }
         }
         let marked = marks.keys().fold(run.explorer(), |explorer, mark| explorer.mark(*mark));
         for state in marked.seed(round).per_prefix(3) {
+            explored += 1;
             if let Some(tree) = marks.get(&state.records()) {
+                checked += 1;
                 let differences = tree.differences(&state.fs.tree("/data"));
                 assert!(
                     differences.is_empty(),
@@ -392,16 +395,21 @@ fn what_was_synced_is_in_every_later_state() {
             .map(|state| state.fingerprint)
             .collect();
         assert_eq!(all, again, "equal seeds give equal states");
-        // The state just before each sync with everything kept is the one just after it, so it is among them.
         assert!(all.contains(&run.fs.fingerprint()));
     }
+    println!("{explored} states, {checked} right after a sync");
+    assert!(explored > 4000 && checked > 100, "{explored} {checked}");
 }
 
 /// Failures are part of the game: names collide and are missing.
 fn random_step(rng: &mut Rng, dir: &dyn Dir) {
     let names = ["root", "a", "b", "f", "f/a", "f/b", "g", "g/a"];
     let (one, other) = (Path::new(*rng.pick(&names)), Path::new(*rng.pick(&names)));
-    let _ = match rng.below(8) {
+    let any = OpenHow {
+        creation: Creation::IfMissing(0o644),
+        ..OpenHow::WRITE
+    };
+    let _ = match rng.below(10) {
         0 => dir.make_dir(one, 0o755),
         1 => dir.remove_dir(one),
         2 => dir.remove_file(one),
@@ -411,7 +419,7 @@ fn random_step(rng: &mut Rng, dir: &dyn Dir) {
         6 => dir
             .open(one, OpenHow::WRITE)
             .and_then(|file| file.set_len(rng.below(9000))),
-        _ => dir.open(one, OpenHow::WRITE).and_then(|file| {
+        _ => dir.open(one, any).and_then(|file| {
             let mut bytes = vec![0; usize::try_from(rng.between(1, 6000)).unwrap()];
             rng.fill(&mut bytes);
             write_all_at(&*file, &bytes, rng.below(6000))

@@ -75,7 +75,8 @@ impl Environment {
         if self.is_root() {
             return Some("/etc/wyng/wyng.ini".into());
         }
-        self.below_home(&self.config_home, ".config").map(|home| home.join("wyng/wyng.ini"))
+        self.below_home(&self.config_home, ".config")
+            .map(|home| home.join("wyng/wyng.ini"))
     }
 
     /// The folder for what this host remembers, when `--meta-dir` names no other; `None` for a user without a home.
@@ -84,7 +85,8 @@ impl Environment {
         if self.is_root() {
             return Some("/var/lib/wyng".into());
         }
-        self.below_home(&self.state_home, ".local/state").map(|home| home.join("wyng"))
+        self.below_home(&self.state_home, ".local/state")
+            .map(|home| home.join("wyng"))
     }
 
     /// The folder of mode 0700 that does not outlive a boot.
@@ -112,7 +114,9 @@ impl Environment {
     #[must_use]
     pub fn width(&self) -> usize {
         let of = |size: rustix::io::Result<rustix::termios::Winsize>| {
-            size.ok().map(|size| usize::from(size.ws_col)).filter(|&columns| columns > 0)
+            size.ok()
+                .map(|size| usize::from(size.ws_col))
+                .filter(|&columns| columns > 0)
         };
         self.columns
             .or_else(|| of(rustix::termios::tcgetwinsize(rustix::stdio::stderr())))
@@ -121,7 +125,9 @@ impl Environment {
     }
 
     fn below_home(&self, explicit: &Option<PathBuf>, usual: &str) -> Option<PathBuf> {
-        explicit.clone().or_else(|| self.home.as_ref().map(|home| home.join(usual)))
+        explicit
+            .clone()
+            .or_else(|| self.home.as_ref().map(|home| home.join(usual)))
     }
 }
 
@@ -131,18 +137,32 @@ mod tests {
 
     #[test]
     fn root_and_others_keep_their_things_in_different_places() {
-        let root = Environment { home: Some("/root".into()), ..Environment::default() };
+        let root = Environment {
+            home: Some("/root".into()),
+            ..Environment::default()
+        };
         assert_eq!(root.default_config().unwrap(), Path::new("/etc/wyng/wyng.ini"));
         assert_eq!(root.default_state().unwrap(), Path::new("/var/lib/wyng"));
         assert_eq!(root.host_lock().unwrap(), Path::new("/var/lock/wyng"));
         assert_eq!(root.run_dir().unwrap(), Path::new("/run/wyng"));
 
-        let user = Environment { uid: 1000, home: Some("/home/u".into()), ..Environment::default() };
-        assert_eq!(user.default_config().unwrap(), Path::new("/home/u/.config/wyng/wyng.ini"));
+        let user = Environment {
+            uid: 1000,
+            home: Some("/home/u".into()),
+            ..Environment::default()
+        };
+        assert_eq!(
+            user.default_config().unwrap(),
+            Path::new("/home/u/.config/wyng/wyng.ini")
+        );
         assert_eq!(user.default_state().unwrap(), Path::new("/home/u/.local/state/wyng"));
         assert_eq!((user.host_lock(), user.run_dir()), (None, None));
 
-        let xdg = Environment { state_home: Some("/s".into()), runtime_dir: Some("/run/user/1".into()), ..user };
+        let xdg = Environment {
+            state_home: Some("/s".into()),
+            runtime_dir: Some("/run/user/1".into()),
+            ..user
+        };
         assert_eq!(xdg.default_state().unwrap(), Path::new("/s/wyng"));
         assert_eq!(xdg.run_dir().unwrap(), Path::new("/run/user/1/wyng"));
     }

@@ -55,13 +55,22 @@ impl Failed {
     /// A volume whose data or metadata is damaged.
     #[must_use]
     pub fn damaged(volume: &str, error: String) -> Self {
-        Self { volume: volume.to_owned(), error, code: SOME_FAILED, hint: None }
+        Self {
+            volume: volume.to_owned(),
+            error,
+            code: SOME_FAILED,
+            hint: None,
+        }
     }
 
     /// The line on standard error.
     #[must_use]
     pub fn line(&self) -> String {
-        if self.error.contains(&self.volume) { self.error.clone() } else { format!("{}: {}", self.volume, self.error) }
+        if self.error.contains(&self.volume) {
+            self.error.clone()
+        } else {
+            format!("{}: {}", self.volume, self.error)
+        }
     }
 }
 
@@ -80,19 +89,34 @@ impl Failure {
     /// A question was answered with no: the command ends with `code`, and there is nothing to say.
     #[must_use]
     pub fn declined(code: u8) -> Self {
-        Self { message: String::new(), hint: None, code, causes: String::new() }
+        Self {
+            message: String::new(),
+            hint: None,
+            code,
+            causes: String::new(),
+        }
     }
 }
 
 impl From<OptionError> for Failure {
     fn from(error: OptionError) -> Self {
-        Self { hint: option_hint(&error), code: error.exit_code(), causes: causes(&error), message: error.to_string() }
+        Self {
+            hint: option_hint(&error),
+            code: error.exit_code(),
+            causes: causes(&error),
+            message: error.to_string(),
+        }
     }
 }
 
 impl From<EngineError> for Failure {
     fn from(error: EngineError) -> Self {
-        Self { hint: hint(&error), code: exit_code(&error), causes: causes(&error), message: one_line(&error.to_string()) }
+        Self {
+            hint: hint(&error),
+            code: exit_code(&error),
+            causes: causes(&error),
+            message: one_line(&error.to_string()),
+        }
     }
 }
 
@@ -184,21 +208,26 @@ fn hint(error: &EngineError) -> Option<String> {
     Some(text.to_owned())
 }
 
-const NO_SNAPSHOTS_HINT: &str = "files elsewhere can be sent with --import-other-from='VOLUME:|:PATH', without snapshots";
+const NO_SNAPSHOTS_HINT: &str =
+    "files elsewhere can be sent with --import-other-from='VOLUME:|:PATH', without snapshots";
 
 fn archive_hint(error: &ArchiveError) -> Option<&'static str> {
     Some(match error {
         ArchiveError::NoArchive { .. } => "check --dest; a new archive is made by arch-init",
         ArchiveError::ArchiveExists { .. } => "choose another folder; an archive is never overwritten",
         ArchiveError::OldFormat { .. } => "the original program upgrades it: wyng arch-check --upgrade-format",
-        ArchiveError::Authentication { .. } => "try again; if the passphrase is right, the files were damaged or replaced",
+        ArchiveError::Authentication { .. } => {
+            "try again; if the passphrase is right, the files were damaged or replaced"
+        }
         ArchiveError::Rollback { .. } => {
             "if you restored an older copy of it yourself, --force-allow-rollback accepts it; if not, beware"
         }
         ArchiveError::ClockBehind { .. } => "set the clock of this machine, or the one that wrote last was wrong",
         ArchiveError::Pending { .. } => "the original program can finish it",
         ArchiveError::ChangedMeanwhile => "nothing was changed; run the same command again",
-        ArchiveError::NoSession { .. } => "wyng list VOLUME shows its sessions; --session-strict=off takes the one before",
+        ArchiveError::NoSession { .. } => {
+            "wyng list VOLUME shows its sessions; --session-strict=off takes the one before"
+        }
         ArchiveError::NoVolume { .. } => "wyng list shows the volumes of the archive",
         _ => return None,
     })
@@ -252,7 +281,12 @@ fn causes(error: &dyn std::error::Error) -> String {
 
 /// A message whose lines, if it has several, are joined.
 fn one_line(message: &str) -> String {
-    message.split('\n').map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ")
+    message
+        .split('\n')
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 #[cfg(test)]
@@ -263,7 +297,10 @@ mod tests {
     #[test]
     fn every_error_has_its_exit_code() {
         let input = |kind| SecretError::Input(std::io::Error::from(kind));
-        let command = SecretError::Command { command: "x".to_owned(), detail: "exit code 1".to_owned() };
+        let command = SecretError::Command {
+            command: "x".to_owned(),
+            detail: "exit code 1".to_owned(),
+        };
         for (error, code) in [
             (EngineError::from(Cancelled), 8),
             (SecretError::Empty.into(), 3),
@@ -272,7 +309,10 @@ mod tests {
             (command.into(), 1),
             (input(std::io::ErrorKind::Interrupted).into(), 8),
             (input(std::io::ErrorKind::UnexpectedEof).into(), 1),
-            (SysError::new("open", "/x", std::io::Error::from_raw_os_error(5)).into(), 1),
+            (
+                SysError::new("open", "/x", std::io::Error::from_raw_os_error(5)).into(),
+                1,
+            ),
         ] {
             assert_eq!(Failure::from(error).code, code);
         }
@@ -282,8 +322,14 @@ mod tests {
     fn failed_volumes_are_named_once() {
         assert_eq!(Failed::unknown("a b").line(), "Volume 'a b' not found");
         let full = SysError::new("write", "/x", std::io::Error::from_raw_os_error(28));
-        let failed = Failed::from(&VolumeFailure { volume: "v.img".to_owned(), error: full.into() });
-        assert_eq!(failed.line(), "v.img: cannot write /x: No space left on device (os error 28)");
+        let failed = Failed::from(&VolumeFailure {
+            volume: "v.img".to_owned(),
+            error: full.into(),
+        });
+        assert_eq!(
+            failed.line(),
+            "v.img: cannot write /x: No space left on device (os error 28)"
+        );
         assert_eq!(failed.hint.unwrap(), "make room there, then run the same command again");
     }
 }

@@ -31,8 +31,14 @@ pub fn read(fs: &dyn Fs, path: &Path, limit: usize) -> Result<Option<(Vec<u8>, S
 
 /// The folder of `path` and the name in it.
 fn split(path: &Path) -> (PathBuf, PathBuf) {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    (folder.to_path_buf(), path.file_name().map(PathBuf::from).unwrap_or_default())
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    (
+        folder.to_path_buf(),
+        path.file_name().map(PathBuf::from).unwrap_or_default(),
+    )
 }
 
 /// Removes `path`, if it exists.
@@ -41,7 +47,10 @@ fn split(path: &Path) -> (PathBuf, PathBuf) {
 /// What the system said.
 pub fn remove(fs: &dyn Fs, path: &Path) -> Result<(), SysError> {
     let (folder, name) = split(path);
-    match fs.open_dir(&folder, Links::Beneath).and_then(|folder| folder.remove_file(&name)) {
+    match fs
+        .open_dir(&folder, Links::Beneath)
+        .and_then(|folder| folder.remove_file(&name))
+    {
         Err(error) if error.is_not_found() => Ok(()),
         result => result,
     }

@@ -3,9 +3,7 @@
 //! It is a library so that other tools (man pages, completions) can use the table of options; `main` is all that is
 //! outside.
 
-mod backend;
 mod commands;
-mod engine;
 mod environment;
 mod error_file;
 mod errors;
@@ -19,7 +17,6 @@ mod select;
 mod terminal;
 mod time_zone;
 
-pub use engine::Engine;
 pub use environment::Environment;
 pub use run::run;
 pub use time_zone::civil;

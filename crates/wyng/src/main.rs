@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::process::ExitCode;
-use wyng_cli::{Engine, Environment, civil, run};
+use wyng_cli::{Environment, civil, run};
 use wyng_state::keys::{HOLDER_ARGUMENT, holder_main};
 use wyng_sys::{Cancel, RealFs, process, signals, system_context};
 
@@ -16,6 +16,5 @@ fn main() -> ExitCode {
         return ExitCode::from(u8::from(holder_main(&context, held).is_err()));
     }
     let environment = Environment::from_system(&RealFs::new(cancel));
-    let engine = Engine { context: context.clone() };
-    ExitCode::from(run(arguments, &environment, &context, &engine))
+    ExitCode::from(run(arguments, &environment, &context))
 }

@@ -26,7 +26,11 @@ impl Output {
     /// Streams with `lines` where said; `colour` is for standard error.
     #[must_use]
     pub fn new(lines: Lines, colour: bool) -> Self {
-        Self { lines, colour, failed: Mutex::new(None) }
+        Self {
+            lines,
+            colour,
+            failed: Mutex::new(None),
+        }
     }
 
     /// Prints a text that belongs to the normal course: banner, archive lines, plans, results.

@@ -1,6 +1,5 @@
 //! From arguments to exit code: what happens before, around and after a command.
 
-use crate::backend::Backend;
 use crate::commands::{Done, Run};
 use crate::environment::Environment;
 use crate::errors::{BAD_OPTION, Failure, SOME_FAILED};
@@ -37,12 +36,7 @@ enum Asked {
 
 /// Runs the program: `arguments` are those after its name. Gives the exit code.
 #[must_use]
-pub fn run<B: Backend>(
-    arguments: impl IntoIterator<Item = OsString>,
-    environment: &Environment,
-    context: &Context,
-    backend: &B,
-) -> u8 {
+pub fn run(arguments: impl IntoIterator<Item = OsString>, environment: &Environment, context: &Context) -> u8 {
     let output = Output::new(Lines::Stdout, environment.colour);
     let line = match parse::parse(arguments) {
         Ok(line) => line,
@@ -56,9 +50,7 @@ pub fn run<B: Backend>(
             output.data(&Document::new("version", report, &[], None, 0).to_string());
         }
         Ok(Asked::Version) => output.data(&banner()),
-        Ok(Asked::Command(manner, invocation)) => {
-            return execute(&invocation, manner, environment, context, backend);
-        }
+        Ok(Asked::Command(manner, invocation)) => return execute(&invocation, manner, environment, context),
         Err((command, error)) => {
             let documented = command.filter(|command| json && *command != Command::List);
             return refused(&output, error, documented);
@@ -107,7 +99,9 @@ fn command(line: &CommandLine) -> Result<(Command, &[OsString]), OptionError> {
         return Ok((Command::Version, &[]));
     }
     let Some((first, names)) = line.words.split_first() else {
-        return Err(parse::syntax_error("a command is missing: arch-init, send, receive, list, verify, add or version"));
+        return Err(parse::syntax_error(
+            "a command is missing: arch-init, send, receive, list, verify, add or version",
+        ));
     };
     let unknown = || parse::syntax_error(&format!("there is no command {:?}", first.to_string_lossy()));
     Ok((first.to_str().and_then(Command::from_name).ok_or_else(unknown)?, names))
@@ -118,7 +112,10 @@ fn help(names: &[OsString]) -> Result<String, OptionError> {
         [] => Ok(help::overview()),
         [name] => match name.to_str().and_then(Command::from_name) {
             Some(command) => Ok(help::of(command)),
-            None => Err(parse::syntax_error(&format!("there is no command {:?}", name.to_string_lossy()))),
+            None => Err(parse::syntax_error(&format!(
+                "there is no command {:?}",
+                name.to_string_lossy()
+            ))),
         },
         _ => Err(parse::syntax_error("help takes one command")),
     }
@@ -133,10 +130,20 @@ fn config(
     output: &Output,
 ) -> Result<Values, OptionError> {
     let named = line.os(Id::Config).map(|path| environment.absolute(path));
-    let Some(path) = named.clone().or_else(|| environment.default_config()) else { return Ok(Values::default()) };
+    let Some(path) = named.clone().or_else(|| environment.default_config()) else {
+        return Ok(Values::default());
+    };
     let file = files::read(&*context.fs, &path, INI_LIMIT);
-    let Some((text, stat)) = file.map_err(|source| OptionError::File { option: "config", source })? else {
-        return if named.is_some() { Err(OptionError::NoConfigFile(path)) } else { Ok(Values::default()) };
+    let Some((text, stat)) = file.map_err(|source| OptionError::File {
+        option: "config",
+        source,
+    })?
+    else {
+        return if named.is_some() {
+            Err(OptionError::NoConfigFile(path))
+        } else {
+            Ok(Values::default())
+        };
     };
     if stat.mode & 0o022 != 0 || (stat.uid != 0 && stat.uid != environment.uid) {
         output.warning(&format!(
@@ -181,13 +188,7 @@ fn lines(manner: Manner, action: &Action) -> Lines {
     }
 }
 
-fn execute<B: Backend>(
-    invocation: &Invocation,
-    manner: Manner,
-    environment: &Environment,
-    context: &Context,
-    backend: &B,
-) -> u8 {
+fn execute(invocation: &Invocation, manner: Manner, environment: &Environment, context: &Context) -> u8 {
     let Invocation { general, action } = invocation;
     let output = Arc::new(Output::new(lines(manner, action), environment.colour));
     output.say(&banner());
@@ -201,17 +202,24 @@ fn execute<B: Backend>(
     };
     let progress = (environment.shows_progress && !manner.quiet).then(|| environment.width());
     let mut run = Run {
-        backend,
         context,
         environment,
         general,
         manner,
         terminal: Terminal::new(environment, manner.unattended, passcmd, Arc::clone(&output), cancel),
-        display: Display::new(Arc::clone(&output), Arc::clone(&context.clock), work, manner.verbose > 0, progress),
+        display: Display::new(
+            Arc::clone(&output),
+            Arc::clone(&context.clock),
+            work,
+            manner.verbose > 0,
+            progress,
+        ),
         output: Arc::clone(&output),
         requested: BTreeSet::new(),
     };
-    let cleared = action.vols_from().map_or(Ok(()), |path| error_file::remove(&*context.fs, path));
+    let cleared = action
+        .vols_from()
+        .map_or(Ok(()), |path| error_file::remove(&*context.fs, path));
     let result = match cleared {
         Ok(()) => run.action(action),
         Err(error) => Err(Failure::from(EngineError::from(error))),
@@ -232,18 +240,23 @@ fn thin_out(context: &Context, general: &General) -> Result<(), StateError> {
         _ => return Ok(()),
     };
     let age = Duration::from_secs(u64::from(general.reduce.1) * 60);
-    let Some(state) = StateHome::open(&context.fs, &general.state_home, false)? else { return Ok(()) };
+    let Some(state) = StateHome::open(&context.fs, &general.state_home, false)? else {
+        return Ok(());
+    };
     state.reduce(mode, age, context.clock.now()).map(drop)
 }
 
 /// Says how a command ended, for people and for programs. Gives the exit code.
-fn conclude<B: Backend>(run: &Run<'_, B>, action: &Action, result: Result<Done, Failure>) -> u8 {
+fn conclude(run: &Run<'_>, action: &Action, result: Result<Done, Failure>) -> u8 {
     let (done, failure) = match result {
         Ok(done) => (done, None),
         Err(failure) => (Done::default(), Some(failure)),
     };
     run.display.announce(&done.failed);
-    if let Some(Failure { message, hint, causes, .. }) = failure.as_ref().filter(|failure| !failure.message.is_empty()) {
+    if let Some(Failure {
+        message, hint, causes, ..
+    }) = failure.as_ref().filter(|failure| !failure.message.is_empty())
+    {
         run.output.error(message, hint.as_deref());
         if run.manner.debug {
             run.output.raw_stderr(&format!("{causes}\n"));
@@ -252,14 +265,19 @@ fn conclude<B: Backend>(run: &Run<'_, B>, action: &Action, result: Result<Done, 
     let failed: BTreeSet<String> = done.failed.iter().map(|failed| failed.volume.clone()).collect();
     if !failed.is_empty() {
         let names: Vec<&str> = failed.iter().map(String::as_str).collect();
-        run.output.raw_stderr(&format!("Error on volumes: {}\n", names.join(", ")));
+        run.output
+            .raw_stderr(&format!("Error on volumes: {}\n", names.join(", ")));
     }
     let code = match &failure {
         Some(failure) => failure.code,
         None if failed.is_empty() => 0,
         None => SOME_FAILED,
     };
-    let missing = if failure.is_some() { &run.requested - &run.display.completed() } else { failed };
+    let missing = if failure.is_some() {
+        &run.requested - &run.display.completed()
+    } else {
+        failed
+    };
     if let Some(path) = action.vols_from().filter(|_| !missing.is_empty() && code != BAD_OPTION)
         && let Err(error) = error_file::write(&*run.context.fs, path, code, &missing)
     {

@@ -96,10 +96,18 @@ impl Terminal {
         read_line(stdin.as_fd(), &self.cancel)
     }
 
-    fn from_command(&self, command: &str) -> Result<Zeroizing<Vec<u8>>, SecretError> {
-        let failed = |detail: String| SecretError::Command { command: command.to_owned(), detail };
+    fn ask_command(&self, command: &str) -> Result<Zeroizing<Vec<u8>>, SecretError> {
+        let failed = |detail: String| SecretError::Command {
+            command: command.to_owned(),
+            detail,
+        };
         let mut spec = Spec::new("/bin/sh", [OsStr::new("-c"), OsStr::new(command)]);
-        spec.env = self.variables.iter().filter(|(name, _)| name != "LC_ALL").cloned().collect();
+        spec.env = self
+            .variables
+            .iter()
+            .filter(|(name, _)| name != "LC_ALL")
+            .cloned()
+            .collect();
         spec.stdin = Input::Inherit;
         spec.max_stdout = LINE_LIMIT;
         let outcome = child::run(&spec, &self.cancel).map_err(|error| match error {
@@ -108,7 +116,11 @@ impl Terminal {
         })?;
         if !outcome.status.success() {
             let said = String::from_utf8_lossy(&outcome.stderr_tail);
-            let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
+            let last = said
+                .lines()
+                .rev()
+                .find(|line| !line.trim().is_empty())
+                .unwrap_or_default();
             let colon = if last.is_empty() { "" } else { ": " };
             return Err(failed(format!("{}{colon}{}", outcome.status, last.trim())));
         }
@@ -123,16 +135,20 @@ impl Terminal {
 impl Secrets for Terminal {
     fn passphrase(&self) -> Result<Zeroizing<Vec<u8>>, SecretError> {
         if let Some(command) = &self.passcmd {
-            return self.from_command(command);
+            return self.ask_command(command);
         }
         let passphrase = self.secret("Enter passphrase: ")?;
-        if passphrase.is_empty() { Err(SecretError::Empty) } else { Ok(passphrase) }
+        if passphrase.is_empty() {
+            Err(SecretError::Empty)
+        } else {
+            Ok(passphrase)
+        }
     }
 
     fn new_passphrase(&self) -> Result<Zeroizing<Vec<u8>>, SecretError> {
         const PROMPT: &str = "Enter new encryption passphrase: ";
         if let Some(command) = &self.passcmd {
-            return self.from_command(command);
+            return self.ask_command(command);
         }
         if !self.stdin_is_terminal {
             return long_enough(self.secret(PROMPT)?);
@@ -148,13 +164,21 @@ impl Secrets for Terminal {
             }
         };
         let second = self.secret("Re-enter passphrase: ")?;
-        if first == second { Ok(first) } else { Err(SecretError::Mismatch) }
+        if first == second {
+            Ok(first)
+        } else {
+            Err(SecretError::Mismatch)
+        }
     }
 }
 
 fn long_enough(passphrase: Zeroizing<Vec<u8>>) -> Result<Zeroizing<Vec<u8>>, SecretError> {
     let length = passphrase.len();
-    if length < LEAST { Err(SecretError::TooShort { length, least: LEAST }) } else { Ok(passphrase) }
+    if length < LEAST {
+        Err(SecretError::TooShort { length, least: LEAST })
+    } else {
+        Ok(passphrase)
+    }
 }
 
 fn is_yes(answer: &str) -> bool {
@@ -166,13 +190,13 @@ fn is_yes(answer: &str) -> bool {
 fn read_line(input: BorrowedFd<'_>, cancel: &Cancel) -> io::Result<Zeroizing<Vec<u8>>> {
     // Room from the start, so that growing leaves no copies of a passphrase in memory.
     let mut line = Zeroizing::new(Vec::with_capacity(1024));
-    let mut byte = Zeroizing::new([0; 1]);
+    let mut byte = Zeroizing::new([0_u8; 1]);
     loop {
         wait(input, cancel)?;
         match rustix::io::read(input, byte.as_mut_slice()) {
             Ok(0) => return Ok(line),
-            Ok(_) if byte[0] == b'\n' => return Ok(line),
-            Ok(_) => line.push(byte[0]),
+            Ok(_) if *byte == *b"\n" => return Ok(line),
+            Ok(_) => line.extend_from_slice(&*byte),
             Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
             Err(error) => return Err(error.into()),
         }
@@ -184,7 +208,10 @@ fn read_line(input: BorrowedFd<'_>, cancel: &Cancel) -> io::Result<Zeroizing<Vec
 
 /// Waits for something to read, or for the user's wish to stop.
 fn wait(input: BorrowedFd<'_>, cancel: &Cancel) -> io::Result<()> {
-    let time = Timespec { tv_sec: 0, tv_nsec: WAKE };
+    let time = Timespec {
+        tv_sec: 0,
+        tv_nsec: WAKE,
+    };
     loop {
         if cancel.is_set() {
             return Err(io::ErrorKind::Interrupted.into());
@@ -231,7 +258,10 @@ mod tests {
     fn terminal(passcmd: &str) -> Terminal {
         let output = Arc::new(Output::new(Lines::Nowhere, false));
         let variables = vec![("PASS".into(), "correct horse".into()), ("LC_ALL".into(), "C".into())];
-        let environment = Environment { variables, ..Environment::default() };
+        let environment = Environment {
+            variables,
+            ..Environment::default()
+        };
         Terminal::new(&environment, true, Some(passcmd.to_owned()), output, Cancel::new())
     }
 
@@ -253,14 +283,19 @@ mod tests {
         let (reader, _writer) = io::pipe().unwrap();
         let cancel = Cancel::new();
         cancel.set();
-        assert_eq!(read_line(reader.as_fd(), &cancel).unwrap_err().kind(), io::ErrorKind::Interrupted);
+        assert_eq!(
+            read_line(reader.as_fd(), &cancel).unwrap_err().kind(),
+            io::ErrorKind::Interrupted
+        );
     }
 
     #[test]
     fn commands_are_shell_lines_without_lc_all() {
         let passphrase = terminal("echo $PASS; echo").passphrase().unwrap();
         assert_eq!(**passphrase, *b"correct horse");
-        let passphrase = terminal("printf %s \"${LC_ALL-unset} and long\"").new_passphrase().unwrap();
+        let passphrase = terminal("printf %s \"${LC_ALL-unset} and long\"")
+            .new_passphrase()
+            .unwrap();
         assert_eq!(**passphrase, *b"unset and long");
     }
 
@@ -277,7 +312,14 @@ mod tests {
 
     #[test]
     fn only_yes_is_yes() {
-        for (answer, expected) in [("y", true), ("YES", true), ("Y", true), ("", false), ("yep", false), ("n", false)] {
+        for (answer, expected) in [
+            ("y", true),
+            ("YES", true),
+            ("Y", true),
+            ("", false),
+            ("yep", false),
+            ("n", false),
+        ] {
             assert_eq!(is_yes(answer), expected, "{answer:?}");
         }
     }

@@ -35,8 +35,15 @@ mod tests {
     #[test]
     fn times_are_told_in_the_zone_with_its_offset() {
         let zone = TimeZone::fixed(jiff::tz::offset(-3));
-        let expected =
-            CivilTime { year: 2026, month: 11, day: 22, hour: 1, minute: 17, second: 36, utc_offset: -10_800 };
+        let expected = CivilTime {
+            year: 2026,
+            month: 11,
+            day: 22,
+            hour: 1,
+            minute: 17,
+            second: 36,
+            utc_offset: -10_800,
+        };
         assert_eq!(in_zone(&zone, 1_795_321_056_261_757_100), expected);
         assert_eq!(in_zone(&TimeZone::UTC, -1).second, 59);
     }

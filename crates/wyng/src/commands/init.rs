@@ -1,14 +1,13 @@
 //! `arch-init`.
 
 use super::{Done, Run};
-use crate::backend::{Archive, Backend};
 use crate::errors::Failure;
 use crate::options::meaning::InitArgs;
 use crate::render::{archive, json};
 use serde_json::{Map, Value};
 use wyng_engine::InitRequest;
 
-impl<B: Backend> Run<'_, B> {
+impl Run<'_> {
     pub(super) fn init(&self, args: &InitArgs) -> Result<Done, Failure> {
         let request = InitRequest {
             place: self.place(),
@@ -17,12 +16,16 @@ impl<B: Backend> Run<'_, B> {
             chunk_factor: args.chunk_factor,
             lock_wait: self.general.lock_wait,
         };
-        let archive = self.backend.init(&request, &self.terminal, &self.display)?;
+        let archive = wyng_engine::init(self.context, &request, &self.terminal, &self.display)?;
         let summary = archive.summary();
         self.output.say(&archive::created(&summary));
         self.introduce(&archive);
+        archive.close();
         let mut report = Map::new();
         report.insert("archive".to_owned(), Value::Object(json::fields(&summary)));
-        Ok(Done { report, failed: Vec::new() })
+        Ok(Done {
+            report,
+            failed: Vec::new(),
+        })
     }
 }

@@ -6,7 +6,6 @@ mod receive;
 mod send;
 mod verify;
 
-use crate::backend::{Archive, Backend};
 use crate::environment::Environment;
 use crate::errors::{Failed, Failure};
 use crate::options::meaning::{AddArgs, Manner};
@@ -18,7 +17,7 @@ use crate::terminal::Terminal;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use wyng_engine::{OpenRequest, Place, ProcessIdentity, Purpose};
+use wyng_engine::{OpenArchive, OpenRequest, Place, ProcessIdentity, Purpose};
 use wyng_format::ScryptCost;
 use wyng_sys::Context;
 
@@ -32,9 +31,7 @@ pub struct Done {
 }
 
 /// A command being run.
-pub struct Run<'a, B> {
-    /// The engine.
-    pub backend: &'a B,
+pub struct Run<'a> {
     /// Files, clocks.
     pub context: &'a Context,
     /// What the program was started in.
@@ -53,7 +50,7 @@ pub struct Run<'a, B> {
     pub requested: BTreeSet<String>,
 }
 
-impl<B: Backend> Run<'_, B> {
+impl Run<'_> {
     /// Runs `action`.
     ///
     /// # Errors
@@ -82,8 +79,12 @@ impl<B: Backend> Run<'_, B> {
         }
     }
 
-    /// Opens the archive and prints the lines about it.
-    fn open(&self, purpose: Purpose) -> Result<B::Archive, Failure> {
+    /// Opens the archive, prints the lines about it, does the work, and closes it whatever came of that.
+    fn with_archive(
+        &mut self,
+        purpose: Purpose,
+        work: impl FnOnce(&mut Self, &mut OpenArchive) -> Result<Done, Failure>,
+    ) -> Result<Done, Failure> {
         let request = OpenRequest {
             place: self.place(),
             purpose,
@@ -92,26 +93,38 @@ impl<B: Backend> Run<'_, B> {
             lock_wait: self.general.lock_wait,
             max_sync: self.general.max_sync,
         };
-        let archive = self.backend.open(&request, &self.terminal, &self.display)?;
+        let mut archive = wyng_engine::open(self.context, &request, &self.terminal, &self.display)?;
         self.introduce(&archive);
-        Ok(archive)
+        let result = work(self, &mut archive);
+        archive.close();
+        result
     }
 
-    fn introduce(&self, archive: &B::Archive) {
+    fn introduce(&self, archive: &OpenArchive) {
         let summary = archive.summary();
         if let Some((kind, vid)) = &summary.in_process {
-            self.output.warning(&format!("Prior operation in progress: {kind} {vid}"));
+            self.output
+                .warning(&format!("Prior operation in progress: {kind} {vid}"));
         }
-        self.output.say(&archive::lines(&summary, self.context.clock.civil(summary.updated_at_nanos)));
+        self.output.say(&archive::lines(
+            &summary,
+            self.context.clock.civil(summary.updated_at_nanos),
+        ));
     }
 
     fn add(&mut self, args: &AddArgs) -> Result<Done, Failure> {
         self.requested = args.names.iter().cloned().collect();
-        let mut archive = self.open(Purpose::Write)?;
-        let failures = archive.add(&args.names, args.description.as_deref(), &self.display)?;
+        self.with_archive(Purpose::Write, |run, archive| run.add_to(archive, args))
+    }
+
+    fn add_to(&self, archive: &mut OpenArchive, args: &AddArgs) -> Result<Done, Failure> {
+        let failures = wyng_engine::add(archive, &args.names, args.description.as_deref(), &self.display)?;
         let failed: Vec<Failed> = failures.iter().map(Failed::from).collect();
-        let added: Vec<&String> =
-            args.names.iter().filter(|&name| failed.iter().all(|failure| failure.volume != *name)).collect();
+        let added: Vec<&String> = args
+            .names
+            .iter()
+            .filter(|&name| failed.iter().all(|failure| failure.volume != *name))
+            .collect();
         for name in &added {
             self.output.say(&format!("Added volume '{name}'\n"));
         }

@@ -1,23 +1,25 @@
 //! `receive`.
 
 use super::{Done, Run};
-use crate::backend::{Archive, Backend};
 use crate::errors::{Failed, Failure};
 use crate::options::meaning::{ReceiveArgs, save_to_count};
 use crate::render::results;
 use crate::select::volumes::Storage;
 use std::collections::BTreeMap;
 use std::path::Path;
-use wyng_engine::{Purpose, ReadReport, ReceiveItem, ReceivePlan, ReceiveRequest, RestoreTarget};
+use wyng_engine::{OpenArchive, Purpose, ReadReport, ReceiveItem, ReceivePlan, ReceiveRequest, RestoreTarget};
 
-impl<B: Backend> Run<'_, B> {
+impl Run<'_> {
     pub(super) fn receive(&mut self, args: &ReceiveArgs) -> Result<Done, Failure> {
         let listed = args.storage.listed_names().map(str::to_owned);
         self.requested = args.wanted.names.iter().cloned().chain(listed).collect();
-        let archive = self.open(Purpose::Read)?;
+        self.with_archive(Purpose::Read, |run, archive| run.receive_from(archive, args))
+    }
+
+    fn receive_from(&mut self, archive: &OpenArchive, args: &ReceiveArgs) -> Result<Done, Failure> {
         let mut targets = targets(args, &archive.volume_names())?;
         let chosen = targets.keys().map(|name| (name.clone(), true)).collect();
-        let (known, mut failed) = self.known(&archive, chosen);
+        let (known, mut failed) = self.known(archive, chosen);
         let item = |volume: String| targets.remove(&volume).map(|target| ReceiveItem { volume, target });
         let request = ReceiveRequest {
             items: known.into_iter().filter_map(item).collect(),
@@ -28,9 +30,16 @@ impl<B: Backend> Run<'_, B> {
             stdout: self.environment.stdout.clone(),
         };
         if request.items.is_empty() {
-            return Ok(self.read(&ReadReport { volumes: Vec::new(), seconds: 0.0, failed: Vec::new() }, failed));
+            return Ok(self.read(
+                &ReadReport {
+                    volumes: Vec::new(),
+                    seconds: 0.0,
+                    failed: Vec::new(),
+                },
+                failed,
+            ));
         }
-        let mut plan = archive.plan_receive(&request)?;
+        let mut plan = wyng_engine::plan_receive(archive, &request)?;
         let refused: Vec<Failed> = plan.failed.drain(..).map(|failure| Failed::from(&failure)).collect();
         self.display.announce(&refused);
         failed.extend(refused);
@@ -38,7 +47,7 @@ impl<B: Backend> Run<'_, B> {
         if !args.force && !plan.items.is_empty() {
             self.may_overwrite(&plan)?;
         }
-        let report = archive.receive(&request, plan, &self.display)?;
+        let report = wyng_engine::receive(archive, &request, plan, &self.display)?;
         Ok(self.read(&report, failed))
     }
 
@@ -48,7 +57,11 @@ impl<B: Backend> Run<'_, B> {
             self.output.say(&results::plan_warning(plan));
             self.output.say(&results::plan(plan));
         }
-        if self.terminal.confirm()? { Ok(()) } else { Err(Failure::declined(1)) }
+        if self.terminal.confirm()? {
+            Ok(())
+        } else {
+            Err(Failure::declined(1))
+        }
     }
 }
 
@@ -56,17 +69,34 @@ impl<B: Backend> Run<'_, B> {
 fn targets(args: &ReceiveArgs, archive: &[String]) -> Result<BTreeMap<String, RestoreTarget>, Failure> {
     let chosen = args.wanted.in_archive(archive);
     if let Some(path) = &args.save_to {
-        let names: Vec<&str> = chosen.keys().map(String::as_str).chain(args.storage.listed_names()).collect();
+        let names: Vec<&str> = chosen
+            .keys()
+            .map(String::as_str)
+            .chain(args.storage.listed_names())
+            .collect();
         save_to_count(names.iter().copied())?;
-        let target = if path == Path::new("-") { RestoreTarget::Stdout } else { RestoreTarget::Path(path.clone()) };
-        return Ok(names.into_iter().map(|name| (name.to_owned(), target.clone())).collect());
+        let target = if path == Path::new("-") {
+            RestoreTarget::Stdout
+        } else {
+            RestoreTarget::Path(path.clone())
+        };
+        return Ok(names
+            .into_iter()
+            .map(|name| (name.to_owned(), target.clone()))
+            .collect());
     }
     let (sets, _) = Storage::sets(&args.storage, &chosen);
     let mut targets = BTreeMap::new();
     for set in sets {
         for volume in set.volumes {
             let name = volume.alias.unwrap_or_else(|| volume.name.clone());
-            targets.insert(volume.name, RestoreTarget::Local { storage: set.local.clone(), name });
+            targets.insert(
+                volume.name,
+                RestoreTarget::Local {
+                    storage: set.local.clone(),
+                    name,
+                },
+            );
         }
     }
     Ok(targets)

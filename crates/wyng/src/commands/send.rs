@@ -1,23 +1,27 @@
 //! `send`.
 
 use super::{Done, Run};
-use crate::backend::{Archive, Backend};
 use crate::errors::{Failed, Failure};
 use crate::options::meaning::SendArgs;
 use crate::render::{json, results};
 use crate::select::tags::{self, Tag, Tags};
-use wyng_engine::{Purpose, SendRequest, StorageSet};
+use wyng_engine::{OpenArchive, Purpose, SendRequest, StorageSet};
 
-impl<B: Backend> Run<'_, B> {
+impl Run<'_> {
     pub(super) fn send(&mut self, args: &SendArgs) -> Result<Done, Failure> {
         let listed = args.storage.listed_names().map(str::to_owned);
         let imports = args.imports.iter().map(|import| import.volume.clone());
         self.requested = args.wanted.names.iter().cloned().chain(listed).chain(imports).collect();
         let purpose = if args.dry_run { Purpose::Read } else { Purpose::Write };
-        let mut archive = self.open(purpose)?;
+        self.with_archive(purpose, |run, archive| run.send_to(archive, args))
+    }
+
+    fn send_to(&mut self, archive: &mut OpenArchive, args: &SendArgs) -> Result<Done, Failure> {
         let (sets, empty) = args.storage.sets(&args.wanted.in_archive(&archive.volume_names()));
         for local in empty {
-            self.output.warning(&format!("no volumes are listed for '{local}', so nothing is done there"));
+            self.output.warning(&format!(
+                "no volumes are listed for '{local}', so nothing is done there"
+            ));
         }
         let request = SendRequest {
             sets,
@@ -34,12 +38,15 @@ impl<B: Backend> Run<'_, B> {
             return Ok(Done::default());
         }
         self.expect(&request.sets, args);
-        let report = archive.send(&request, &self.display)?;
+        let report = wyng_engine::send(archive, &request, &self.display)?;
         self.display.finish();
         let failed: Vec<Failed> = report.failed.iter().map(Failed::from).collect();
         self.display.announce(&failed);
         self.output.say(&results::send_summary(&report));
-        Ok(Done { report: json::fields(&report), failed })
+        Ok(Done {
+            report: json::fields(&report),
+            failed,
+        })
     }
 
     /// From here on volumes go by their local names: send renames those of the archive.
@@ -58,10 +65,12 @@ impl<B: Backend> Run<'_, B> {
             return Ok(all);
         }
         if !self.terminal.attended() {
-            self.output.warning("nobody is there to be asked for tags, so none are added");
+            self.output
+                .warning("nobody is there to be asked for tags, so none are added");
             return Ok(all);
         }
-        self.output.raw_stderr("Tags for this session, one per line (ID or ID,description); an empty line ends:\n");
+        self.output
+            .raw_stderr("Tags for this session, one per line (ID or ID,description); an empty line ends:\n");
         while all.len() < tags::MOST {
             let line = self.terminal.ask(&format!("[{}]: ", all.len() + 1))?;
             if line.is_empty() {

@@ -1,30 +1,44 @@
 //! `verify`.
 
 use super::{Done, Run};
-use crate::backend::{Archive, Backend};
 use crate::errors::{Failed, Failure};
 use crate::options::meaning::VerifyArgs;
 use crate::progress::failures;
 use crate::render::{json, results};
 use std::collections::BTreeMap;
-use wyng_engine::{Purpose, ReadReport, VerifyRequest};
+use wyng_engine::{OpenArchive, Purpose, ReadReport, VerifyRequest};
 
-impl<B: Backend> Run<'_, B> {
+impl Run<'_> {
     pub(super) fn verify(&mut self, args: &VerifyArgs) -> Result<Done, Failure> {
         self.requested = args.wanted.names.iter().cloned().collect();
-        let archive = self.open(Purpose::Read)?;
-        let (volumes, unknown) = self.known(&archive, args.wanted.in_archive(&archive.volume_names()));
-        let request = VerifyRequest { volumes, session: args.session.clone(), strict: args.strict };
+        self.with_archive(Purpose::Read, |run, archive| run.verify_in(archive, args))
+    }
+
+    fn verify_in(&mut self, archive: &OpenArchive, args: &VerifyArgs) -> Result<Done, Failure> {
+        let (volumes, unknown) = self.known(archive, args.wanted.in_archive(&archive.volume_names()));
+        let request = VerifyRequest {
+            volumes,
+            session: args.session.clone(),
+            strict: args.strict,
+        };
         let report = if request.volumes.is_empty() {
-            ReadReport { volumes: Vec::new(), seconds: 0.0, failed: Vec::new() }
+            ReadReport {
+                volumes: Vec::new(),
+                seconds: 0.0,
+                failed: Vec::new(),
+            }
         } else {
-            archive.verify(&request, &self.display)?
+            wyng_engine::verify(archive, &request, &self.display)?
         };
         Ok(self.read(&report, unknown))
     }
 
     /// Those of `chosen` that the archive has, and failures for the others, which are printed.
-    pub(super) fn known(&mut self, archive: &B::Archive, chosen: BTreeMap<String, bool>) -> (Vec<String>, Vec<Failed>) {
+    pub(super) fn known(
+        &mut self,
+        archive: &OpenArchive,
+        chosen: BTreeMap<String, bool>,
+    ) -> (Vec<String>, Vec<Failed>) {
         let names = archive.volume_names();
         self.requested = chosen.keys().cloned().collect();
         let (known, unknown): (Vec<String>, Vec<String>) = chosen.into_keys().partition(|name| names.contains(name));
@@ -39,6 +53,9 @@ impl<B: Backend> Run<'_, B> {
         self.display.finish();
         self.output.say(&results::read_summary(report));
         failed.extend(failures(&report.failed, &report.volumes));
-        Done { report: json::fields(report), failed }
+        Done {
+            report: json::fields(report),
+            failed,
+        }
     }
 }

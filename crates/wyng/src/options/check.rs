@@ -24,7 +24,11 @@ pub fn text(value: &OsStr) -> Result<(), String> {
 /// One of a few words.
 pub fn one_of(value: &OsStr, words: &[&str]) -> Result<(), String> {
     let value = utf8(value)?;
-    if words.contains(&value) { Ok(()) } else { Err(format!("must be one of {}", words.join(", "))) }
+    if words.contains(&value) {
+        Ok(())
+    } else {
+        Err(format!("must be one of {}", words.join(", ")))
+    }
 }
 
 /// A whole number.
@@ -38,7 +42,10 @@ pub fn whole(value: &OsStr, least: i64, most: i64) -> Result<(), String> {
 
 /// `off`, `on`, `min` or `full` in any case.
 pub fn autoprune(value: &OsStr) -> Result<(), String> {
-    one_of(OsStr::new(&utf8(value)?.to_ascii_lowercase()), &["off", "on", "min", "full"])
+    one_of(
+        OsStr::new(&utf8(value)?.to_ascii_lowercase()),
+        &["off", "on", "min", "full"],
+    )
 }
 
 /// `A:B:C:D`, behaviour.md §8.3.
@@ -55,13 +62,19 @@ pub fn meta_reduce(value: &OsStr) -> Result<(), String> {
     let good = utf8(value)?
         .split_once(':')
         .is_some_and(|(mode, minutes)| ["off", "on", "extra"].contains(&mode) && minutes.parse::<u32>().is_ok());
-    if good { Ok(()) } else { Err("must be off, on or extra, a colon, and a number of minutes".to_owned()) }
+    if good {
+        Ok(())
+    } else {
+        Err("must be off, on or extra, a colon, and a number of minutes".to_owned())
+    }
 }
 
 /// `zstd[:N]`, `zlib[:N]`, `bz2[:N]`.
 pub fn compression(value: &OsStr) -> Result<(), String> {
     let value = utf8(value)?;
-    let (name, level) = value.split_once(':').map_or((value, None), |(name, level)| (name, Some(level)));
+    let (name, level) = value
+        .split_once(':')
+        .map_or((value, None), |(name, level)| (name, Some(level)));
     let range = match name {
         "zstd" => 1..=22,
         "zlib" => 0..=9,
@@ -71,7 +84,11 @@ pub fn compression(value: &OsStr) -> Result<(), String> {
     match level.map(str::parse::<u8>) {
         None => Ok(()),
         Some(Ok(level)) if range.contains(&level) => Ok(()),
-        Some(_) => Err(format!("the level of {name} must be a whole number from {} to {}", range.start(), range.end())),
+        Some(_) => Err(format!(
+            "the level of {name} must be a whole number from {} to {}",
+            range.start(),
+            range.end()
+        )),
     }
 }
 
@@ -96,12 +113,21 @@ mod tests {
         accepted(autoprune, &["off", "On", "MIN", "full"]);
         refused(autoprune, &["", "yes", "maximum"]);
         accepted(apdays, &["0:62:1:2", "98:30:1:1", "5:0:1:1"]);
-        refused(apdays, &["", "1:2:3", "0:62:0:2", "0:62:1:0", "a:b:c:d", "-1:0:1:1", "0:62:1:2:3"]);
+        refused(
+            apdays,
+            &["", "1:2:3", "0:62:0:2", "0:62:1:0", "a:b:c:d", "-1:0:1:1", "0:62:1:2:3"],
+        );
         accepted(meta_reduce, &["on:3000", "off:0", "extra:1"]);
         refused(meta_reduce, &["on", "on:", "maybe:3", "on:-1", "on:1:2"]);
         accepted(compression, &["zstd", "zstd:1", "zstd:22", "zlib:0", "bz2:9"]);
-        refused(compression, &["", "gzip", "zstd:0", "zstd:99", "zstd:", "zlib:10", "bz2:0", "zstd:3:3"]);
-        assert_eq!(whole(OsStr::new("7"), 1, 6).unwrap_err(), "must be a whole number from 1 to 6");
+        refused(
+            compression,
+            &["", "gzip", "zstd:0", "zstd:99", "zstd:", "zlib:10", "bz2:0", "zstd:3:3"],
+        );
+        assert_eq!(
+            whole(OsStr::new("7"), 1, 6).unwrap_err(),
+            "must be a whole number from 1 to 6"
+        );
         assert!(whole(OsStr::new("1.5"), 0, 6).is_err());
     }
 }

@@ -58,7 +58,10 @@ impl Command {
     /// The command called `name`.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        COMMANDS.iter().find(|about| about.name == name).map(|about| about.command)
+        COMMANDS
+            .iter()
+            .find(|about| about.name == name)
+            .map(|about| about.command)
     }
 
     /// Its name on the command line.
@@ -71,12 +74,23 @@ impl Command {
     #[must_use]
     #[expect(clippy::expect_used, reason = "a test shows that the table holds every command")]
     pub fn about(self) -> &'static About {
-        COMMANDS.iter().find(|about| about.command == self).expect("every command is in the table")
+        COMMANDS
+            .iter()
+            .find(|about| about.command == self)
+            .expect("every command is in the table")
     }
 }
 
 const fn later(command: Command, name: &'static str, summary: &'static str) -> About {
-    About { command, name, arguments: "", summary, text: "", examples: &[], available: false }
+    About {
+        command,
+        name,
+        arguments: "",
+        summary,
+        text: "",
+        examples: &[],
+        available: false,
+    }
 }
 
 /// All commands, in the order of the help.
@@ -90,7 +104,10 @@ pub static COMMANDS: &[About] = &[
                encrypted unless --encrypt=off is given; the passphrase is asked for once and can't be changed later.",
         examples: &[
             ("wyng --dest=file:/mnt/disk/backup arch-init", "an encrypted archive"),
-            ("wyng --dest=file:/mnt/disk/plain --encrypt=off arch-init", "one that anybody can read"),
+            (
+                "wyng --dest=file:/mnt/disk/plain --encrypt=off arch-init",
+                "one that anybody can read",
+            ),
         ],
         available: true,
     },
@@ -103,9 +120,18 @@ pub static COMMANDS: &[About] = &[
                what changed. Volumes are files below --local; names that the archive does not know yet are added to it.",
         examples: &[
             ("wyng send --local=/var/lib/images vm1.img", "back up one image"),
-            ("wyng send --local=/var/lib/images --all", "and all that the archive has already"),
-            ("wyng send --import-other-from='etc:|:/root/etc.tar'", "a file that lies elsewhere"),
-            ("wyng send --dry-run --all --local=/var/lib/images", "only say what would be sent"),
+            (
+                "wyng send --local=/var/lib/images --all",
+                "and all that the archive has already",
+            ),
+            (
+                "wyng send --import-other-from='etc:|:/root/etc.tar'",
+                "a file that lies elsewhere",
+            ),
+            (
+                "wyng send --dry-run --all --local=/var/lib/images",
+                "only say what would be sent",
+            ),
         ],
         available: true,
     },
@@ -117,9 +143,15 @@ pub static COMMANDS: &[About] = &[
         text: "Writes the newest session of each volume, or the one named by --session, to --local or --save-to. \
                Files that exist already are replaced only when the new data is complete and verified.",
         examples: &[
-            ("wyng receive --save-to=/tmp/vm1.img vm1.img", "the newest session into a file"),
+            (
+                "wyng receive --save-to=/tmp/vm1.img vm1.img",
+                "the newest session into a file",
+            ),
             ("wyng receive --local=/var/lib/images --all", "everything, in its place"),
-            ("wyng receive --session=20261120-090000 --save-to=- vm1.img >copy", "an older one to a pipe"),
+            (
+                "wyng receive --session=20261120-090000 --save-to=- vm1.img >copy",
+                "an older one to a pipe",
+            ),
         ],
         available: true,
     },
@@ -130,7 +162,10 @@ pub static COMMANDS: &[About] = &[
         summary: "show volumes, sessions and tags",
         text: "Without names: the volumes of the archive. With names, or --all: their sessions.",
         examples: &[
-            ("wyng list --verbose", "volumes with size, newest session and their number"),
+            (
+                "wyng list --verbose",
+                "volumes with size, newest session and their number",
+            ),
             ("wyng list vm1.img", "the sessions of a volume"),
             ("wyng list --json -u", "everything, for programs"),
         ],
@@ -155,7 +190,10 @@ pub static COMMANDS: &[About] = &[
         arguments: "VOLUME...",
         summary: "add empty volumes to the archive",
         text: "Volumes that are sent are added by themselves, so this is seldom needed.",
-        examples: &[("wyng add vm2.img --volume-desc='mail server'", "add a volume with a description")],
+        examples: &[(
+            "wyng add vm2.img --volume-desc='mail server'",
+            "add a volume with a description",
+        )],
         available: true,
     },
     About {

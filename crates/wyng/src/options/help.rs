@@ -18,10 +18,22 @@ pub fn overview() -> String {
          Usage: wyng [OPTIONS] COMMAND [VOLUME]...\n\nCommands:\n",
     );
     for about in COMMANDS.iter().filter(|about| about.available) {
-        entry(&mut text, &format!("  {} {}", about.name, about.arguments), about.summary);
+        entry(
+            &mut text,
+            &format!("  {} {}", about.name, about.arguments),
+            about.summary,
+        );
     }
-    let later: Vec<&str> = COMMANDS.iter().filter(|about| !about.available).map(|about| about.name).collect();
-    let _ = write!(text, "\nNot part of this version yet:\n{}", wrapped(&later.join(", "), 2));
+    let later: Vec<&str> = COMMANDS
+        .iter()
+        .filter(|about| !about.available)
+        .map(|about| about.name)
+        .collect();
+    let _ = write!(
+        text,
+        "\nNot part of this version yet:\n{}",
+        wrapped(&later.join(", "), 2)
+    );
     for topic in [
         Topic::Archive,
         Topic::Selection,
@@ -60,12 +72,22 @@ pub fn of(command: Command) -> String {
     if command == Command::Help {
         return overview();
     }
-    let _ = writeln!(text, "Usage: {}\n", format!("wyng [OPTIONS] {} {}", about.name, about.arguments).trim_end());
+    let _ = writeln!(
+        text,
+        "Usage: {}\n",
+        format!("wyng [OPTIONS] {} {}", about.name, about.arguments).trim_end()
+    );
     text.push_str(&wrapped(about.text, 0));
     let own = |option: &Opt| !option.commands.is_empty() && option.applies_to(command);
-    options(&mut text, "Options", |option| own(option) && option.standing == Standing::Honoured);
-    options(&mut text, Topic::Compatibility.heading(), |option| own(option) && option.standing == Standing::Compatibility);
-    options(&mut text, Topic::Later.heading(), |option| own(option) && matches!(option.standing, Standing::Later(..)));
+    options(&mut text, "Options", |option| {
+        own(option) && option.standing == Standing::Honoured
+    });
+    options(&mut text, Topic::Compatibility.heading(), |option| {
+        own(option) && option.standing == Standing::Compatibility
+    });
+    options(&mut text, Topic::Later.heading(), |option| {
+        own(option) && matches!(option.standing, Standing::Later(..))
+    });
     if command != Command::Version {
         options(&mut text, "Options for all commands", |option| {
             option.commands.is_empty() && !matches!(option.topic, Topic::Compatibility | Topic::Later)
@@ -86,14 +108,20 @@ fn options(text: &mut String, heading: &str, shown: impl Fn(&Opt) -> bool) {
         if let Some(heading) = heading.take() {
             let _ = write!(text, "\n{heading}:\n");
         }
-        let short = option.short.map_or_else(|| "    ".to_owned(), |short| format!("-{short}, "));
+        let short = option
+            .short
+            .map_or_else(|| "    ".to_owned(), |short| format!("-{short}, "));
         let value = match option.kind {
             Kind::Flag | Kind::Count => String::new(),
             Kind::Value(metavar) | Kind::List(metavar) => format!("={metavar}"),
         };
         let default = option.default.filter(|_| option.topic != Topic::Later);
         let default = default.map(|default| format!(" [{default}]")).unwrap_or_default();
-        entry(text, &format!("  {short}--{}{value}", option.name), &format!("{}{default}", option.help));
+        entry(
+            text,
+            &format!("  {short}--{}{value}", option.name),
+            &format!("{}{default}", option.help),
+        );
     }
 }
 
@@ -102,7 +130,12 @@ fn entry(text: &mut String, name: &str, description: &str) {
     let body = wrapped(description, INDENT);
     let name = name.trim_end();
     if columns(name) < INDENT - 1 {
-        let _ = write!(text, "{name}{}{}", " ".repeat(INDENT - columns(name)), body.trim_start());
+        let _ = write!(
+            text,
+            "{name}{}{}",
+            " ".repeat(INDENT - columns(name)),
+            body.trim_start()
+        );
     } else {
         let _ = write!(text, "{name}\n{body}");
     }
@@ -147,7 +180,8 @@ mod tests {
         for option in OPTIONS {
             let written = format!("--{}", option.name);
             let count = text.lines().filter(|line| {
-                line.starts_with("  ") && line.split(['=', ' ', ',']).any(|word| word == written) && line.trim_start().starts_with('-')
+                let name = line.get(6..).unwrap_or_default().split(['=', ' ']).next();
+                line.starts_with("  ") && name == Some(written.as_str())
             });
             assert_eq!(count.count(), 1, "{written}");
         }

@@ -24,12 +24,18 @@ pub struct Config {
 /// [`OptionError::ConfigSyntax`], [`OptionError::UnknownKey`], and [`OptionError::Value`] for flags and counts that are
 /// none.
 pub fn config(path: &Path, text: &[u8]) -> Result<Config, OptionError> {
-    let wrong = |reason: String| OptionError::ConfigSyntax { path: path.to_owned(), reason };
+    let wrong = |reason: String| OptionError::ConfigSyntax {
+        path: path.to_owned(),
+        reason,
+    };
     let text = std::str::from_utf8(text).map_err(|_| wrong("it is not UTF-8 text".to_owned()))?;
     let ini = Ini::parse(text, Percent::Literal).map_err(|error| wrong(error.to_string()))?;
     let mut config = Config::default();
     for (key, value) in ini.entries(SECTION) {
-        let unknown = || OptionError::UnknownKey { path: path.to_owned(), key: key.to_owned() };
+        let unknown = || OptionError::UnknownKey {
+            path: path.to_owned(),
+            key: key.to_owned(),
+        };
         let option = OPTIONS.iter().find(|option| option.name == key).ok_or_else(unknown)?;
         if option.cli_only {
             config.ignored.push(key.to_owned());
@@ -49,11 +55,19 @@ fn typed(path: &Path, option: &Opt, text: &str) -> Result<Value, OptionError> {
     };
     Ok(match option.kind {
         Kind::Flag => Value::Flag(truth(text).ok_or_else(|| bad("must be 1 or 0, yes or no, on or off"))?),
-        Kind::Count => Value::Count(text.trim().parse().map_err(|_| bad("must be a whole number from 0 to 255"))?),
+        Kind::Count => Value::Count(
+            text.trim()
+                .parse()
+                .map_err(|_| bad("must be a whole number from 0 to 255"))?,
+        ),
         Kind::Value(_) => Value::Text(text.into()),
-        Kind::List(_) => {
-            Value::List(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(Into::into).collect())
-        }
+        Kind::List(_) => Value::List(
+            text.lines()
+                .map(str::trim)
+                .filter(|line| !line.is_empty())
+                .map(Into::into)
+                .collect(),
+        ),
     })
 }
 
@@ -80,11 +94,26 @@ mod tests {
 
     #[test]
     fn flags_take_numbers_and_words() {
-        for (text, expected) in [("1", true), ("0", false), ("7", true), ("yes", true), ("No", false), ("ON", true), (" off ", false)] {
-            assert_eq!(parsed(&[("dedup", text)]).unwrap().values.flag(Id::Dedup), expected, "{text:?}");
+        for (text, expected) in [
+            ("1", true),
+            ("0", false),
+            ("7", true),
+            ("yes", true),
+            ("No", false),
+            ("ON", true),
+            (" off ", false),
+        ] {
+            assert_eq!(
+                parsed(&[("dedup", text)]).unwrap().values.flag(Id::Dedup),
+                expected,
+                "{text:?}"
+            );
         }
         let error = parsed(&[("dedup", "perhaps")]).unwrap_err();
-        assert_eq!((error.exit_code(), error.to_string().as_str()), (9, "/c.ini: dedup=perhaps must be 1 or 0, yes or no, on or off"));
+        assert_eq!(
+            (error.exit_code(), error.to_string().as_str()),
+            (9, "/c.ini: dedup=perhaps must be 1 or 0, yes or no, on or off")
+        );
         assert_eq!(parsed(&[("verbose", "2")]).unwrap().values.count(Id::Verbose), 2);
         assert_eq!(parsed(&[("verbose", "yes")]).unwrap_err().exit_code(), 9);
     }

@@ -252,7 +252,9 @@ pub fn check(values: &Values, origin: &Origin) -> Result<(), OptionError> {
 pub fn refuse_later(values: &Values, origin: &Origin, command: Command) -> Result<(), OptionError> {
     for (id, value) in values.iter() {
         let option = option(id);
-        let Standing::Later(commands, harmless) = option.standing else { continue };
+        let Standing::Later(commands, harmless) = option.standing else {
+            continue;
+        };
         let asked = match value {
             Value::Flag(on) => *on,
             Value::Count(count) => *count > 0,
@@ -260,7 +262,10 @@ pub fn refuse_later(values: &Values, origin: &Origin, command: Command) -> Resul
             Value::List(texts) => !texts.is_empty(),
         };
         if asked && commands.contains(&command) {
-            return Err(OptionError::OptionLater { name: option.name, origin: origin.clone() });
+            return Err(OptionError::OptionLater {
+                name: option.name,
+                origin: origin.clone(),
+            });
         }
     }
     Ok(())
@@ -277,8 +282,16 @@ pub fn invocation(
     environment: &Environment,
     fs: &dyn Fs,
 ) -> Result<Invocation, OptionError> {
-    let reader = Reader { command, values, environment, fs };
-    let names = names.iter().map(|name| volume_name(name)).collect::<Result<Vec<String>, _>>()?;
+    let reader = Reader {
+        command,
+        values,
+        environment,
+        fs,
+    };
+    let names = names
+        .iter()
+        .map(|name| volume_name(name))
+        .collect::<Result<Vec<String>, _>>()?;
     reader.refuse_misplaced()?;
     let action = match command {
         Command::ArchInit => Action::Init(reader.init()),
@@ -289,11 +302,17 @@ pub fn invocation(
         Command::Add => Action::Add(reader.add(names)?),
         _ => return Err(OptionError::CommandLater(command)),
     };
-    Ok(Invocation { general: reader.general()?, action })
+    Ok(Invocation {
+        general: reader.general()?,
+        action,
+    })
 }
 
 fn volume_name(name: &OsStr) -> Result<String, OptionError> {
-    let bad = |reason: &str| OptionError::VolumeName { name: name.to_string_lossy().into_owned(), reason: reason.to_owned() };
+    let bad = |reason: &str| OptionError::VolumeName {
+        name: name.to_string_lossy().into_owned(),
+        reason: reason.to_owned(),
+    };
     match name.to_str() {
         None => Err(bad("it is not UTF-8")),
         Some("") => Err(bad("it is empty")),
@@ -316,7 +335,9 @@ impl Reader<'_> {
         let (mode, minutes) = reduce.split_once(':').unwrap_or_default();
         Ok(General {
             destination: self.values.text(Id::Dest).ok_or(OptionError::NoDestination)?,
-            state_home: meta_dir.or_else(|| self.environment.default_state()).ok_or(OptionError::NoStateFolder)?,
+            state_home: meta_dir
+                .or_else(|| self.environment.default_state())
+                .ok_or(OptionError::NoStateFolder)?,
             passcmd: self.values.text(Id::Passcmd),
             authmin: i32::try_from(authmin.min(MOST_AUTHMIN)).unwrap_or_default(),
             reduce: (mode.to_owned(), minutes.parse().unwrap_or_default()),
@@ -331,10 +352,16 @@ impl Reader<'_> {
         let command = self.command;
         let takes = |id: Id| option(id).applies_to(command);
         if self.values.os(Id::VolsFrom).is_some() && !takes(Id::VolsFrom) {
-            return Err(OptionError::NotFor { option: "--vols-from", command });
+            return Err(OptionError::NotFor {
+                option: "--vols-from",
+                command,
+            });
         }
         if self.values.os(Id::SaveTo).is_some() && !takes(Id::SaveTo) {
-            return Err(OptionError::NotFor { option: "--save-to", command });
+            return Err(OptionError::NotFor {
+                option: "--save-to",
+                command,
+            });
         }
         Ok(())
     }
@@ -348,7 +375,11 @@ impl Reader<'_> {
     }
 
     fn wanted(&self, names: Vec<String>) -> Wanted {
-        Wanted { names, all: self.values.flag(Id::All), except: self.values.texts(Id::Volex) }
+        Wanted {
+            names,
+            all: self.values.flag(Id::All),
+            except: self.values.texts(Id::Volex),
+        }
     }
 
     fn send(&self, names: Vec<String>) -> Result<SendArgs, OptionError> {
@@ -359,7 +390,10 @@ impl Reader<'_> {
             return Err(OptionError::NoVolumes(self.command));
         }
         if (storage == Storage::None && !wanted.is_empty()) || storage.has_nowhere() {
-            return Err(OptionError::NoStorage { command: self.command, needed: "--local" });
+            return Err(OptionError::NoStorage {
+                command: self.command,
+                needed: "--local",
+            });
         }
         Ok(SendArgs {
             wanted,
@@ -384,13 +418,19 @@ impl Reader<'_> {
         if let Some(path) = save_to {
             self.refuse_lvm("save-to", path, 3)?;
             if path == "-" && self.values.flag(Id::Json) {
-                return Err(OptionError::Conflict { first: "--save-to=-", second: "--json" });
+                return Err(OptionError::Conflict {
+                    first: "--save-to=-",
+                    second: "--json",
+                });
             }
             if !wanted.all {
                 save_to_count(wanted.names.iter().map(String::as_str).chain(storage.listed_names()))?;
             }
         } else if storage == Storage::None || storage.has_nowhere() {
-            return Err(OptionError::NoStorage { command: self.command, needed: "--local or --save-to" });
+            return Err(OptionError::NoStorage {
+                command: self.command,
+                needed: "--local or --save-to",
+            });
         }
         Ok(ReceiveArgs {
             wanted,
@@ -410,7 +450,11 @@ impl Reader<'_> {
         if wanted.is_empty() && listed.is_none() {
             return Err(OptionError::NoVolumes(self.command));
         }
-        wanted.names.extend(Storage::Listed(listed.unwrap_or_default()).listed_names().map(str::to_owned));
+        wanted.names.extend(
+            Storage::Listed(listed.unwrap_or_default())
+                .listed_names()
+                .map(str::to_owned),
+        );
         Ok(VerifyArgs {
             wanted,
             vols_from: self.vols_from_path(),
@@ -421,7 +465,11 @@ impl Reader<'_> {
 
     fn list(&self, names: Vec<String>) -> Result<ListArgs, OptionError> {
         let tags = !self.values.list(Id::Tag).is_empty();
-        Ok(ListArgs { wanted: self.wanted(names), session: self.session()?, tags })
+        Ok(ListArgs {
+            wanted: self.wanted(names),
+            session: self.session()?,
+            tags,
+        })
     }
 
     fn add(&self, mut names: Vec<String>) -> Result<AddArgs, OptionError> {
@@ -430,7 +478,10 @@ impl Reader<'_> {
         }
         let mut seen = std::collections::BTreeSet::new();
         names.retain(|name| seen.insert(name.clone()));
-        Ok(AddArgs { names, description: self.description()? })
+        Ok(AddArgs {
+            names,
+            description: self.description()?,
+        })
     }
 
     fn strict(&self) -> bool {
@@ -443,7 +494,9 @@ impl Reader<'_> {
     }
 
     fn description(&self) -> Result<Option<String>, OptionError> {
-        let Some(text) = self.values.text(Id::VolumeDesc) else { return Ok(None) };
+        let Some(text) = self.values.text(Id::VolumeDesc) else {
+            return Ok(None);
+        };
         Description::new(&text).map_err(OptionError::Description)?;
         Ok(Some(text))
     }
@@ -457,40 +510,64 @@ impl Reader<'_> {
             let storage = Storage::Listed(listed);
             return match storage.unplaced(wanted) {
                 None => Ok(storage),
-                Some("--all") => Err(OptionError::Conflict { first: "--all", second: "--vols-from" }),
+                Some("--all") => Err(OptionError::Conflict {
+                    first: "--all",
+                    second: "--vols-from",
+                }),
                 Some(name) => Err(OptionError::VolsFrom {
                     path: self.vols_from_path().unwrap_or_default(),
                     reason: format!("{name:?} is not listed there"),
                 }),
             };
         }
-        let Some(local) = self.values.os(Id::Local) else { return Ok(Storage::None) };
+        let Some(local) = self.values.os(Id::Local) else {
+            return Ok(Storage::None);
+        };
         self.refuse_lvm("local", local, 2)?;
         Ok(Storage::Local(local.into()))
     }
 
     fn listed(&self) -> Result<Option<Vec<vols_from::ListedSet>>, OptionError> {
-        let Some(path) = self.vols_from_path() else { return Ok(None) };
-        let wrong = |reason: String| OptionError::VolsFrom { path: path.clone(), reason };
+        let Some(path) = self.vols_from_path() else {
+            return Ok(None);
+        };
+        let wrong = |reason: String| OptionError::VolsFrom {
+            path: path.clone(),
+            reason,
+        };
         match files::read(self.fs, &path, VOLS_FROM_LIMIT) {
             Ok(Some((text, _))) => vols_from::parse(&text).map(Some).map_err(wrong),
             Ok(None) => Err(wrong("there is no such file".to_owned())),
-            Err(source) => Err(OptionError::File { option: "vols-from", source }),
+            Err(source) => Err(OptionError::File {
+                option: "vols-from",
+                source,
+            }),
         }
     }
 
     /// Refuses `VG/POOL` (of two parts) and `VG/POOL/VOLUME` (of three), which can only be told from a folder by looking.
     fn refuse_lvm(&self, option: &'static str, value: &OsStr, parts: usize) -> Result<(), OptionError> {
         let is_dir = |path: &Path| {
-            self.fs.stat(path).is_ok_and(|stat| stat.is_some_and(|stat| stat.kind == FileKind::Dir))
+            self.fs
+                .stat(path)
+                .is_ok_and(|stat| stat.is_some_and(|stat| stat.kind == FileKind::Dir))
         };
-        let Some(text) = value.to_str().filter(|text| !text.starts_with(['/', '.'])) else { return Ok(()) };
+        let Some(text) = value.to_str().filter(|text| !text.starts_with(['/', '.'])) else {
+            return Ok(());
+        };
         let group = text.split('/').next().unwrap_or_default();
-        let folder = if parts == 2 { is_dir(Path::new(text)) } else { is_dir(Path::new(group)) || !is_dir(&Path::new("/dev").join(group)) };
+        let folder = if parts == 2 {
+            is_dir(Path::new(text))
+        } else {
+            is_dir(Path::new(group)) || !is_dir(&Path::new("/dev").join(group))
+        };
         if folder || text.split('/').filter(|part| !part.is_empty()).count() != parts {
             return Ok(());
         }
-        Err(OptionError::LvmLater { option, value: text.to_owned() })
+        Err(OptionError::LvmLater {
+            option,
+            value: text.to_owned(),
+        })
     }
 }
 
@@ -500,5 +577,9 @@ impl Reader<'_> {
 /// [`OptionError::SaveToCount`].
 pub fn save_to_count<'a>(names: impl Iterator<Item = &'a str>) -> Result<(), OptionError> {
     let count = names.collect::<std::collections::BTreeSet<&str>>().len();
-    if count == 1 { Ok(()) } else { Err(OptionError::SaveToCount(count)) }
+    if count == 1 {
+        Ok(())
+    } else {
+        Err(OptionError::SaveToCount(count))
+    }
 }

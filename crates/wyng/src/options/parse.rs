@@ -13,6 +13,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
 const WORDS: &str = "COMMAND";
+const USAGE: &str = "wyng [OPTIONS] COMMAND [VOLUME]... (wyng --help tells more)";
 
 /// What was typed.
 #[derive(Debug, Default)]
@@ -38,18 +39,31 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<CommandLin
         }
     }
     line.extend(arguments);
-    let mut matches = command()
-        .try_get_matches_from(line)
-        .map_err(|error| OptionError::Syntax(error.render().to_string().trim_end().to_owned()))?;
-    let words = matches.remove_many::<OsString>(WORDS).map(Iterator::collect).unwrap_or_default();
-    Ok(CommandLine { words, values: values(&mut matches) })
+    let mut matches = command().try_get_matches_from(line).map_err(|error| syntax(&error))?;
+    let words = matches
+        .remove_many::<OsString>(WORDS)
+        .map(Iterator::collect)
+        .unwrap_or_default();
+    Ok(CommandLine {
+        words,
+        values: values(&mut matches),
+    })
 }
 
 /// A syntax error in the words of clap's own.
 #[must_use]
 pub fn syntax_error(message: &str) -> OptionError {
-    let error = command().error(ErrorKind::InvalidValue, message);
-    OptionError::Syntax(error.render().to_string().trim_end().to_owned())
+    syntax(&command().error(ErrorKind::InvalidValue, message))
+}
+
+/// clap's message, with the usage, which clap leaves out of some.
+fn syntax(error: &clap::Error) -> OptionError {
+    let mut text = error.render().to_string().trim_end().to_owned();
+    if !text.contains("Usage:") {
+        text.push_str("\n\nUsage: ");
+        text.push_str(USAGE);
+    }
+    OptionError::Syntax(text)
 }
 
 /// The clap command that the table makes.
@@ -60,7 +74,7 @@ pub fn command() -> clap::Command {
         .disable_version_flag(true)
         .disable_help_subcommand(true)
         .args_override_self(true)
-        .override_usage("wyng [OPTIONS] COMMAND [VOLUME]... (wyng --help tells more)");
+        .override_usage(USAGE);
     for option in OPTIONS {
         let mut arg = Arg::new(option.name).long(option.name).help(option.help);
         arg = match option.short {
@@ -85,7 +99,10 @@ pub fn command() -> clap::Command {
 }
 
 fn valued(arg: Arg, metavar: &'static str) -> Arg {
-    arg.value_name(metavar).num_args(1).allow_negative_numbers(true).value_parser(OsStringValueParser::new())
+    arg.value_name(metavar)
+        .num_args(1)
+        .allow_negative_numbers(true)
+        .value_parser(OsStringValueParser::new())
 }
 
 fn values(matches: &mut ArgMatches) -> Values {
@@ -117,7 +134,11 @@ fn values(matches: &mut ArgMatches) -> Values {
 
 /// `argument` with the prefix of a long option written out.
 fn expanded(argument: OsString) -> Result<OsString, OptionError> {
-    let Some(option) = argument.as_bytes().strip_prefix(b"--").filter(|option| !option.is_empty()) else {
+    let Some(option) = argument
+        .as_bytes()
+        .strip_prefix(b"--")
+        .filter(|option| !option.is_empty())
+    else {
         return Ok(argument);
     };
     let end = option.iter().position(|&byte| byte == b'=').unwrap_or(option.len());
@@ -138,11 +159,18 @@ fn resolved(prefix: &str) -> Result<Option<String>, OptionError> {
         return Ok(Some(prefix.to_owned()));
     }
     let first = unambiguous(prefix, originals())?;
-    if first.is_some() { Ok(first) } else { unambiguous(prefix, everything()) }
+    if first.is_some() {
+        Ok(first)
+    } else {
+        unambiguous(prefix, everything())
+    }
 }
 
 fn original_names(option: &'static super::table::Opt) -> impl Iterator<Item = (Id, String)> {
-    [option.name].into_iter().chain(option.aliases.iter().copied()).map(|name| (option.id, name.to_owned()))
+    [option.name]
+        .into_iter()
+        .chain(option.aliases.iter().copied())
+        .map(|name| (option.id, name.to_owned()))
 }
 
 fn all_names(option: &'static super::table::Opt) -> impl Iterator<Item = (Id, String)> {
@@ -159,7 +187,14 @@ fn unambiguous(prefix: &str, names: impl Iterator<Item = (Id, String)>) -> Resul
         [(_, name)] => Ok(Some(name.clone())),
         _ => {
             let names: Vec<String> = found.iter().map(|(_, name)| format!("--{name}")).collect();
-            Err(syntax_error(&format!("--{prefix} is ambiguous: it could be {}", names.join(", "))))
+            Err(syntax_error(&format!(
+                "--{prefix} is ambiguous: it could be {}",
+                names.join(", ")
+            )))
         }
     }
 }
+
+#[cfg(test)]
+#[path = "parse_tests.rs"]
+mod tests;

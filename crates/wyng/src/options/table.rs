@@ -227,7 +227,11 @@ impl Opt {
     #[must_use]
     pub fn negation(&self) -> Option<String> {
         let negates = self.kind == Kind::Flag && !matches!(self.id, Id::Help | Id::ShowVersion);
-        negates.then(|| self.name.strip_prefix("no-").map_or_else(|| format!("no-{}", self.name), str::to_owned))
+        negates.then(|| {
+            self.name
+                .strip_prefix("no-")
+                .map_or_else(|| format!("no-{}", self.name), str::to_owned)
+        })
     }
 
     /// Whether it means something for `command`.
@@ -239,7 +243,10 @@ impl Opt {
 
 /// The option named `id` in the code.
 #[must_use]
-#[expect(clippy::indexing_slicing, reason = "a test shows that the table holds every Id, in order")]
+#[expect(
+    clippy::indexing_slicing,
+    reason = "a test shows that the table holds every Id, in order"
+)]
 pub fn option(id: Id) -> &'static Opt {
     &OPTIONS[id as usize]
 }
@@ -260,115 +267,408 @@ use Topic::{Archive, Compatibility, Creating, General, Later, Restoring, Selecti
 
 /// All options, in the order of the help.
 pub static OPTIONS: &[Opt] = &[
-    value(Id::Dest, "dest", "URL", Archive, "where the archive is, such as file:/mnt/disk/backup"),
-    value(Id::Passcmd, "passcmd", "COMMAND", Archive, "shell command that prints the passphrase"),
-    value(Id::Authmin, "authmin", "MINUTES", Archive, "how long to remember the keys; 0: not, -1: forget them")
-        .is("2")
-        .check(|value| check::whole(value, -1, i64::MAX)),
-    value(Id::MetaDir, "meta-dir", "DIR", Archive, "folder for what this host remembers").check(check::path),
-    value(Id::MetaReduce, "meta-reduce", "MODE:MINUTES", Archive, "when to thin out the cache: off, on or extra")
-        .is("on:3000")
-        .check(check::meta_reduce),
-    value(Id::Config, "config", "FILE", Archive, "ini file to read instead of the usual one").cli().check(check::path),
+    value(
+        Id::Dest,
+        "dest",
+        "URL",
+        Archive,
+        "where the archive is, such as file:/mnt/disk/backup",
+    ),
+    value(
+        Id::Passcmd,
+        "passcmd",
+        "COMMAND",
+        Archive,
+        "shell command that prints the passphrase",
+    ),
+    value(
+        Id::Authmin,
+        "authmin",
+        "MINUTES",
+        Archive,
+        "how long to remember the keys; 0: not, -1: forget them",
+    )
+    .is("2")
+    .check(|value| check::whole(value, -1, i64::MAX)),
+    value(
+        Id::MetaDir,
+        "meta-dir",
+        "DIR",
+        Archive,
+        "folder for what this host remembers",
+    )
+    .check(check::path),
+    value(
+        Id::MetaReduce,
+        "meta-reduce",
+        "MODE:MINUTES",
+        Archive,
+        "when to thin out the cache: off, on or extra",
+    )
+    .is("on:3000")
+    .check(check::meta_reduce),
+    value(
+        Id::Config,
+        "config",
+        "FILE",
+        Archive,
+        "ini file to read instead of the usual one",
+    )
+    .cli()
+    .check(check::path),
     flag(Id::Maxsync, "maxsync", Archive, "make written data durable more often"),
-    value(Id::LockWait, "lock-wait", "SECONDS", Archive, "how long to wait for another wyng to finish")
-        .is("0")
-        .check(|value| check::whole(value, 0, 31_536_000))
-        .ours(),
-    flag(Id::ForceAllowRollback, "force-allow-rollback", Archive, "accept an archive older than the one seen last"),
-    list(Id::OptSsh, "opt-ssh", "WORD", Later, "options for ssh, instead of the built-in ones"),
-    list(Id::OptQubes, "opt-qubes", "WORD", Later, "options for qvm-run, instead of the built-in ones"),
-    flag(Id::All, "all", Selection, "all volumes of the archive").short('a').cli(),
-    list(Id::Volex, "volex", "VOLUME", Selection, "leave this volume out of --all"),
-    value(Id::Session, "session", "SESSION", Selection, "YYYYMMDD-HHMMSS, ^TAG or newest")
+    value(
+        Id::LockWait,
+        "lock-wait",
+        "SECONDS",
+        Archive,
+        "how long to wait for another wyng to finish",
+    )
+    .is("0")
+    .check(|value| check::whole(value, 0, 31_536_000))
+    .ours(),
+    flag(
+        Id::ForceAllowRollback,
+        "force-allow-rollback",
+        Archive,
+        "accept an archive older than the one seen last",
+    ),
+    list(
+        Id::OptSsh,
+        "opt-ssh",
+        "WORD",
+        Later,
+        "options for ssh, instead of the built-in ones",
+    ),
+    list(
+        Id::OptQubes,
+        "opt-qubes",
+        "WORD",
+        Later,
+        "options for qvm-run, instead of the built-in ones",
+    ),
+    flag(Id::All, "all", Selection, "all volumes of the archive")
+        .short('a')
         .cli()
-        .on(&[Receive, Verify, List]),
-    value(Id::SessionStrict, "session-strict", "on|off", Selection, "off: where the session is missing, take the one before")
-        .is("on")
-        .check(|value| check::one_of(value, &["on", "off"]))
-        .on(&[Receive, Verify]),
-    value(Id::VolsFrom, "vols-from", "FILE", Selection, "take storages, volumes and their local names from a JSON file")
-        .cli()
+        .on(&[Send, Receive, Verify, List]),
+    list(
+        Id::Volex,
+        "volex",
+        "VOLUME",
+        Selection,
+        "leave this volume out of --all",
+    )
+    .on(&[Send, Receive, Verify, List]),
+    value(
+        Id::Session,
+        "session",
+        "SESSION",
+        Selection,
+        "YYYYMMDD-HHMMSS, ^TAG or newest",
+    )
+    .cli()
+    .on(&[Receive, Verify, List]),
+    value(
+        Id::SessionStrict,
+        "session-strict",
+        "on|off",
+        Selection,
+        "off: where the session is missing, take the one before",
+    )
+    .is("on")
+    .check(|value| check::one_of(value, &["on", "off"]))
+    .on(&[Receive, Verify]),
+    value(
+        Id::VolsFrom,
+        "vols-from",
+        "FILE",
+        Selection,
+        "take storages, volumes and their local names from a JSON file",
+    )
+    .cli()
+    .check(check::path)
+    .also(&["local-from"], &["local_from"])
+    .on(&[Send, Receive, Verify]),
+    value(Id::Local, "local", "DIR", Selection, "folder that holds the volumes")
         .check(check::path)
-        .also(&["local-from"], &["local_from"])
-        .on(&[Send, Receive, Verify]),
-    value(Id::Local, "local", "DIR", Selection, "folder that holds the volumes").check(check::path).on(&[Send, Receive]),
-    list(Id::ImportOtherFrom, "import-other-from", "VOLUME:|:PATH", Sending, "send this file or device (- is standard input)")
-        .cli()
-        .check(check::path)
-        .on(&[Send]),
-    list(Id::Tag, "tag", "ID[,TEXT]", Sending, "tag the new sessions (@ asks); list: show tags").cli().on(&[Send, List]),
-    value(Id::VolumeDesc, "volume-desc", "TEXT", Sending, "description of a new volume").cli().on(&[Send, Add]),
-    flag(Id::Dedup, "dedup", Sending, "store data that the archive has already as links").short('d').on(&[Send]),
-    flag(Id::SendUnchanged, "send-unchanged", Sending, "record a session also for unchanged volumes").on(&[Send]),
-    flag(Id::DryRun, "dry-run", Sending, "say what would be sent, and write nothing").on(&[Send]),
-    flag(Id::Remap, "remap", Sending, "LVM: drop snapshots of other archives (here: nothing to do)").on(&[Send]),
-    flag(Id::NoTakeover, "no-takeover", Sending, "read everything rather than use the original's snapshots")
-        .on(&[Send])
-        .ours(),
-    value(Id::Autoprune, "autoprune", "MODE", Later, "remove old sessions to make room: off, on, min or full")
-        .is("off")
-        .check(check::autoprune)
-        .on(&[Send])
-        .later(&[Send], Some("off")),
-    value(Id::Apdays, "apdays", "A:B:C:D", Later, "which sessions --autoprune removes")
-        .is("0:62:1:2")
-        .check(check::apdays),
-    list(Id::Keep, "keep", "SESSION", Later, "session or ^TAG that --autoprune and prune keep"),
-    value(Id::SaveTo, "save-to", "PATH", Restoring, "restore one volume into this file or device (- is standard output)")
-        .cli()
-        .check(check::path)
-        .also(&[], &["saveto"])
-        .on(&[Receive]),
-    flag(Id::Force, "force", Restoring, "do not ask; restore set-uid bits from unencrypted archives").cli().on(&[Receive]),
-    flag(Id::ForceInUse, "force-in-use", Restoring, "write also to what another process has open").cli().on(&[Receive]).ours(),
-    flag(Id::Sparse, "sparse", Later, "fetch only what differs locally").on(&[Receive]).later(&[Receive], None),
-    flag(Id::SparseWrite, "sparse-write", Later, "write only what differs").on(&[Receive]).later(&[Receive], None),
-    flag(Id::UseSnapshot, "use-snapshot", Later, "restore from the local snapshot").on(&[Receive]).later(&[Receive], None),
-    flag(Id::UseSnapshotDiff, "use-snapshot-diff", Later, "restore with the help of the local snapshot")
+        .on(&[Send, Receive]),
+    list(
+        Id::ImportOtherFrom,
+        "import-other-from",
+        "VOLUME:|:PATH",
+        Sending,
+        "send this file or device (- is standard input)",
+    )
+    .cli()
+    .check(check::path)
+    .on(&[Send]),
+    list(
+        Id::Tag,
+        "tag",
+        "ID[,TEXT]",
+        Sending,
+        "tag the new sessions (@ asks); list: show tags",
+    )
+    .cli()
+    .on(&[Send, List]),
+    value(
+        Id::VolumeDesc,
+        "volume-desc",
+        "TEXT",
+        Sending,
+        "description of a new volume",
+    )
+    .cli()
+    .on(&[Send, Add]),
+    flag(
+        Id::Dedup,
+        "dedup",
+        Sending,
+        "store data that the archive has already as links",
+    )
+    .short('d')
+    .on(&[Send]),
+    flag(
+        Id::SendUnchanged,
+        "send-unchanged",
+        Sending,
+        "record a session also for unchanged volumes",
+    )
+    .on(&[Send]),
+    flag(
+        Id::DryRun,
+        "dry-run",
+        Sending,
+        "say what would be sent, and write nothing",
+    )
+    .on(&[Send]),
+    flag(
+        Id::Remap,
+        "remap",
+        Sending,
+        "LVM: drop snapshots of other archives (here: nothing to do)",
+    )
+    .on(&[Send]),
+    flag(
+        Id::NoTakeover,
+        "no-takeover",
+        Sending,
+        "read everything rather than use the original's snapshots",
+    )
+    .on(&[Send])
+    .ours(),
+    value(
+        Id::Autoprune,
+        "autoprune",
+        "MODE",
+        Later,
+        "remove old sessions to make room: off, on, min or full",
+    )
+    .is("off")
+    .check(check::autoprune)
+    .on(&[Send])
+    .later(&[Send], Some("off")),
+    value(
+        Id::Apdays,
+        "apdays",
+        "A:B:C:D",
+        Later,
+        "which sessions --autoprune removes",
+    )
+    .is("0:62:1:2")
+    .check(check::apdays),
+    list(
+        Id::Keep,
+        "keep",
+        "SESSION",
+        Later,
+        "session or ^TAG that --autoprune and prune keep",
+    ),
+    value(
+        Id::SaveTo,
+        "save-to",
+        "PATH",
+        Restoring,
+        "restore one volume into this file or device (- is standard output)",
+    )
+    .cli()
+    .check(check::path)
+    .also(&[], &["saveto"])
+    .on(&[Receive]),
+    flag(
+        Id::Force,
+        "force",
+        Restoring,
+        "do not ask; restore set-uid bits from unencrypted archives",
+    )
+    .cli()
+    .on(&[Receive]),
+    flag(
+        Id::ForceInUse,
+        "force-in-use",
+        Restoring,
+        "write also to what another process has open",
+    )
+    .cli()
+    .on(&[Receive])
+    .ours(),
+    flag(Id::Sparse, "sparse", Later, "fetch only what differs locally")
         .on(&[Receive])
         .later(&[Receive], None),
-    flag(Id::ReqSnapshot, "req-snapshot", Later, "fail where no snapshot helps").on(&[Receive]).later(&[Receive], None),
-    flag(Id::SkipCorruptChunks, "skip-corrupt-chunks", Later, "restore around damage")
-        .cli()
+    flag(Id::SparseWrite, "sparse-write", Later, "write only what differs")
         .on(&[Receive])
         .later(&[Receive], None),
-    value(Id::Encrypt, "encrypt", "CIPHER", Creating, "xchacha20-dgr, xchacha20-msr, xchacha20-ct or off")
-        .is("xchacha20-dgr")
-        .check(|value| check::one_of(value, &["xchacha20-dgr", "xchacha20-msr", "xchacha20-ct", "off"]))
-        .on(&[ArchInit]),
-    value(Id::Compression, "compression", "TYPE[:LEVEL]", Creating, "zstd, zlib or bz2")
-        .is("zstd:3")
-        .check(check::compression)
-        .on(&[ArchInit]),
-    value(Id::ChunkFactor, "chunk-factor", "N", Creating, "chunk size, 1 to 6: 64, 128, 256 KiB, … 2 MiB")
-        .is("2")
-        .check(|value| check::whole(value, 1, 6))
-        .on(&[ArchInit]),
-    value(Id::Hashtype, "hashtype", "TYPE", Compatibility, "the cipher decides: blake2b or hmac-sha256")
-        .check(|value| check::one_of(value, &["blake2b", "hmac-sha256"]))
-        .on(&[ArchInit])
-        .idle(),
-    flag(Id::AllBefore, "all-before", Later, "prune: everything older than --session").cli().on(&[Command::Prune]),
+    flag(
+        Id::UseSnapshot,
+        "use-snapshot",
+        Later,
+        "restore from the local snapshot",
+    )
+    .on(&[Receive])
+    .later(&[Receive], None),
+    flag(
+        Id::UseSnapshotDiff,
+        "use-snapshot-diff",
+        Later,
+        "restore with the help of the local snapshot",
+    )
+    .on(&[Receive])
+    .later(&[Receive], None),
+    flag(Id::ReqSnapshot, "req-snapshot", Later, "fail where no snapshot helps")
+        .on(&[Receive])
+        .later(&[Receive], None),
+    flag(
+        Id::SkipCorruptChunks,
+        "skip-corrupt-chunks",
+        Later,
+        "restore around damage",
+    )
+    .cli()
+    .on(&[Receive])
+    .later(&[Receive], None),
+    value(
+        Id::Encrypt,
+        "encrypt",
+        "CIPHER",
+        Creating,
+        "xchacha20-dgr, xchacha20-msr, xchacha20-ct or off",
+    )
+    .is("xchacha20-dgr")
+    .check(|value| check::one_of(value, &["xchacha20-dgr", "xchacha20-msr", "xchacha20-ct", "off"]))
+    .on(&[ArchInit]),
+    value(
+        Id::Compression,
+        "compression",
+        "TYPE[:LEVEL]",
+        Creating,
+        "zstd, zlib or bz2",
+    )
+    .is("zstd:3")
+    .check(check::compression)
+    .on(&[ArchInit]),
+    value(
+        Id::ChunkFactor,
+        "chunk-factor",
+        "N",
+        Creating,
+        "chunk size, 1 to 6: 64, 128, 256 KiB, … 2 MiB",
+    )
+    .is("2")
+    .check(|value| check::whole(value, 1, 6))
+    .on(&[ArchInit]),
+    value(
+        Id::Hashtype,
+        "hashtype",
+        "TYPE",
+        Compatibility,
+        "the cipher decides: blake2b or hmac-sha256",
+    )
+    .check(|value| check::one_of(value, &["blake2b", "hmac-sha256"]))
+    .on(&[ArchInit])
+    .idle(),
+    flag(
+        Id::AllBefore,
+        "all-before",
+        Later,
+        "prune: everything older than --session",
+    )
+    .cli()
+    .on(&[Command::Prune]),
     value(Id::Vid, "vid", "ID", Later, "delete: the volume with this id").on(&[Command::Delete]),
     flag(Id::Clean, "clean", Later, "arch-check, delete: remove left-overs").on(&[Command::ArchCheck, Command::Delete]),
-    value(Id::Purge, "purge", "other|full", Later, "delete: remove local snapshots")
-        .check(|value| check::one_of(value, &["other", "full"]))
-        .on(&[Command::Delete]),
+    value(
+        Id::Purge,
+        "purge",
+        "other|full",
+        Later,
+        "delete: remove local snapshots",
+    )
+    .check(|value| check::one_of(value, &["other", "full"]))
+    .on(&[Command::Delete]),
     flag(Id::Quick, "quick", Later, "diff: fetch nothing").on(&[Command::Diff]),
-    flag(Id::ChangeUuid, "change-uuid", Later, "arch-check: give the archive a new identity").on(&[Command::ArchCheck]),
-    flag(Id::UpgradeFormat, "upgrade-format", Later, "arch-check: bring a V2 archive to V3").cli().on(&[Command::ArchCheck]),
-    flag(Id::Unattended, "unattended", General, "never ask").short('u').cli(),
-    flag(Id::Quiet, "quiet", General, "print only warnings and errors, and never ask"),
+    flag(
+        Id::ChangeUuid,
+        "change-uuid",
+        Later,
+        "arch-check: give the archive a new identity",
+    )
+    .on(&[Command::ArchCheck]),
+    flag(
+        Id::UpgradeFormat,
+        "upgrade-format",
+        Later,
+        "arch-check: bring a V2 archive to V3",
+    )
+    .cli()
+    .on(&[Command::ArchCheck]),
+    flag(Id::Unattended, "unattended", General, "never ask")
+        .short('u')
+        .cli(),
+    flag(
+        Id::Quiet,
+        "quiet",
+        General,
+        "print only warnings and errors, and never ask",
+    ),
     Opt::new(Id::Verbose, "verbose", Kind::Count, General, "say more"),
     flag(Id::Json, "json", General, "print one JSON document"),
     flag(Id::Debug, "debug", General, "show the causes of errors in full").cli(),
-    flag(Id::TarBypass, "tar-bypass", Compatibility, "file: archives are always written directly").on(&[Send]).idle(),
-    list(Id::Vouch, "vouch", "WORD", Compatibility, "nothing has to be vouched for").idle(),
-    flag(Id::ForceRetry, "force-retry", Compatibility, "interrupted work is always taken up again").cli().idle(),
+    flag(
+        Id::TarBypass,
+        "tar-bypass",
+        Compatibility,
+        "file: archives are always written directly",
+    )
+    .on(&[Send])
+    .idle(),
+    list(
+        Id::Vouch,
+        "vouch",
+        "WORD",
+        Compatibility,
+        "nothing has to be vouched for",
+    )
+    .idle(),
+    flag(
+        Id::ForceRetry,
+        "force-retry",
+        Compatibility,
+        "interrupted work is always taken up again",
+    )
+    .cli()
+    .idle(),
     flag(Id::PurgeTmp, "purge-tmp", Compatibility, "no logs are left in /tmp").idle(),
-    flag(Id::Help, "help", General, "show this help; after a command: the help for it").short('h').cli(),
-    flag(Id::ShowVersion, "version", General, "show the version").cli().ours(),
+    flag(
+        Id::Help,
+        "help",
+        General,
+        "show this help; after a command: the help for it",
+    )
+    .short('h')
+    .cli(),
+    flag(Id::ShowVersion, "version", General, "show the version")
+        .cli()
+        .ours(),
 ];
 
 #[cfg(test)]
@@ -382,7 +682,9 @@ mod tests {
         let mut names = BTreeSet::new();
         for (position, option) in OPTIONS.iter().enumerate() {
             assert_eq!(option.id as usize, position, "{}", option.name);
-            let all = [option.name].iter().chain(option.aliases).chain(option.old_names);
+            let all = std::iter::once(&option.name)
+                .chain(option.aliases)
+                .chain(option.old_names);
             for name in all.map(|&name| name.to_owned()).chain(option.negation()) {
                 assert!(names.insert(name.clone()), "{name} twice");
             }

@@ -54,14 +54,24 @@ impl Values {
     /// A count; 0 unless given.
     #[must_use]
     pub fn count(&self, id: Id) -> u8 {
-        if let Some(Value::Count(count)) = self.0.get(&id) { *count } else { 0 }
+        if let Some(Value::Count(count)) = self.0.get(&id) {
+            *count
+        } else {
+            0
+        }
     }
 
     /// A value, or the built-in default; `None` if there is neither or it is empty.
     #[must_use]
     pub fn os(&self, id: Id) -> Option<&OsStr> {
-        let given = if let Some(Value::Text(text)) = self.0.get(&id) { Some(text.as_os_str()) } else { None };
-        given.or(option(id).default.map(OsStr::new)).filter(|text| !text.is_empty())
+        let given = if let Some(Value::Text(text)) = self.0.get(&id) {
+            Some(text.as_os_str())
+        } else {
+            None
+        };
+        given
+            .or(option(id).default.map(OsStr::new))
+            .filter(|text| !text.is_empty())
     }
 
     /// As [`Values::os`] for options whose check refuses what is not UTF-8.
@@ -79,12 +89,19 @@ impl Values {
     /// The values of a repeatable option.
     #[must_use]
     pub fn list(&self, id: Id) -> &[OsString] {
-        if let Some(Value::List(list)) = self.0.get(&id) { list } else { &[] }
+        if let Some(Value::List(list)) = self.0.get(&id) {
+            list
+        } else {
+            &[]
+        }
     }
 
     /// As [`Values::list`] for options whose check refuses what is not UTF-8.
     #[must_use]
     pub fn texts(&self, id: Id) -> Vec<String> {
-        self.list(id).iter().map(|text| text.to_string_lossy().into_owned()).collect()
+        self.list(id)
+            .iter()
+            .map(|text| text.to_string_lossy().into_owned())
+            .collect()
     }
 }

@@ -25,7 +25,12 @@ impl Meter {
     /// Work that begins at `now`.
     #[must_use]
     pub fn new(now: Duration) -> Self {
-        Self { start: now, last: now, done: 0, rate: None }
+        Self {
+            start: now,
+            last: now,
+            done: 0,
+            rate: None,
+        }
     }
 
     /// At `now`, `done` bytes are done.
@@ -54,7 +59,9 @@ impl Meter {
     pub fn left(&self, total: u64) -> Option<Duration> {
         let rate = self.rate.filter(|_| self.last.saturating_sub(self.start) >= SETTLED)?;
         let seconds = super::approximate(total.saturating_sub(self.done)) / rate;
-        (seconds <= FORESEEABLE).then(|| Duration::try_from_secs_f64(seconds.ceil()).ok()).flatten()
+        (seconds <= FORESEEABLE)
+            .then(|| Duration::try_from_secs_f64(seconds.ceil()).ok())
+            .flatten()
     }
 
     /// Time since the beginning.

@@ -59,7 +59,14 @@ impl Display {
     /// A display for one command. `terminal` is its width if progress is to be shown.
     #[must_use]
     pub fn new(output: Arc<Output>, clock: Arc<dyn Clock>, work: Work, verbose: bool, terminal: Option<usize>) -> Self {
-        Self { output, clock, work, verbose, terminal, state: Mutex::default() }
+        Self {
+            output,
+            clock,
+            work,
+            verbose,
+            terminal,
+            state: Mutex::default(),
+        }
     }
 
     /// So many volumes will be worked on.
@@ -115,8 +122,11 @@ impl Display {
             Work::Verifying => "Verifying",
             Work::Sending | Work::Other => return,
         };
-        let session = session.map(|session| session.strip_prefix("S_").unwrap_or(session)).unwrap_or_default();
-        self.output.say(format!("\n{verb} volume '{volume}' {session}").trim_end());
+        let session = session
+            .map(|session| session.strip_prefix("S_").unwrap_or(session))
+            .unwrap_or_default();
+        self.output
+            .say(format!("\n{verb} volume '{volume}' {session}").trim_end());
         self.output.say("\n");
     }
 
@@ -130,8 +140,16 @@ impl Display {
         }
         let verb = if self.work == Work::Sending { "sent" } else { "fetched" };
         let place = (state.expected > 1).then_some((state.started, state.expected.max(state.started)));
-        let view = View { name: &state.name, place, done, total, moved: (moved, verb), meter: *meter };
-        self.output.raw_stderr(&format!("\r{}\x1b[K", line::line(&view, width.saturating_sub(1))));
+        let view = View {
+            name: &state.name,
+            place,
+            done,
+            total,
+            moved: (moved, verb),
+            meter: *meter,
+        };
+        self.output
+            .raw_stderr(&format!("\r{}\x1b[K", line::line(&view, width.saturating_sub(1))));
         state.drawn = Some(now);
     }
 
@@ -157,16 +175,20 @@ impl Display {
         match event {
             Event::Warning(warning) => self.output.warning(&events::warning(warning)),
             Event::Preparing { local } => {
-                self.output.say(&format!("\nPreparing snapshots in '{}'...\n", local.display()));
+                self.output
+                    .say(&format!("\nPreparing snapshots in '{}'...\n", local.display()));
             }
-            Event::FullScan { volume, reason } => {
-                self.output.say(&format!("  Queuing full scan of '{volume}': {}\n", events::full_scan(reason)));
-            }
+            Event::FullScan { volume, reason } => self.output.say(&events::full_scan(volume, reason)),
             Event::Sending { session, dry_run } => {
                 state.dry_run = *dry_run;
                 self.output.say(&results::sending(session, *dry_run));
             }
-            Event::VolumeStart { volume, session, target, .. } => {
+            Event::VolumeStart {
+                volume,
+                session,
+                target,
+                ..
+            } => {
                 self.start(state, volume, *session);
                 if let Some((kind, path)) = target {
                     self.output.say(&format!("Saving to {kind} '{}'\n", path.display()));
@@ -177,7 +199,8 @@ impl Display {
             Event::VolumeFailed(failure) => self.failed(state, &Failed::from(*failure)),
             Event::Recovering { operation, vid } => {
                 let vid = vid.map(|vid| format!(" {vid}")).unwrap_or_default();
-                self.output.say(&format!("** Prior operation in progress: {operation}{vid}\n"));
+                self.output
+                    .say(&format!("** Prior operation in progress: {operation}{vid}\n"));
                 self.output.say("Completing prior operation in progress.\n");
             }
             Event::WaitingForLock { holder } => self.output.raw_stderr(&format!("Waiting for {holder}...\n")),
@@ -205,7 +228,10 @@ pub fn failures(failed: &[VolumeFailure], read: &[VolumeRead]) -> Vec<Failed> {
         if !all.iter().any(|failure| failure.volume == volume.volume) {
             let ranges = crate::render::plural(volume.bad.len(), "range", "ranges");
             let first = results::bad_ranges(volume).into_iter().next().unwrap_or_default();
-            all.push(Failed::damaged(&volume.volume, format!("{ranges} damaged, the first: {first}")));
+            all.push(Failed::damaged(
+                &volume.volume,
+                format!("{ranges} damaged, the first: {first}"),
+            ));
         }
     }
     all

@@ -19,7 +19,15 @@ pub fn banner() -> String {
 #[must_use]
 pub fn lines(summary: &ArchiveSummary, updated: CivilTime) -> String {
     let kind = if summary.encrypted { "Encrypted" } else { "Un-encrypted" };
-    let CivilTime { year, month, day, hour, minute, second, utc_offset } = updated;
+    let CivilTime {
+        year,
+        month,
+        day,
+        hour,
+        minute,
+        second,
+        utc_offset,
+    } = updated;
     let micros = summary.updated_at_nanos.rem_euclid(1_000_000_000) / 1000;
     let sign = if utc_offset < 0 { '-' } else { '+' };
     let minutes = utc_offset.unsigned_abs() / 60;
@@ -36,10 +44,19 @@ pub fn lines(summary: &ArchiveSummary, updated: CivilTime) -> String {
 #[must_use]
 pub fn created(summary: &ArchiveSummary) -> String {
     let property = |name: &str| {
-        summary.properties.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str()).unwrap_or_default()
+        summary
+            .properties
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
+            .unwrap_or_default()
     };
     let (data, metadata) = &summary.ciphers;
-    let cipher = if summary.encrypted { format!("{data} ({metadata})") } else { "off".to_owned() };
+    let cipher = if summary.encrypted {
+        format!("{data} ({metadata})")
+    } else {
+        "off".to_owned()
+    };
     format!(
         "Encryption    : {cipher}\nData Hashing  : {}\nCompression   : {}:{}\nChunk size    : {}\n",
         property("hashtype"),
@@ -67,7 +84,9 @@ pub(crate) mod tests {
         ArchiveSummary {
             url: "file:/srv/arch1".to_owned(),
             encrypted: false,
-            properties: properties.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec(),
+            properties: properties
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .to_vec(),
             ciphers: ("off".to_owned(), String::new()),
             updated_at: "1795321056.2617571".to_owned(),
             updated_at_nanos: 1_795_321_056_261_757_100,
@@ -79,13 +98,27 @@ pub(crate) mod tests {
 
     #[test]
     fn the_archive_lines_show_microseconds_and_offset() {
-        let time = CivilTime { year: 2026, month: 11, day: 22, hour: 4, minute: 17, second: 36, utc_offset: 0 };
+        let time = CivilTime {
+            year: 2026,
+            month: 11,
+            day: 22,
+            hour: 4,
+            minute: 17,
+            second: 36,
+            utc_offset: 0,
+        };
         assert_eq!(
             lines(&summary(), time),
             "Un-encrypted archive 'file:/srv/arch1'\nLast updated 2026-11-22 04:17:36.261757 (+00:00)\n"
         );
-        let west = CivilTime { utc_offset: -12_600, ..time };
-        let encrypted = ArchiveSummary { encrypted: true, ..summary() };
+        let west = CivilTime {
+            utc_offset: -12_600,
+            ..time
+        };
+        let encrypted = ArchiveSummary {
+            encrypted: true,
+            ..summary()
+        };
         assert_eq!(
             lines(&encrypted, west),
             "Encrypted archive 'file:/srv/arch1'\nLast updated 2026-11-22 04:17:36.261757 (-03:30)\n"

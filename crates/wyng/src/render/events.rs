@@ -3,10 +3,21 @@
 use super::size::span;
 use std::time::Duration;
 use wyng_engine::{FullScanReason, Warning};
+use wyng_format::VolumeName;
 
-/// Why everything of a volume is read, to follow its name.
+/// That everything of a volume is read, and why. Nothing for the metadata volumes of wrappers, which are always
+/// imported.
 #[must_use]
-pub fn full_scan(reason: &FullScanReason) -> String {
+pub fn full_scan(volume: &str, reason: &FullScanReason) -> String {
+    let is_metadata = VolumeName::read(volume).is_ok_and(|name| name.is_metadata());
+    match reason {
+        FullScanReason::Import if is_metadata => String::new(),
+        FullScanReason::Import => format!("  Queuing full scan of import '{volume}'\n"),
+        _ => format!("  Queuing full scan of '{volume}': {}\n", why(reason)),
+    }
+}
+
+fn why(reason: &FullScanReason) -> String {
     match reason {
         FullScanReason::FirstSession => "its first session".to_owned(),
         FullScanReason::NoSnapshot => "there is no local snapshot of the last session".to_owned(),
@@ -32,12 +43,16 @@ pub fn warning(warning: &Warning<'_>) -> String {
             "the clock of this machine is {} behind the archive's last change",
             span(Duration::from_secs(*seconds))
         ),
-        Warning::Unlisted { path } => format!("{path} is in the archive, but no metadata speaks of it; it is left alone"),
+        Warning::Unlisted { path } => {
+            format!("{path} is in the archive, but no metadata speaks of it; it is left alone")
+        }
         Warning::NoHardLinks => "the destination has no hard links, so nothing is de-duplicated".to_owned(),
         Warning::DurabilityUnconfirmed => {
             "the destination could not confirm that the data is on disk; a power cut there may lose it".to_owned()
         }
-        Warning::LockStolen { holder } => format!("the destination was still locked by {holder}, which is gone; going on"),
+        Warning::LockStolen { holder } => {
+            format!("the destination was still locked by {holder}, which is gone; going on")
+        }
         Warning::LocalMissing { volume, path } => {
             format!("{volume} was not sent: local '{}' does not exist", path.display())
         }
@@ -45,7 +60,10 @@ pub fn warning(warning: &Warning<'_>) -> String {
             format!("{volume} has no session {asked}; selecting {taken}")
         }
         Warning::UnknownOwner { path, name } => {
-            format!("'{}': there is no owner or group {name} here, so that was left as it is", path.display())
+            format!(
+                "'{}': there is no owner or group {name} here, so that was left as it is",
+                path.display()
+            )
         }
         Warning::SetIdDropped { path } => format!(
             "'{}': set-uid and set-gid bits are not restored from an unencrypted archive without --force",
@@ -58,5 +76,74 @@ pub fn warning(warning: &Warning<'_>) -> String {
         Warning::KeysNotRemembered { error } => format!("the keys could not be remembered: {error}"),
         Warning::Note(text) => (*text).to_owned(),
         other => format!("{other:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    #[test]
+    fn every_full_scan_says_why() {
+        let mismatch = FullScanReason::RecordMismatch {
+            property: "inode".to_owned(),
+        };
+        assert_eq!(
+            full_scan("v", &mismatch),
+            "  Queuing full scan of 'v': the local snapshot is not the one of the last session: its inode differs\n"
+        );
+        assert_eq!(
+            full_scan("v", &FullScanReason::Import),
+            "  Queuing full scan of import 'v'\n"
+        );
+        assert_eq!(full_scan("wyng-qubes-metadata", &FullScanReason::Import), "");
+    }
+
+    #[test]
+    fn warnings_are_sentences_of_one_line() {
+        let path = Path::new("/t/v.img");
+        for (shown, expected) in [
+            (
+                Warning::UsedCopy {
+                    file: "archive.ini",
+                    copy: "archive.ini.bak",
+                    error: "wrong hash",
+                },
+                "archive.ini can't be used (wrong hash); archive.ini.bak was used instead",
+            ),
+            (
+                Warning::ClockBehind { seconds: 7200 },
+                "the clock of this machine is 2 h 00 min behind the archive's last change",
+            ),
+            (
+                Warning::LocalMissing { volume: "v.img", path },
+                "v.img was not sent: local '/t/v.img' does not exist",
+            ),
+            (
+                Warning::SessionSubstituted {
+                    volume: "v",
+                    asked: "20261122-041736",
+                    taken: "20261120-000000",
+                },
+                "v has no session 20261122-041736; selecting 20261120-000000",
+            ),
+            (
+                Warning::NotPaired {
+                    volume: "v",
+                    error: "no space",
+                },
+                "v: no local snapshot could be kept, so the next send reads everything: no space",
+            ),
+            (
+                Warning::InPlace {
+                    path,
+                    reason: "it has several links",
+                },
+                "'/t/v.img' is overwritten in place: it has several links",
+            ),
+        ] {
+            assert_eq!(warning(&shown), expected);
+        }
     }
 }

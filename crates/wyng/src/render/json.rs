@@ -13,7 +13,10 @@ use wyng_engine::{ArchiveSummary, JSON_VERSION, VolumeListing};
 pub fn list(summary: &ArchiveSummary, volumes: &[VolumeListing]) -> String {
     let format_version = summary.properties.iter().find(|(key, _)| key == "format_ver");
     let format_version: u64 = format_version.and_then(|(_, value)| value.parse().ok()).unwrap_or(3);
-    let volumes: Map<String, Value> = volumes.iter().map(|volume| (volume.name.clone(), self::volume(volume))).collect();
+    let volumes: Map<String, Value> = volumes
+        .iter()
+        .map(|volume| (volume.name.clone(), self::volume(volume)))
+        .collect();
     let document = json!({
         "wversion": WVERSION,
         "fver": format_version,
@@ -34,8 +37,11 @@ fn volume(volume: &VolumeListing) -> Value {
         .sessions
         .iter()
         .map(|session| {
-            let tags: Map<String, Value> =
-                session.tags.iter().map(|(id, text)| (id.clone(), Value::String(text.clone()))).collect();
+            let tags: Map<String, Value> = session
+                .tags
+                .iter()
+                .map(|(id, text)| (id.clone(), Value::String(text.clone())))
+                .collect();
             let listed = json!({
                 "volsize": session.size,
                 "sequence": session.sequence,
@@ -79,8 +85,22 @@ pub struct Document<'a> {
 impl<'a> Document<'a> {
     /// The document of a command that did `report`, and of one that could not.
     #[must_use]
-    pub fn new(command: &'a str, report: Map<String, Value>, failed: &'a [Failed], error: Option<&'a str>, exit_code: u8) -> Self {
-        Self { version: JSON_VERSION, command, wversion: WVERSION, report, failed, error, exit_code }
+    pub fn new(
+        command: &'a str,
+        report: Map<String, Value>,
+        failed: &'a [Failed],
+        error: Option<&'a str>,
+        exit_code: u8,
+    ) -> Self {
+        Self {
+            version: JSON_VERSION,
+            command,
+            wversion: WVERSION,
+            report,
+            failed,
+            error,
+            exit_code,
+        }
     }
 }
 
@@ -188,7 +208,8 @@ mod tests {
     #[test]
     fn strings_are_escaped_as_python_does() {
         let text = "\"\\/\u{8}\u{c}\n\r\t\u{1}\u{1f}\u{7f}\u{80}ÿ\u{2028}\u{ffff}\u{10000}~";
-        let expected = r#"{"a": ["\"\\/\b\f\n\r\t\u0001\u001f\u007f\u0080\u00ff\u2028\uffff\ud800\udc00~", -1, null, true]}"#;
+        let expected =
+            r#"{"a": ["\"\\/\b\f\n\r\t\u0001\u001f\u007f\u0080\u00ff\u2028\uffff\ud800\udc00~", -1, null, true]}"#;
         assert_eq!(python(&json!({"a": [text, -1, null, true]})), expected);
     }
 }

@@ -42,7 +42,11 @@ pub fn volumes(volumes: &[&VolumeListing], archive_is_empty: bool, verbose: bool
     }
     let mut sorted = volumes.to_vec();
     sorted.sort_by(|a, b| a.name.cmp(&b.name));
-    let longest = sorted.iter().map(|volume| columns(&volume.name)).max().unwrap_or_default();
+    let longest = sorted
+        .iter()
+        .map(|volume| columns(&volume.name))
+        .max()
+        .unwrap_or_default();
     let mut text = String::from("\nVolumes:\n");
     for volume in sorted {
         if verbose {
@@ -51,7 +55,11 @@ pub fn volumes(volumes: &[&VolumeListing], archive_is_empty: bool, verbose: bool
             let padding = " ".repeat((longest + 2).saturating_sub(columns(&volume.name)));
             let date = newest.map_or(" ", |session| date(session));
             let count = volume.sessions.len();
-            let _ = writeln!(text, "{gib:7.2} GB  {}  {}{padding}  {date} ({count:3})", volume.vid, volume.name);
+            let _ = writeln!(
+                text,
+                "{gib:7.2} GB  {}  {}{padding}  {date} ({count:3})",
+                volume.vid, volume.name
+            );
             if !volume.description.is_empty() {
                 let _ = writeln!(text, "  desc: {}", volume.description);
             }
@@ -83,7 +91,11 @@ pub fn sessions(name: &str, sessions: &[&SessionListing], form: SessionForm) -> 
 }
 
 fn lines(text: &mut String, session: &SessionListing, verbose: bool) {
-    let size = if verbose { format!("({} bytes)", session.size) } else { String::new() };
+    let size = if verbose {
+        format!("({} bytes)", session.size)
+    } else {
+        String::new()
+    };
     let flag = if session.changed { "Chg" } else { "" };
     let _ = writeln!(text, "{} {size} {flag}", date(session));
     if verbose {
@@ -108,7 +120,12 @@ fn months(text: &mut String, sessions: &[&SessionListing], width: usize) {
             rows = month.len().div_ceil(across);
         }
         for row in 0..rows {
-            let names: Vec<&str> = month.iter().skip(row).step_by(rows).map(|session| date(session)).collect();
+            let names: Vec<&str> = month
+                .iter()
+                .skip(row)
+                .step_by(rows)
+                .map(|session| date(session))
+                .collect();
             let _ = writeln!(text, " {}", names.join("  "));
         }
         text.push('\n');
@@ -143,7 +160,11 @@ fn date(session: &SessionListing) -> &str {
 
 /// A printable text as a Python literal, which is how the original shows it.
 fn quoted(text: &str) -> String {
-    let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
+    let quote = if text.contains('\'') && !text.contains('"') {
+        '"'
+    } else {
+        '\''
+    };
     let mut literal = String::from(quote);
     for char in text.chars() {
         if char == quote || char == '\\' {
@@ -167,18 +188,31 @@ pub(crate) mod tests {
             sequence,
             source_time: 1_795_321_054_618_034_785,
             changed,
-            tags: tags.iter().map(|&(id, text)| (id.to_owned(), text.to_owned())).collect(),
+            tags: tags
+                .iter()
+                .map(|&(id, text)| (id.to_owned(), text.to_owned()))
+                .collect(),
         }
     }
 
     pub(crate) fn volume(name: &str, vid: &str, sessions: Vec<SessionListing>) -> VolumeListing {
-        VolumeListing { name: name.to_owned(), vid: vid.to_owned(), description: String::new(), sessions, damage: Vec::new() }
+        VolumeListing {
+            name: name.to_owned(),
+            vid: vid.to_owned(),
+            description: String::new(),
+            sessions,
+            damage: Vec::new(),
+        }
     }
 
     fn two() -> [VolumeListing; 2] {
         [
             volume("v1.img", "Vol_5332fe", vec![session("20261122-041736", 0, true, &[])]),
-            volume("sub/v2.img", "Vol_3a03b1", vec![session("20261122-041736", 0, true, &[])]),
+            volume(
+                "sub/v2.img",
+                "Vol_3a03b1",
+                vec![session("20261122-041736", 0, true, &[])],
+            ),
         ]
     }
 
@@ -210,7 +244,10 @@ pub(crate) mod tests {
     fn properties_show_the_cipher_before_its_mode() {
         let text = properties(&summary());
         assert!(text.starts_with("\nArchive Properties:\n updated_at      = 1795321056.2617571\n"));
-        assert!(text.ends_with(" hashtype        = blake2b\n cipher          = off \n ci_mode         = 00\n"), "{text}");
+        assert!(
+            text.ends_with(" hashtype        = blake2b\n cipher          = off \n ci_mode         = 00\n"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -229,13 +266,19 @@ pub(crate) mod tests {
             super::sessions("v1.img", &sessions, SessionForm::Lines),
             "\nSessions for volume 'v1.img':\n\n20261122-041736  Chg\n20261122-041805  \n  \n"
         );
-        assert_eq!(super::sessions("x", &[], SessionForm::Lines), "\nSessions for volume 'x':\n\nNone.\n");
+        assert_eq!(
+            super::sessions("x", &[], SessionForm::Lines),
+            "\nSessions for volume 'x':\n\nNone.\n"
+        );
     }
 
     #[test]
     fn a_terminal_shows_months_in_columns() {
         let days = |month: u32, days: u32| (1..=days).map(move |day| format!("2026{month:02}{day:02}-000000"));
-        let sessions: Vec<SessionListing> = days(10, 9).chain(days(11, 1)).map(|name| session(&name, 0, true, &[])).collect();
+        let sessions: Vec<SessionListing> = days(10, 9)
+            .chain(days(11, 1))
+            .map(|name| session(&name, 0, true, &[]))
+            .collect();
         let sessions: Vec<&SessionListing> = sessions.iter().collect();
         assert_eq!(
             super::sessions("v", &sessions, SessionForm::Columns(80)),
@@ -252,7 +295,12 @@ pub(crate) mod tests {
         let volume = volume(
             "it's \\",
             "Vol_1",
-            vec![session("20261122-041805", 1, false, &[("foo", "Some \"desc\""), ("bar", "")])],
+            vec![session(
+                "20261122-041805",
+                1,
+                false,
+                &[("foo", "Some \"desc\""), ("bar", "")],
+            )],
         );
         assert_eq!(
             tags(&[&volume]),

@@ -17,8 +17,15 @@ pub fn columns(text: &str) -> usize {
 fn width(char: char) -> usize {
     match u32::from(char) {
         0x300..=0x36f | 0x200b..=0x200f | 0x20d0..=0x20ff | 0xfe00..=0xfe0f => 0,
-        0x1100..=0x115f | 0x2e80..=0xa4cf | 0xac00..=0xd7a3 | 0xf900..=0xfaff | 0xfe30..=0xfe6f | 0xff00..=0xff60
-        | 0xffe0..=0xffe6 | 0x1f300..=0x1faff | 0x20000..=0x3fffd => 2,
+        0x1100..=0x115f
+        | 0x2e80..=0xa4cf
+        | 0xac00..=0xd7a3
+        | 0xf900..=0xfaff
+        | 0xfe30..=0xfe6f
+        | 0xff00..=0xff60
+        | 0xffe0..=0xffe6
+        | 0x1f300..=0x1faff
+        | 0x20000..=0x3fffd => 2,
         _ => 1,
     }
 }
@@ -32,7 +39,9 @@ pub fn cut(text: &str, most: usize) -> String {
     let mut left = most.saturating_sub(1);
     let mut short = String::new();
     for char in text.chars() {
-        let Some(rest) = left.checked_sub(width(char)) else { break };
+        let Some(rest) = left.checked_sub(width(char)) else {
+            break;
+        };
         left = rest;
         short.push(char);
     }
@@ -57,6 +66,9 @@ mod tests {
         assert_eq!(cut("abcdef", 6), "abcdef");
         assert_eq!(cut("abcdef", 4), "abc…");
         assert_eq!(cut("日本語", 4), "日…");
-        assert_eq!((columns("日本"), columns("e\u{301}"), cut("ab", 0)), (4, 1, String::new()));
+        assert_eq!(
+            (columns("日本"), columns("e\u{301}"), cut("ab", 0)),
+            (4, 1, String::new())
+        );
     }
 }

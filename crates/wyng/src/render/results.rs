@@ -21,7 +21,13 @@ pub fn sending(session: &str, dry_run: bool) -> String {
 /// What was sent of one volume; numbers first, so that they stand below each other.
 #[must_use]
 pub fn sent(volume: &VolumeSent, dry_run: bool, verbose: bool) -> String {
-    let VolumeSent { volume: name, kind, bytes_stored, bytes_read, .. } = volume;
+    let VolumeSent {
+        volume: name,
+        kind,
+        bytes_stored,
+        bytes_read,
+        ..
+    } = volume;
     let time = seconds(volume.seconds);
     let kind = match kind {
         SendKind::Full(_) => "full",
@@ -31,7 +37,10 @@ pub fn sent(volume: &VolumeSent, dry_run: bool, verbose: bool) -> String {
     };
     let verb = if dry_run { "to send" } else { "sent" };
     let moved = format!("{} {verb}", size(*bytes_stored));
-    let mut text = format!("  {moved:>16} {:>14} read {time:>11}  {kind:<11}  {name}\n", size(*bytes_read));
+    let mut text = format!(
+        "  {moved:>16} {:>14} read {time:>11}  {kind:<11}  {name}\n",
+        size(*bytes_read)
+    );
     if verbose {
         let _ = writeln!(
             text,
@@ -56,7 +65,10 @@ pub fn send_summary(report: &SendReport) -> String {
         return String::new();
     }
     let sum = |of: fn(&VolumeSent) -> u64| report.volumes.iter().map(of).fold(0, u64::saturating_add);
-    let unchanged = report.volumes.iter().filter(|volume| !volume.session_stored && volume.kind == SendKind::Unchanged);
+    let unchanged = report
+        .volumes
+        .iter()
+        .filter(|volume| !volume.session_stored && volume.kind == SendKind::Unchanged);
     let unchanged = match unchanged.count() {
         0 => String::new(),
         count => format!(" ({count} unchanged)"),
@@ -82,7 +94,13 @@ pub fn plan(plan: &ReceivePlan) -> String {
         };
         let date = item.session.strip_prefix("S_").unwrap_or(&item.session);
         let target = item.target_path.display();
-        let _ = writeln!(text, "  {} {date}, {} -> {} '{target}'{what}", item.volume, size(item.size), item.target_kind);
+        let _ = writeln!(
+            text,
+            "  {} {date}, {} -> {} '{target}'{what}",
+            item.volume,
+            size(item.size),
+            item.target_kind
+        );
     }
     text
 }
@@ -101,9 +119,17 @@ pub fn plan_warning(plan: &ReceivePlan) -> String {
 /// The result of restoring or verifying one volume.
 #[must_use]
 pub fn read(volume: &VolumeRead, verbose: bool) -> String {
-    let VolumeRead { size: bytes, bytes_fetched, bad, .. } = volume;
+    let VolumeRead {
+        size: bytes,
+        bytes_fetched,
+        bad,
+        ..
+    } = volume;
     let fetched = if verbose {
-        format!("  Data bytes: {bytes_fetched} / {bytes}, {}", plural_u64(volume.chunks, "chunk", "chunks"))
+        format!(
+            "  Data bytes: {bytes_fetched} / {bytes}, {}",
+            plural_u64(volume.chunks, "chunk", "chunks")
+        )
     } else {
         String::new()
     };
@@ -116,7 +142,12 @@ pub fn read(volume: &VolumeRead, verbose: bool) -> String {
         );
     }
     let lost = bad.iter().map(|range| range.length).fold(0, u64::saturating_add);
-    format!("  DAMAGED  {} of {} can't be read ({}){fetched}\n", size(lost), size(*bytes), plural(bad.len(), "range", "ranges"))
+    format!(
+        "  DAMAGED  {} of {} can't be read ({}){fetched}\n",
+        size(lost),
+        size(*bytes),
+        plural(bad.len(), "range", "ranges")
+    )
 }
 
 /// The bad ranges of a volume, a line each.
@@ -208,7 +239,11 @@ pub(crate) mod tests {
 
     fn bad() -> Vec<BadRange> {
         let error = "Vol_5332fe/S_20261122-041736/000000000/x0000000000020000: wrong hash".to_owned();
-        vec![BadRange { offset: 131_072, length: 131_072, error }]
+        vec![BadRange {
+            offset: 131_072,
+            length: 131_072,
+            error,
+        }]
     }
 
     #[test]
@@ -236,20 +271,29 @@ pub(crate) mod tests {
         let text = sent(&volume_sent("v1.img", SendKind::Incremental), true, true);
         assert_eq!(
             text.lines().skip(1).collect::<Vec<_>>(),
-            ["      40 chunks read of 5.0 MiB, 24 changed (1 to zeros, 2 shared with others)", "      -128 KiB (dedup)"]
+            [
+                "      40 chunks read of 5.0 MiB, 24 changed (1 to zeros, 2 shared with others)",
+                "      -128 KiB (dedup)"
+            ]
         );
         assert!(text.contains("2.9 MiB to send"));
     }
 
     #[test]
     fn read_volumes_are_good_or_damaged() {
-        assert_eq!(read(&volume_read("v", vec![]), false), "  100% : OK  2.9 MiB of 5.0 MiB fetched in 12 s\n");
+        assert_eq!(
+            read(&volume_read("v", vec![]), false),
+            "  100% : OK  2.9 MiB of 5.0 MiB fetched in 12 s\n"
+        );
         assert_eq!(
             read(&volume_read("v", vec![]), true),
             "  100% : OK  2.9 MiB of 5.0 MiB fetched in 12 s  Data bytes: 3040870 / 5242880, 24 chunks\n"
         );
         let damaged = volume_read("v", bad());
-        assert_eq!(read(&damaged, false), "  DAMAGED  128 KiB of 5.0 MiB can't be read (1 range)\n");
+        assert_eq!(
+            read(&damaged, false),
+            "  DAMAGED  128 KiB of 5.0 MiB can't be read (1 range)\n"
+        );
         assert_eq!(
             bad_ranges(&damaged),
             ["v: bytes 131072 to 262143: Vol_5332fe/S_20261122-041736/000000000/x0000000000020000: wrong hash"]
@@ -259,7 +303,10 @@ pub(crate) mod tests {
             seconds: 24.6,
             failed: Vec::new(),
         };
-        assert_eq!(read_summary(&report), "\n2 volumes (1 damaged), 5.8 MiB of 10.0 MiB fetched in 25 s.\n");
+        assert_eq!(
+            read_summary(&report),
+            "\n2 volumes (1 damaged), 5.8 MiB of 10.0 MiB fetched in 25 s.\n"
+        );
     }
 
     #[test]
@@ -276,7 +323,11 @@ pub(crate) mod tests {
             size: 1 << 20,
         };
         let plan = ReceivePlan {
-            items: vec![item("a", false, None), item("b", true, None), item("c", true, Some("it has several links"))],
+            items: vec![
+                item("a", false, None),
+                item("b", true, None),
+                item("c", true, Some("it has several links")),
+            ],
             failed: vec![],
         };
         assert_eq!(

@@ -19,7 +19,11 @@ pub fn size(bytes: u64) -> String {
         }
         value /= 1024.0;
     }
-    if value < 99.95 { format!("{value:.1} {unit}") } else { format!("{value:.0} {unit}") }
+    if value < 99.95 {
+        format!("{value:.1} {unit}")
+    } else {
+        format!("{value:.0} {unit}")
+    }
 }
 
 /// `bytes` as a floating point number, for display.
@@ -74,9 +78,14 @@ mod tests {
 
     #[test]
     fn spans_name_two_units() {
-        for (input, expected) in
-            [(0.04, "0.0 s"), (9.94, "9.9 s"), (9.96, "10 s"), (187.4, "3 min 07 s"), (7499.6, "2 h 05 min"), (353_000.0, "4 d 02 h")]
-        {
+        for (input, expected) in [
+            (0.04, "0.0 s"),
+            (9.94, "9.9 s"),
+            (9.96, "10 s"),
+            (187.4, "3 min 07 s"),
+            (7499.6, "2 h 05 min"),
+            (353_000.0, "4 d 02 h"),
+        ] {
             assert_eq!(seconds(input), expected, "{input}");
         }
     }

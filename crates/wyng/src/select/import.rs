@@ -16,7 +16,10 @@ const SEPARATOR: &[u8] = b":|:";
 pub fn imports(values: &[OsString], working_dir: &Path) -> Result<Vec<ImportSpec>, OptionError> {
     let mut imports: Vec<ImportSpec> = Vec::new();
     for value in values {
-        let bad = |reason| OptionError::Import { value: value.to_string_lossy().into_owned(), reason };
+        let bad = |reason| OptionError::Import {
+            value: value.to_string_lossy().into_owned(),
+            reason,
+        };
         let import = import(value, working_dir).map_err(bad)?;
         if imports.iter().any(|other| other.volume == import.volume) {
             return Err(bad("this volume is named twice"));
@@ -37,8 +40,14 @@ fn import(value: &OsStr, working_dir: &Path) -> Result<ImportSpec, &'static str>
     if volume.is_empty() || path.is_empty() {
         return Err("must be VOLUME:|:PATH");
     }
-    let volume = std::str::from_utf8(volume).map_err(|_| "the name of the volume must be UTF-8")?.to_owned();
-    let source = if path == "-" { ImportSource::Stdin } else { ImportSource::Path(working_dir.join(path)) };
+    let volume = std::str::from_utf8(volume)
+        .map_err(|_| "the name of the volume must be UTF-8")?
+        .to_owned();
+    let source = if path == "-" {
+        ImportSource::Stdin
+    } else {
+        ImportSource::Path(working_dir.join(path))
+    };
     Ok(ImportSpec { volume, source })
 }
 
@@ -53,14 +62,30 @@ mod tests {
 
     #[test]
     fn the_first_separator_splits() {
-        let path = |volume: &str, path: &str| ImportSpec { volume: volume.to_owned(), source: ImportSource::Path(path.into()) };
-        let stdin = ImportSpec { volume: "s".to_owned(), source: ImportSource::Stdin };
-        assert_eq!(of(&["a:|:/p:|:q", "b c:|:rel", "s:|:-"]).unwrap(), [path("a", "/p:|:q"), path("b c", "/w/rel"), stdin]);
+        let path = |volume: &str, path: &str| ImportSpec {
+            volume: volume.to_owned(),
+            source: ImportSource::Path(path.into()),
+        };
+        let stdin = ImportSpec {
+            volume: "s".to_owned(),
+            source: ImportSource::Stdin,
+        };
+        assert_eq!(
+            of(&["a:|:/p:|:q", "b c:|:rel", "s:|:-"]).unwrap(),
+            [path("a", "/p:|:q"), path("b c", "/w/rel"), stdin]
+        );
     }
 
     #[test]
     fn malformed_imports_are_refused() {
-        for values in [&["a:/p"][..], &[":|:/p"], &["a:|:"], &[""], &["a:|:x", "a:|:y"], &["a:|:-", "b:|:-"]] {
+        for values in [
+            &["a:/p"][..],
+            &[":|:/p"],
+            &["a:|:"],
+            &[""],
+            &["a:|:x", "a:|:y"],
+            &["a:|:-", "b:|:-"],
+        ] {
             assert_eq!(of(values).unwrap_err().exit_code(), 9, "{values:?}");
         }
     }

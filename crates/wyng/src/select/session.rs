@@ -16,7 +16,10 @@ pub fn one(value: &str, command: Command) -> Result<SessionChoice, OptionError> 
     match parts.unwrap_or_default().as_slice() {
         [] => Err(OptionError::Session(value.to_owned())),
         [choice] => Ok(choice.clone()),
-        _ => Err(OptionError::SessionRange { value: value.to_owned(), command }),
+        _ => Err(OptionError::SessionRange {
+            value: value.to_owned(),
+            command,
+        }),
     }
 }
 
@@ -27,7 +30,9 @@ fn part(text: &str) -> Option<SessionChoice> {
     if let Some(tag) = text.strip_prefix('^') {
         return (!tag.is_empty()).then(|| SessionChoice::Tagged(tag.to_lowercase().chars().take(TAG_CHARS).collect()));
     }
-    SessionName::from_date(text).is_ok_and(|name| name.is_calendar_date()).then(|| SessionChoice::Named(text.to_owned()))
+    SessionName::from_date(text)
+        .is_ok_and(|name| name.is_calendar_date())
+        .then(|| SessionChoice::Named(text.to_owned()))
 }
 
 #[cfg(test)]
@@ -48,10 +53,27 @@ mod tests {
 
     #[test]
     fn malformed_selectors_and_ranges_are_refused() {
-        for text in ["", "^", "yesterday", "20261122", "20261322-041736", "20260230-000000", "20261122-246000", "2026112-2041736", "S_20261122-041736", "20261122-041736,"] {
-            assert!(matches!(one(text, Command::Receive), Err(OptionError::Session(_))), "{text:?}");
+        for text in [
+            "",
+            "^",
+            "yesterday",
+            "20261122",
+            "20261322-041736",
+            "20260230-000000",
+            "20261122-246000",
+            "2026112-2041736",
+            "S_20261122-041736",
+            "20261122-041736,",
+        ] {
+            assert!(
+                matches!(one(text, Command::Receive), Err(OptionError::Session(_))),
+                "{text:?}"
+            );
         }
         let range = one("20261122-041736,newest", Command::Verify).unwrap_err();
-        assert_eq!((range.exit_code(), range.to_string().as_str()), (9, "--session=20261122-041736,newest: verify takes one session"));
+        assert_eq!(
+            (range.exit_code(), range.to_string().as_str()),
+            (9, "--session=20261122-041736,newest: verify takes one session")
+        );
     }
 }

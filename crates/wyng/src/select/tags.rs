@@ -24,7 +24,10 @@ pub struct Tags {
 /// [`OptionError::Tag`] for a malformed one, [`OptionError::TagCount`] for more than [`MOST`].
 pub fn tags(values: &[String]) -> Result<Tags, OptionError> {
     if values == [""] {
-        return Ok(Tags { given: Vec::new(), ask: true });
+        return Ok(Tags {
+            given: Vec::new(),
+            ask: true,
+        });
     }
     let mut tags = Tags::default();
     for value in values {
@@ -38,7 +41,11 @@ pub fn tags(values: &[String]) -> Result<Tags, OptionError> {
             None => tags.given.push((id, description)),
         }
     }
-    if tags.given.len() > MOST { Err(OptionError::TagCount(tags.given.len())) } else { Ok(tags) }
+    if tags.given.len() > MOST {
+        Err(OptionError::TagCount(tags.given.len()))
+    } else {
+        Ok(tags)
+    }
 }
 
 /// Understands `ID[,description]`.
@@ -75,26 +82,59 @@ mod tests {
 
     #[test]
     fn ids_are_trimmed_lowered_and_cut() {
-        let tags = of(&[" FOO , Some desc, more ", "bar", "abcdefghijklmnopqrstuvwxyz", "foo,again"]).unwrap();
-        let expected = [pair("foo", "again"), pair("bar", ""), pair("abcdefghijklmnopqrstuvwxy", "")];
+        let tags = of(&[
+            " FOO , Some desc, more ",
+            "bar",
+            "abcdefghijklmnopqrstuvwxyz",
+            "foo,again",
+        ])
+        .unwrap();
+        let expected = [
+            pair("foo", "again"),
+            pair("bar", ""),
+            pair("abcdefghijklmnopqrstuvwxy", ""),
+        ];
         assert_eq!((tags.given.as_slice(), tags.ask), (&expected[..], false));
-        assert_eq!(of(&["FOO, Some desc, more "]).unwrap().given, [pair("foo", "Some desc, more")]);
+        assert_eq!(
+            of(&["FOO, Some desc, more "]).unwrap().given,
+            [pair("foo", "Some desc, more")]
+        );
     }
 
     #[test]
     fn an_at_sign_or_a_single_empty_value_asks() {
         assert!(of(&[""]).unwrap().ask);
-        assert_eq!(of(&["@", "x"]).unwrap(), Tags { given: vec![pair("x", "")], ask: true });
+        assert_eq!(
+            of(&["@", "x"]).unwrap(),
+            Tags {
+                given: vec![pair("x", "")],
+                ask: true
+            }
+        );
         assert_eq!(of(&["", "x"]).unwrap_err().exit_code(), 9);
     }
 
     #[test]
     fn malformed_and_surplus_tags_are_refused() {
-        for value in ["all", "ALL", "a b", "a=b", "^a", "a\\b", "a\tb", ",desc", "a,x\ny", &format!("a,{}", "x".repeat(101))] {
+        for value in [
+            "all",
+            "ALL",
+            "a b",
+            "a=b",
+            "^a",
+            "a\\b",
+            "a\tb",
+            ",desc",
+            "a,x\ny",
+            &format!("a,{}", "x".repeat(101)),
+        ] {
             assert_eq!(of(&[value]).unwrap_err().exit_code(), 9, "{value:?}");
         }
         assert!(of(&["a", "b", "c", "d", "e"]).is_ok());
-        assert_eq!(of(&["a", "b", "c", "d", "e", "f"]).unwrap_err().to_string(), "6 tags were given; a session holds at most 5");
+        assert_eq!(
+            of(&["a", "b", "c", "d", "e", "f"]).unwrap_err().to_string(),
+            "6 tags were given; a session holds at most 5"
+        );
     }
 
     #[test]

@@ -24,7 +24,10 @@ pub struct ListedVolume {
 }
 
 /// The file's sets in its order, duplicate keys included, which a JSON map would lose.
-struct File(Vec<(String, Vec<(String, Option<String>)>)>);
+struct File(Vec<(String, Vec<Pair>)>);
+
+/// Archive name, local name.
+type Pair = (String, Option<String>);
 
 impl<'de> Deserialize<'de> for File {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -69,7 +72,10 @@ pub fn parse(text: &[u8]) -> Result<Vec<ListedSet>, String> {
             let alias = alias.filter(|alias| !alias.is_empty() && *alias != name);
             volumes.push(ListedVolume { name, alias });
         }
-        sets.push(ListedSet { local: (local != "null").then_some(local), volumes });
+        sets.push(ListedSet {
+            local: (local != "null").then_some(local),
+            volumes,
+        });
     }
     Ok(sets)
 }
@@ -87,8 +93,11 @@ mod tests {
         let shown: Vec<String> = sets
             .iter()
             .map(|set| {
-                let names: Vec<String> =
-                    set.volumes.iter().map(|volume| format!("{}>{}", volume.name, volume.alias.as_deref().unwrap_or("-"))).collect();
+                let names: Vec<String> = set
+                    .volumes
+                    .iter()
+                    .map(|volume| format!("{}>{}", volume.name, volume.alias.as_deref().unwrap_or("-")))
+                    .collect();
                 format!("{}: {}", set.local.as_deref().unwrap_or("(none)"), names.join(" "))
             })
             .collect();
@@ -106,11 +115,24 @@ mod tests {
     #[test]
     fn other_shapes_and_duplicates_are_refused() {
         for text in [
-            "", "[]", "{", r#"{"a": "b"}"#, r#"{"a": [["x"]]}"#, r#"{"a": [["x", null, 1]]}"#, r#"{"a": ["x"]}"#,
-            r#"{"a": [[null, "x"]]}"#, r#"{"a": [["x", ""]], "b": [["x", ""]]}"#, r#"{"a": [], "a": []}"#, "{} x", "\u{fffd}",
+            "",
+            "[]",
+            "{",
+            r#"{"a": "b"}"#,
+            r#"{"a": [["x"]]}"#,
+            r#"{"a": [["x", null, 1]]}"#,
+            r#"{"a": ["x"]}"#,
+            r#"{"a": [[null, "x"]]}"#,
+            r#"{"a": [["x", ""]], "b": [["x", ""]]}"#,
+            r#"{"a": [], "a": []}"#,
+            "{} x",
+            "\u{fffd}",
         ] {
             assert!(parse(text.as_bytes()).is_err(), "{text}");
         }
-        assert_eq!(parse(br#"{"a": [["x", ""], ["x", "y"]]}"#).unwrap_err(), r#"the volume "x" is listed twice"#);
+        assert_eq!(
+            parse(br#"{"a": [["x", ""], ["x", "y"]]}"#).unwrap_err(),
+            r#"the volume "x" is listed twice"#
+        );
     }
 }

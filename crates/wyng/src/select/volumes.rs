@@ -53,9 +53,16 @@ impl Storage {
         if sets.iter().any(|set| set.volumes.is_empty() && set.local.is_some()) {
             return None;
         }
-        let listed: BTreeSet<&str> =
-            sets.iter().flat_map(|set| &set.volumes).map(|volume| volume.name.as_str()).collect();
-        let unlisted = wanted.names.iter().map(String::as_str).find(|name| !listed.contains(name));
+        let listed: BTreeSet<&str> = sets
+            .iter()
+            .flat_map(|set| &set.volumes)
+            .map(|volume| volume.name.as_str())
+            .collect();
+        let unlisted = wanted
+            .names
+            .iter()
+            .map(String::as_str)
+            .find(|name| !listed.contains(name));
         if wanted.all { Some("--all") } else { unlisted }
     }
 
@@ -64,17 +71,30 @@ impl Storage {
     pub fn sets(&self, chosen: &BTreeMap<String, bool>) -> (Vec<StorageSet>, Vec<String>) {
         let of_choice = |listed: &BTreeSet<&str>| -> Vec<SetVolume> {
             let free = chosen.iter().filter(|(name, _)| !listed.contains(name.as_str()));
-            free.map(|(name, explicit)| SetVolume { name: name.clone(), alias: None, explicit: *explicit }).collect()
+            free.map(|(name, explicit)| SetVolume {
+                name: name.clone(),
+                alias: None,
+                explicit: *explicit,
+            })
+            .collect()
         };
         match self {
             Self::None => (Vec::new(), Vec::new()),
             Self::Local(local) => {
                 let volumes = of_choice(&BTreeSet::new());
-                let set = StorageSet { local: local.clone(), volumes, only: true };
+                let set = StorageSet {
+                    local: local.clone(),
+                    volumes,
+                    only: true,
+                };
                 (if set.volumes.is_empty() { Vec::new() } else { vec![set] }, Vec::new())
             }
             Self::Listed(listed) => {
-                let names = listed.iter().flat_map(|set| &set.volumes).map(|volume| volume.name.as_str()).collect();
+                let names = listed
+                    .iter()
+                    .flat_map(|set| &set.volumes)
+                    .map(|volume| volume.name.as_str())
+                    .collect();
                 let mut sets = Vec::new();
                 let mut empty = Vec::new();
                 for set in listed {
@@ -83,12 +103,20 @@ impl Storage {
                         alias: volume.alias.clone(),
                         explicit: true,
                     });
-                    let volumes = if set.volumes.is_empty() { of_choice(&names) } else { explicit.collect() };
+                    let volumes = if set.volumes.is_empty() {
+                        of_choice(&names)
+                    } else {
+                        explicit.collect()
+                    };
                     let Some(local) = &set.local else { continue };
                     if volumes.is_empty() {
                         empty.push(local.clone());
                     } else {
-                        sets.push(StorageSet { local: local.into(), volumes, only: listed.len() == 1 });
+                        sets.push(StorageSet {
+                            local: local.into(),
+                            volumes,
+                            only: listed.len() == 1,
+                        });
                     }
                 }
                 (sets, empty)
@@ -98,8 +126,14 @@ impl Storage {
 
     /// The archive names of all volumes in the file, in order.
     pub fn listed_names(&self) -> impl Iterator<Item = &str> {
-        let sets = if let Self::Listed(sets) = self { sets.as_slice() } else { &[] };
-        sets.iter().flat_map(|set| &set.volumes).map(|volume| volume.name.as_str())
+        let sets = if let Self::Listed(sets) = self {
+            sets.as_slice()
+        } else {
+            &[]
+        };
+        sets.iter()
+            .flat_map(|set| &set.volumes)
+            .map(|volume| volume.name.as_str())
     }
 
     /// A file lists volumes without a storage, which only verify can use.
@@ -126,7 +160,15 @@ mod tests {
                     .iter()
                     .map(|volume| {
                         let named = if volume.explicit { "!" } else { "" };
-                        format!("{}{named}{}", volume.name, volume.alias.as_deref().map(|alias| format!("={alias}")).unwrap_or_default())
+                        format!(
+                            "{}{named}{}",
+                            volume.name,
+                            volume
+                                .alias
+                                .as_deref()
+                                .map(|alias| format!("={alias}"))
+                                .unwrap_or_default()
+                        )
                     })
                     .collect();
                 format!("{} {} {}", set.local.display(), set.only, volumes.join(","))
@@ -136,26 +178,43 @@ mod tests {
 
     #[test]
     fn all_is_the_archive_without_exceptions_and_with_what_was_named() {
-        let wanted = Wanted { names: names(&["z", "b"]), all: true, except: names(&["b", "c"]) };
+        let wanted = Wanted {
+            names: names(&["z", "b"]),
+            all: true,
+            except: names(&["b", "c"]),
+        };
         let chosen: Vec<(String, bool)> = wanted.in_archive(&names(&["c", "b", "a"])).into_iter().collect();
-        assert_eq!(chosen, [("a".to_owned(), false), ("b".to_owned(), true), ("z".to_owned(), true)]);
+        assert_eq!(
+            chosen,
+            [("a".to_owned(), false), ("b".to_owned(), true), ("z".to_owned(), true)]
+        );
     }
 
     #[test]
     fn a_file_places_its_volumes_and_empty_sets_take_the_rest() {
         let listed = vols_from::parse(br#"{"/p": [["a", "b"]], "/q": [], "null": []}"#).unwrap();
         let storage = Storage::Listed(listed);
-        let wanted = Wanted { names: names(&["a", "x"]), ..Wanted::default() };
+        let wanted = Wanted {
+            names: names(&["a", "x"]),
+            ..Wanted::default()
+        };
         assert_eq!(storage.unplaced(&wanted), None);
         let (sets, empty) = storage.sets(&wanted.in_archive(&[]));
-        assert_eq!((shown(&sets), empty), (names(&["/p false a!=b", "/q false x!"]), vec![]));
+        assert_eq!(
+            (shown(&sets), empty),
+            (names(&["/p false a!=b", "/q false x!"]), vec![])
+        );
         assert_eq!(storage.sets(&BTreeMap::new()).1, ["/q"]);
     }
 
     #[test]
     fn names_that_no_set_can_take_are_found() {
         let storage = Storage::Listed(vols_from::parse(br#"{"/p": [["a", ""]]}"#).unwrap());
-        let wanted = |list: &[&str], all| Wanted { names: names(list), all, ..Wanted::default() };
+        let wanted = |list: &[&str], all| Wanted {
+            names: names(list),
+            all,
+            ..Wanted::default()
+        };
         assert_eq!(storage.unplaced(&wanted(&["a"], false)), None);
         assert_eq!(storage.unplaced(&wanted(&["a", "x"], false)), Some("x"));
         assert_eq!(storage.unplaced(&wanted(&[], true)), Some("--all"));

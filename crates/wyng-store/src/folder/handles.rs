@@ -57,6 +57,12 @@ impl Handles {
         }
         let generation = self.recent().generation;
         let folder = self.root.open_dir(Path::new(path))?;
+        self.keep(path, &folder, generation);
+        Ok(folder)
+    }
+
+    /// Keeps a folder that was opened when names were as of `generation`.
+    fn keep(&self, path: &str, folder: &DirRef, generation: u64) {
         let mut recent = self.recent();
         // Another thread may have opened it too: the newer one takes its place.
         recent.folders.retain(|(kept, _)| **kept != *path);
@@ -64,7 +70,6 @@ impl Handles {
             recent.folders.push_front((path.into(), folder.clone()));
             recent.folders.truncate(KEPT);
         }
-        Ok(folder)
     }
 
     /// Forgets the folder and all below it; to be called after its name has moved or gone.
@@ -84,4 +89,40 @@ impl Handles {
 pub(super) fn is_at_or_below(path: &str, folder: &str) -> bool {
     path.strip_prefix(folder)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || folder.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wyng_sys::fs::{Fs, Links};
+    use wyng_testkit::MemFs;
+
+    fn handles() -> Handles {
+        let memory = MemFs::new();
+        memory.make_dirs(Path::new("/a/b"), 0o755).unwrap();
+        memory.make_dirs(Path::new("/ab"), 0o755).unwrap();
+        Handles::new(memory.open_dir(Path::new("/"), Links::Refuse).unwrap())
+    }
+
+    #[test]
+    fn a_folder_opened_before_its_name_moved_is_not_kept_afterwards() {
+        let handles = handles();
+        let generation = handles.recent().generation;
+        let folder = handles.root().open_dir(Path::new("a/b")).unwrap();
+        // What another thread does between the two steps of opening.
+        handles.forget("a");
+        handles.keep("a/b", &folder, generation);
+        assert!(handles.kept("a/b").is_none());
+    }
+
+    #[test]
+    fn forgetting_takes_exactly_what_is_at_or_below_the_name() {
+        let handles = handles();
+        for path in ["a", "a/b", "ab"] {
+            handles.open(path).unwrap();
+        }
+        handles.forget("a");
+        assert!(handles.kept("a").is_none() && handles.kept("a/b").is_none());
+        assert!(handles.kept("ab").is_some() && handles.kept("").is_some());
+    }
 }

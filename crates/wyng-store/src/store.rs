@@ -69,8 +69,8 @@ pub enum Rename {
 pub trait StoreWriter: Send {
     /// Appends `data`.
     fn write(&mut self, data: &[u8]) -> Result<()>;
-    /// Puts `data` over bytes already written, at `offset` (for a tag that is known last). Fails, having written nothing,
-    /// if it would end beyond them.
+    /// Puts `data` over bytes already written, at `offset` (for a tag that is known last). Fails, having written
+    /// nothing, if it would end beyond them.
     fn write_at(&mut self, data: &[u8], offset: u64) -> Result<()>;
     /// Ends the file. Without this call what was written is garbage that the caller removes.
     fn finish(self: Box<Self>) -> Result<()>;
@@ -90,16 +90,16 @@ pub trait Store: Send + Sync {
     /// Reads a whole file of at most `limit` bytes; `None` if it does not exist.
     ///
     /// # Errors
-    /// [`crate::StoreError::TooLarge`] without reading more than `limit` bytes; [`crate::StoreError::Foreign`] for what is
-    /// neither file nor folder, also without waiting for a fifo's other end; another error for a folder.
+    /// [`crate::StoreError::TooLarge`] without reading more than `limit` bytes; [`crate::StoreError::Foreign`] for what
+    /// is neither file nor folder, also without waiting for a fifo's other end; another error for a folder.
     fn read(&self, path: &StorePath, limit: u64) -> Result<Option<Vec<u8>>>;
 
     /// As [`Store::read`] into a buffer that is cleared first; `false` if the file does not exist. For the chunk path.
     /// After an error and after `false` the buffer is empty.
     fn read_into(&self, path: &StorePath, limit: u64, buffer: &mut Vec<u8>) -> Result<bool>;
 
-    /// Reads up to `length` bytes at `offset`, fewer only at the end of the file. Takes no more memory than the file has
-    /// bytes there.
+    /// Reads up to `length` bytes at `offset`, fewer only at the end of the file. Takes no more memory than the file
+    /// has bytes there.
     ///
     /// # Errors
     /// [`crate::StoreError::Missing`]; else as [`Store::read`].
@@ -118,12 +118,12 @@ pub trait Store: Send + Sync {
     /// What is known about a name (a symbolic link itself, not its target); `None` if it does not exist.
     fn stat(&self, path: &StorePath) -> Result<Option<Meta>>;
 
-    /// Renames a file or folder. Folders above `to` must exist. With [`Rename::Replace`] a file takes the place of a file or
-    /// symbolic link, and a folder that of an empty folder at most.
+    /// Renames a file or folder. Folders above `to` must exist. With [`Rename::Replace`] a file takes the place of a
+    /// file or symbolic link, and a folder that of an empty folder at most.
     ///
     /// # Errors
-    /// [`crate::StoreError::Missing`] with `from` or the folder of `to`; [`crate::StoreError::Exists`] for a target that is
-    /// not to be, or can't be, replaced. Nothing changed then.
+    /// [`crate::StoreError::Missing`] with `from` or the folder of `to`; [`crate::StoreError::Exists`] for a target
+    /// that is not to be, or can't be, replaced. Nothing changed then.
     fn rename(&self, from: &StorePath, to: &StorePath, how: Rename) -> Result<()>;
 
     /// Gives a file a further name, which must not exist. Folders above `to` that are missing are made.
@@ -142,8 +142,9 @@ pub trait Store: Send + Sync {
     /// Removes a file, or anything else but a folder; `false` if it did not exist.
     fn remove(&self, path: &StorePath) -> Result<bool>;
 
-    /// Removes a folder and all below it, whatever its names, or what else has this name; `false` if nothing had. Symbolic
-    /// links are removed, not followed. The archive folder itself is refused. After an error part of it may be gone.
+    /// Removes a folder and all below it, whatever its names, or what else has this name; `false` if nothing had.
+    /// Symbolic links are removed, not followed. The archive folder itself is refused. After an error part of it may be
+    /// gone.
     fn remove_tree(&self, path: &StorePath) -> Result<bool>;
 
     /// The names in a folder, in no order; `None` if it does not exist. An error for what is no folder.

@@ -1,7 +1,7 @@
 //! What every implementation of [`Store`] must do, as cases that any crate can run against its own.
 //!
-//! Each case gets a fresh, empty destination. A breach is a value, not a panic, so that this module keeps the rules of the
-//! crate; a test calls [`run`] and unwraps.
+//! Each case gets a fresh, empty destination. A breach is a value, not a panic, so that this module keeps the rules of
+//! the crate; a test calls [`run`] and unwraps.
 
 mod hostile;
 mod locking;

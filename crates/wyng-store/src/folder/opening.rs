@@ -106,8 +106,8 @@ impl FolderStore {
         &self.made.folders
     }
 
-    /// Removes what opening for [`OpenMode::Create`] made: the two test files, and the folders as far as they are empty.
-    /// Whatever else was written is the caller's to remove first.
+    /// Removes what opening for [`OpenMode::Create`] made: the two test files, and the folders as far as they are
+    /// empty. Whatever else was written is the caller's to remove first.
     ///
     /// # Errors
     /// The system's answer.

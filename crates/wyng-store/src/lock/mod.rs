@@ -1,10 +1,10 @@
 //! The advisory lock of a destination, by which writers on several hosts keep out of each other's way
 //! (decisions.md §4). The original program ignores it; readers never take it.
 //!
-//! The lock is the file `.wyng-lock`, which only one writer can make. Whoever finds that its holder is gone takes it away
-//! by renaming it to a name of its own and looking at what it got: if another was faster, that is the other's new lock and
-//! is put back. A holder that was robbed notices at [`DestinationLock::check`], which is called right before whatever
-//! can't be undone; so even a put-back that comes too late costs one writer its run and never the archive.
+//! The lock is the file `.wyng-lock`, which only one writer can make. Whoever finds that its holder is gone takes it
+//! away by renaming it to a name of its own and looking at what it got: if another was faster, that is the other's new
+//! lock and is put back. A holder that was robbed notices at [`DestinationLock::check`], which is called right before
+//! whatever can't be undone; so even a put-back that comes too late costs one writer its run and never the archive.
 
 mod holder;
 
@@ -207,7 +207,8 @@ impl Attempt<'_> {
                 Ok(()) => return Ok(stolen),
                 Err(StoreError::Exists { .. }) => {}
                 Err(error) => {
-                    // A lock that was made but not written is nobody's; it would be in the way for a quarter of an hour.
+                    // A lock that was made but not written is nobody's; it would be in the way for a quarter of an
+                    // hour.
                     self.remove_unwritten();
                     return Err(error);
                 }

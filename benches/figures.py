@@ -103,15 +103,15 @@ class Bench:
 
     # ---- figures ------------------------------------------------------------------------------------------
 
-    def row(self, figure, measured, limit, unit, how):
-        self.rows.append({"figure": figure, "measured": measured, "limit": limit, "unit": unit, "how": how,
-                          "reached": measured <= limit})
+    def row(self, figure, measured, limit, unit, how="fixed", ratio=None):
+        self.rows.append({"figure": figure, "measured": measured, "limit": limit, "unit": unit, "limit_is": how,
+                          "ratio": ratio, "reached": measured <= limit})
 
     def against(self, figure, name, base, factor, extra=0.0):
         """A row: the median of `name` against factor x the median of `base` + extra seconds."""
-        least = self.median(base)
+        least, measured = self.median(base), self.median(name)
         how = f"{factor} x {least:.3f} s" + (f" + {extra} s" if extra else "")
-        self.row(figure, self.median(name), factor * least + extra, "s", how)
+        self.row(figure, measured, factor * least + extra, "s", how, (measured - extra) / least)
 
     def first_send(self):
         print("First send")
@@ -144,8 +144,8 @@ class Bench:
         old.unlink()
         for kind in KINDS:
             self.against(f"incremental, {kind}", f"incremental, {kind}", "least incremental", 1.5, 0.1)
-            self.row(f"nothing changed, {kind}", self.median(f"nothing changed, {kind}"), 0.1, "s", "fixed")
-        self.row("chunks read / chunks truly changed", most, 1.1, "x", "fixed")
+            self.row(f"nothing changed, {kind}", self.median(f"nothing changed, {kind}"), 0.1, "s")
+        self.row("chunks read / chunks truly changed", most, 1.1, "x")
 
     def restore(self):
         print("Restore and verify")
@@ -177,19 +177,19 @@ class Bench:
             self.run(HERE / "make-sparse", big, number)
             self.timed("1 TiB sparse, incremental", "plain", *send)
         names = ("1 TiB sparse, first send", "1 TiB sparse, incremental")
-        self.row(names[0], self.median(names[0]), 60.0, "s", "fixed")
-        self.row(names[1], self.median(names[1]), 1.5, "s", "fixed")
+        self.row(names[0], self.median(names[0]), 60.0, "s")
+        self.row(names[1], self.median(names[1]), 1.5, "s")
         peak = max(value for name in names for value in self.measured[f"{name}: peak MiB"])
-        self.row("1 TiB sparse, peak memory", peak, 150.0, "MiB", "fixed")
+        self.row("1 TiB sparse, peak memory", peak, 150.0, "MiB")
         big.unlink()
 
     def table(self):
-        print(f"\n{'figure':38} {'measured':>12} {'limit':>12} {'of limit':>9}  {'limit is':20} result")
+        print(f"\n{'figure':38} {'measured':>11} {'limit':>11}  {'which is':23} {'ratio':>5}  result")
         for row in self.rows:
             measured, limit = (f"{row[key]:.3f} {row['unit']}" for key in ("measured", "limit"))
-            share = f"{row['measured'] / row['limit']:.2f}"
+            ratio = "" if row["ratio"] is None else f"{row['ratio']:.2f}"
             result = "reached" if row["reached"] else "NOT REACHED"
-            print(f"{row['figure']:38} {measured:>12} {limit:>12} {share:>9}  {row['how']:20} {result}")
+            print(f"{row['figure']:38} {measured:>11} {limit:>11}  {row['limit_is']:23} {ratio:>5}  {result}")
 
 
 def volume(report):
@@ -225,6 +225,8 @@ def main():
     about = machine()
     print("Machine: {processor}, {threads} threads, {memory_mib} MiB, Linux {kernel}, load {load_at_start:.1f}, "
           "commit {commit}".format(**about))
+    if about["load_at_start"] > 0.5:
+        print("Something else is running: these figures will say little.")
     parts = {"send": bench.first_send, "change": bench.change, "restore": bench.restore, "sparse": bench.sparse}
     for word in options.only.split(","):
         parts[word]()

@@ -8,7 +8,9 @@ use crate::vault::{Trust, Vault};
 use crate::view::View;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use wyng_format::{ChunkSize, CipherCode, Digest, InProcess, Root, RootVolume, SaltFile, SessionName, Suite, VolInfo, VolumeId};
+use wyng_format::{
+    ChunkSize, CipherCode, Digest, InProcess, Root, RootVolume, SaltFile, SessionName, Suite, VolInfo, VolumeId,
+};
 use wyng_state::{ArchiveIdentity, ArchiveState, CacheFile, Counters};
 use wyng_store::Store;
 use wyng_sys::Context;
@@ -66,9 +68,21 @@ impl Archive {
     pub fn attach(unlocked: Unlocked, context: &Context, attach: Attach) -> Result<Self> {
         let identity = unlocked.identity();
         let mut notices = unlocked.notices;
-        compare(&unlocked.store, &unlocked.suite, unlocked.code, &unlocked.root, &unlocked.root_bytes, &attach)?;
+        compare(
+            &unlocked.store,
+            &unlocked.suite,
+            unlocked.code,
+            &unlocked.root,
+            &unlocked.root_bytes,
+            &attach,
+        )?;
         let now = u64::try_from(context.clock.now()).unwrap_or(0);
-        let behind = unlocked.root.updated_at().nanos().saturating_sub(now).div_ceil(1_000_000_000);
+        let behind = unlocked
+            .root
+            .updated_at()
+            .nanos()
+            .saturating_sub(now)
+            .div_ceil(1_000_000_000);
         if behind > 0 {
             if attach.write && behind >= CLOCK_TOLERANCE {
                 return Err(ArchiveError::ClockBehind { behind });
@@ -184,7 +198,8 @@ impl Archive {
     /// All sessions of a volume.
     #[must_use]
     pub fn history(&self, volume: &Volume, trust: Trust) -> History {
-        self.vault.history(&volume.vid, volume.volinfo.clone(), self.next_root(), trust)
+        self.vault
+            .history(&volume.vid, volume.volinfo.clone(), self.next_root(), trust)
     }
 
     /// The newest session of a volume, reading no more than is needed to be sure; `None` if it has none.
@@ -193,9 +208,18 @@ impl Archive {
     /// [`ArchiveError::Damaged`].
     pub fn newest(&self, volume: &Volume, trust: Trust) -> Result<Option<Session>> {
         let lines = &volume.volinfo.sessions;
-        let Some((name, digest)) = lines.last() else { return Ok(None) };
-        if let Ok(session) = self.vault.session(&crate::history::Places::default(), &volume.vid, *name, digest, trust) {
-            let before = lines.len().checked_sub(2).and_then(|index| lines.get(index)).map(|(name, _)| *name);
+        let Some((name, digest)) = lines.last() else {
+            return Ok(None);
+        };
+        if let Ok(session) = self
+            .vault
+            .session(&crate::history::Places::default(), &volume.vid, *name, digest, trust)
+        {
+            let before = lines
+                .len()
+                .checked_sub(2)
+                .and_then(|index| lines.get(index))
+                .map(|(name, _)| *name);
             // Lines are written in sequence order; trusted as far as each session names the one before it.
             if session.info.previous == before {
                 return Ok(Some(session));
@@ -248,7 +272,8 @@ impl Archive {
     }
 
     fn load_volume(&mut self, vid: &VolumeId, digest: &Digest) -> Result<VolInfo, Damage> {
-        let merging = matches!(self.root.in_process(), Ok(Some(InProcess::Merge { vid: merged, .. })) if merged == *vid);
+        let merging =
+            matches!(self.root.in_process(), Ok(Some(InProcess::Merge { vid: merged, .. })) if merged == *vid);
         match self.vault.volinfo(vid, digest, Trust::Cache) {
             Ok((volinfo, None)) => Ok(volinfo),
             Ok((volinfo, Some((copy, damage)))) => {
@@ -268,12 +293,17 @@ impl Archive {
 
     fn drop_duplicate_names(&mut self) {
         let mut names = std::collections::HashSet::new();
-        let (keep, double): (Vec<_>, Vec<_>) =
-            self.volumes.drain(..).partition(|volume| names.insert(volume.volinfo.name.as_str().to_owned()));
+        let (keep, double): (Vec<_>, Vec<_>) = self
+            .volumes
+            .drain(..)
+            .partition(|volume| names.insert(volume.volinfo.name.as_str().to_owned()));
         self.volumes = keep;
         for volume in double {
             let reason = DamageReason::DuplicateName(volume.volinfo.name.as_str().to_owned());
-            self.broken.push((volume.vid.to_string(), Damage::new(layout::volinfo(&volume.vid), reason)));
+            self.broken.push((
+                volume.vid.to_string(),
+                Damage::new(layout::volinfo(&volume.vid), reason),
+            ));
         }
     }
 
@@ -294,7 +324,12 @@ const CLOCK_TOLERANCE: u64 = 5;
 
 /// The rows of archive-format.md §10.3, and the newest state ever seen.
 fn compare(
-    store: &Arc<dyn Store>, suite: &Suite, code: CipherCode, root: &Root, root_bytes: &[u8], attach: &Attach,
+    store: &Arc<dyn Store>,
+    suite: &Suite,
+    code: CipherCode,
+    root: &Root,
+    root_bytes: &[u8],
+    attach: &Attach,
 ) -> Result<()> {
     let Some(state) = &attach.state else { return Ok(()) };
     let url = || store.url().to_owned();
@@ -314,7 +349,11 @@ fn compare(
         && let Ok((header, _)) = wyng_format::Header::parse(&bytes)
     {
         if header.code != code {
-            let what = if code == CipherCode::Off { "it is no longer encrypted" } else { "its cipher has changed" };
+            let what = if code == CipherCode::Off {
+                "it is no longer encrypted"
+            } else {
+                "its cipher has changed"
+            };
             return Err(ArchiveError::CacheContradiction { url: url(), what });
         }
         // A cached file that can't be decoded proves nothing and is replaced.

@@ -7,7 +7,10 @@ use crate::view::View;
 use std::io::{self, Write};
 use wyng_format::manifest::write_line;
 use wyng_format::{ChunkAddr, ChunkHash, Digest, ManifestEntry, Mfcs, SessionName};
-use wyng_sys::fs::{FileRef, ext::{read_full_at, write_all_at}};
+use wyng_sys::fs::{
+    FileRef,
+    ext::{read_full_at, write_all_at},
+};
 
 /// Bytes of a manifest line for a zero chunk and for a data chunk.
 const ZERO_LINE: u64 = 20;
@@ -22,7 +25,10 @@ pub struct Changes {
 
 impl Changes {
     pub(crate) fn new(vault: Vault) -> Self {
-        Self { vault, list: RunList::new() }
+        Self {
+            vault,
+            list: RunList::new(),
+        }
     }
 
     /// Adds a data chunk behind all others.
@@ -30,7 +36,12 @@ impl Changes {
     /// # Errors
     /// Those of the scratch file.
     pub fn push_data(&mut self, addr: ChunkAddr, digest: Digest) -> io::Result<()> {
-        self.push(Run { addr: addr.0, count: 1, hash: ChunkHash::Data(digest), session: 0 })
+        self.push(Run {
+            addr: addr.0,
+            count: 1,
+            hash: ChunkHash::Data(digest),
+            session: 0,
+        })
     }
 
     /// Adds `count` zero chunks behind all others.
@@ -41,7 +52,12 @@ impl Changes {
         if count == 0 {
             return Ok(());
         }
-        self.push(Run { addr: addr.0, count, hash: ChunkHash::Zero, session: 0 })
+        self.push(Run {
+            addr: addr.0,
+            count,
+            hash: ChunkHash::Zero,
+            session: 0,
+        })
     }
 
     fn push(&mut self, run: Run) -> io::Result<()> {
@@ -53,10 +69,6 @@ impl Changes {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.list.len() == 0
-    }
-
-    pub(crate) fn runs(&self) -> impl Iterator<Item = Result<Run, Damage>> + '_ {
-        self.list.iter()
     }
 
     /// The checksum over all chunks of the volume after these changes to `before` (archive-format.md §7.4).
@@ -87,7 +99,11 @@ impl Changes {
         let mut len = 0u64;
         for run in self.list.iter() {
             let run = run?;
-            let line = if matches!(run.hash, ChunkHash::Zero) { ZERO_LINE } else { DATA_LINE };
+            let line = if matches!(run.hash, ChunkHash::Zero) {
+                ZERO_LINE
+            } else {
+                DATA_LINE
+            };
             len = len.saturating_add(line.saturating_mul(run.count));
         }
         Ok(len)
@@ -119,7 +135,10 @@ impl Changes {
 pub(crate) fn add_run(mfcs: &mut Mfcs, run: &Run, count: u64, chunk: wyng_format::ChunkSize) {
     match run.hash {
         ChunkHash::Zero => mfcs.add_zeros(ChunkAddr(run.addr), count, chunk),
-        ChunkHash::Data(_) => mfcs.add(&ManifestEntry { addr: ChunkAddr(run.addr), hash: run.hash }),
+        ChunkHash::Data(_) => mfcs.add(&ManifestEntry {
+            addr: ChunkAddr(run.addr),
+            hash: run.hash,
+        }),
     }
 }
 
@@ -148,7 +167,12 @@ pub(crate) struct Spool {
 
 impl Spool {
     fn new(vault: Vault) -> Self {
-        Self { vault, memory: Vec::new(), file: None, written: 0 }
+        Self {
+            vault,
+            memory: Vec::new(),
+            file: None,
+            written: 0,
+        }
     }
 
     /// All bytes, if they are in memory.
@@ -157,7 +181,10 @@ impl Spool {
     }
 
     /// Hands out all bytes in order, in pieces that may be changed.
-    pub fn for_each_piece<E: From<io::Error>>(&self, mut take: impl FnMut(&mut [u8]) -> Result<(), E>) -> Result<(), E> {
+    pub fn for_each_piece<E: From<io::Error>>(
+        &self,
+        mut take: impl FnMut(&mut [u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
         let mut buffer = vec![0; PIECE];
         let mut at = 0u64;
         while at < self.written {
@@ -173,7 +200,9 @@ impl Spool {
                     piece.len()
                 }
             };
-            let Some(piece) = buffer.get_mut(..got).filter(|piece| !piece.is_empty()) else { break };
+            let Some(piece) = buffer.get_mut(..got).filter(|piece| !piece.is_empty()) else {
+                break;
+            };
             take(piece)?;
             at = at.saturating_add(got as u64);
         }

@@ -44,20 +44,33 @@ impl DedupIndex {
     /// # Errors
     /// Those of the user's wish to stop.
     pub fn build(archive: &Archive) -> Result<Self> {
-        let histories: Vec<History> =
-            archive.volumes().iter().map(|volume| archive.history(volume, Trust::Cache)).collect();
-        let mut sessions: Vec<_> =
-            histories.iter().flat_map(|history| history.sessions().into_iter().map(move |s| (history, s))).collect();
+        let histories: Vec<History> = archive
+            .volumes()
+            .iter()
+            .map(|volume| archive.history(volume, Trust::Cache))
+            .collect();
+        let mut sessions: Vec<_> = histories
+            .iter()
+            .flat_map(|history| history.sessions().into_iter().map(move |s| (history, s)))
+            .collect();
         sessions.sort_by(|(_, a), (_, b)| b.name.cmp(&a.name));
         sessions.truncate(MAX_SESSIONS);
         let shift = archive.chunk_size().bytes().trailing_zeros();
-        let mut index = Self { sessions: Vec::new(), known: Vec::new(), new: HashMap::new(), shift };
+        let mut index = Self {
+            sessions: Vec::new(),
+            known: Vec::new(),
+            new: HashMap::new(),
+            shift,
+        };
         for (history, session) in sessions {
             archive.context.cancel.check()?;
             let Some(digest) = &session.info.manifest else { continue };
             let places = history.places.object(&history.vid, &session.name, "manifest.z");
             let own = CacheFile::Manifest(&history.vid, &session.name);
-            let Ok(stream) = archive.vault.manifest(own, &places, digest, session.info.volsize, 0, Trust::Cache) else {
+            let Ok(stream) = archive
+                .vault
+                .manifest(own, &places, digest, session.info.volsize, 0, Trust::Cache)
+            else {
                 continue;
             };
             let number = u16::try_from(index.sessions.len()).unwrap_or(THIS_SESSION);
@@ -88,8 +101,13 @@ impl DedupIndex {
         if number == u64::from(THIS_SESSION) {
             return Some(Place { session: None, addr });
         }
-        let session = usize::try_from(number).ok().and_then(|number| self.sessions.get(number))?;
-        Some(Place { session: Some(session.clone()), addr })
+        let session = usize::try_from(number)
+            .ok()
+            .and_then(|number| self.sessions.get(number))?;
+        Some(Place {
+            session: Some(session.clone()),
+            addr,
+        })
     }
 
     /// Remembers a chunk of the session being written; it is preferred from now on.
@@ -105,14 +123,19 @@ impl DedupIndex {
         }
         let number = u16::try_from(self.sessions.len()).unwrap_or(THIS_SESSION);
         self.sessions.push((vid.clone(), session));
-        for packed in self.new.values_mut().filter(|packed| packed.0 >> CHUNK_BITS == u64::from(THIS_SESSION)) {
+        for packed in self
+            .new
+            .values_mut()
+            .filter(|packed| packed.0 >> CHUNK_BITS == u64::from(THIS_SESSION))
+        {
             packed.0 = u64::from(number) << CHUNK_BITS | packed.0 & ((1 << CHUNK_BITS) - 1);
         }
     }
 
     /// The session being written was given up.
     pub fn abandoned(&mut self) {
-        self.new.retain(|_, packed| packed.0 >> CHUNK_BITS != u64::from(THIS_SESSION));
+        self.new
+            .retain(|_, packed| packed.0 >> CHUNK_BITS != u64::from(THIS_SESSION));
     }
 }
 

@@ -83,7 +83,10 @@ pub enum DamageReason {
 impl Damage {
     /// Names the damage of `object`.
     pub fn new(object: impl ToString, reason: DamageReason) -> Self {
-        Self { object: object.to_string(), reason }
+        Self {
+            object: object.to_string(),
+            reason,
+        }
     }
 
     /// Damage found by a decoder.
@@ -279,5 +282,9 @@ pub enum Notice {
 
 /// Compares digests without telling where they differ.
 pub(crate) fn check_digest(object: &str, have: &Digest, want: &Digest) -> Result<(), Damage> {
-    if have.matches(want) { Ok(()) } else { Err(Damage::new(object, DamageReason::Hash)) }
+    if have.matches(want) {
+        Ok(())
+    } else {
+        Err(Damage::new(object, DamageReason::Hash))
+    }
 }

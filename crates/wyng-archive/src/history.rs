@@ -43,8 +43,11 @@ impl Places {
     pub fn discover(vault: &Vault, vid: &VolumeId) -> Self {
         let dirs = |path: &StorePath| -> Vec<String> {
             let entries = vault.store.list(path).ok().flatten().unwrap_or_default();
-            let mut names: Vec<_> =
-                entries.into_iter().filter(|e| e.kind == EntryKind::Dir).map(|entry| entry.name).collect();
+            let mut names: Vec<_> = entries
+                .into_iter()
+                .filter(|e| e.kind == EntryKind::Dir)
+                .map(|entry| entry.name)
+                .collect();
             names.sort();
             names
         };
@@ -92,21 +95,41 @@ impl Places {
 impl Vault {
     /// Reads `volinfo` with this digest, from its own place or a copy.
     pub(crate) fn volinfo(
-        &self, vid: &VolumeId, digest: &Digest, trust: Trust,
+        &self,
+        vid: &VolumeId,
+        digest: &Digest,
+        trust: Trust,
     ) -> Result<(VolInfo, Option<(String, Damage)>), Damage> {
         let own = layout::volinfo(vid);
         let places = [own.clone(), layout::tmp(&own), layout::bak(&own)];
-        let object = self.object(CacheFile::VolumeInfo(vid), &places, digest, limits::VOLINFO as u64, trust)?;
+        let object = self.object(
+            CacheFile::VolumeInfo(vid),
+            &places,
+            digest,
+            limits::VOLINFO as u64,
+            trust,
+        )?;
         let volinfo = VolInfo::decode(&object.text).map_err(|e| Damage::content(&own, &e))?;
         Ok((volinfo, object.copy))
     }
 
     /// Reads the metadata of one session.
     pub(crate) fn session(
-        &self, places: &Places, vid: &VolumeId, name: SessionName, digest: &Digest, trust: Trust,
+        &self,
+        places: &Places,
+        vid: &VolumeId,
+        name: SessionName,
+        digest: &Digest,
+        trust: Trust,
     ) -> Result<Session, Damage> {
         let candidates = places.object(vid, &name, "info");
-        let object = self.object(CacheFile::SessionInfo(vid, &name), &candidates, digest, limits::INFO as u64, trust)?;
+        let object = self.object(
+            CacheFile::SessionInfo(vid, &name),
+            &candidates,
+            digest,
+            limits::INFO as u64,
+            trust,
+        )?;
         let own = layout::info(&layout::session(vid, &name));
         let info = SessionInfo::decode(&object.text).map_err(|e| Damage::content(own, &e))?;
         Ok(Session { name, info })
@@ -115,19 +138,33 @@ impl Vault {
     /// Reads the metadata of all sessions.
     pub(crate) fn history(&self, vid: &VolumeId, volinfo: VolInfo, next: Option<&Root>, trust: Trust) -> History {
         let regular = self.entries(&Places::default(), vid, &volinfo, trust);
-        let missing = regular.iter().any(|(_, entry)| matches!(entry, Err(damage) if damage.is_missing()));
+        let missing = regular
+            .iter()
+            .any(|(_, entry)| matches!(entry, Err(damage) if damage.is_missing()));
         if !missing {
-            return History { vid: vid.clone(), volinfo, entries: regular, places: Places::default() };
+            return History {
+                vid: vid.clone(),
+                volinfo,
+                entries: regular,
+                places: Places::default(),
+            };
         }
         // An interrupted operation has taken session folders out of their places.
         let places = Places::discover(self, vid);
-        let volinfo = match next.filter(|_| places.is_merging()).and_then(|next| self.after_merge(vid, &volinfo, next))
+        let volinfo = match next
+            .filter(|_| places.is_merging())
+            .and_then(|next| self.after_merge(vid, &volinfo, next))
         {
             Some(after) => after,
             None => volinfo,
         };
         let entries = self.entries(&places, vid, &volinfo, trust);
-        History { vid: vid.clone(), volinfo, entries, places }
+        History {
+            vid: vid.clone(),
+            volinfo,
+            entries,
+            places,
+        }
     }
 
     fn entries(&self, places: &Places, vid: &VolumeId, volinfo: &VolInfo, trust: Trust) -> Vec<SessionEntry> {
@@ -151,7 +188,11 @@ impl History {
     /// The sessions whose metadata could be read, in sequence order.
     #[must_use]
     pub fn sessions(&self) -> Vec<&Session> {
-        let mut sessions: Vec<_> = self.entries.iter().filter_map(|(_, entry)| entry.as_ref().ok()).collect();
+        let mut sessions: Vec<_> = self
+            .entries
+            .iter()
+            .filter_map(|(_, entry)| entry.as_ref().ok())
+            .collect();
         sessions.sort_by_key(|session| session.info.sequence);
         sessions
     }
@@ -204,7 +245,10 @@ impl History {
             if let Some(newer) = chain.last()
                 && newer.info.sequence <= session.info.sequence
             {
-                return Err(broken(format!("{} does not come after {wanted} in sequence", newer.name)));
+                return Err(broken(format!(
+                    "{} does not come after {wanted} in sequence",
+                    newer.name
+                )));
             }
             chain.push(session);
             at = session.info.previous;

@@ -3,7 +3,9 @@
 use crate::error::{ArchiveError, Result};
 use crate::layout;
 use std::sync::Arc;
-use wyng_format::{ChunkSize, CipherCode, Compression, HashType, NewRoot, NonceInput, Root, SaltFile, ScryptCost, Suite, UpdatedAt};
+use wyng_format::{
+    ChunkSize, CipherCode, Compression, HashType, NewRoot, NonceInput, Root, SaltFile, ScryptCost, Suite, UpdatedAt,
+};
 use wyng_store::{Durability, Rename, Store, StorePath};
 use wyng_sys::Context;
 
@@ -28,14 +30,20 @@ pub struct NewArchive<'a> {
 pub fn create(store: &Arc<dyn Store>, context: &Context, new: &NewArchive<'_>) -> Result<Durability> {
     let root_path = layout::root();
     if store.stat(&root_path)?.is_some() {
-        return Err(ArchiveError::ArchiveExists { url: store.url().to_owned() });
+        return Err(ArchiveError::ArchiveExists {
+            url: store.url().to_owned(),
+        });
     }
     let now = context.clock.now();
     let seconds = u64::try_from(now / 1_000_000_000).unwrap_or(0);
     let nonce = |counter| {
         let mut random = [0; 24];
         context.random.fill(&mut random);
-        NonceInput { random, unix_seconds: seconds, counter }
+        NonceInput {
+            random,
+            unix_seconds: seconds,
+            counter,
+        }
     };
     let (salt, suite) = if new.cipher == CipherCode::Off {
         (None, Suite::plain(HashType::Blake2b))
@@ -63,13 +71,14 @@ pub fn create(store: &Arc<dyn Store>, context: &Context, new: &NewArchive<'_>) -
         put(&**store, layout::SALT, &salt.to_bytes())?;
         put(&**store, layout::SALT_BACKUP, &salt.to_backup())?;
     }
-    put(&**store, layout::bak(&root_path).as_str(), &bytes)?;
     let tmp = layout::tmp(&root_path);
     put(&**store, tmp.as_str(), &bytes)?;
     // crash here: there is no archive.ini, so there is no archive; the next arch-init writes all of it anew.
     let durability = store.sync()?;
     store.rename(&tmp, &root_path, Rename::Keep)?;
     store.sync_dir(&StorePath::root())?;
+    // Last, because a copy alone would look like an archive that lost its archive.ini.
+    put(&**store, layout::bak(&root_path).as_str(), &bytes)?;
     Ok(durability)
 }
 

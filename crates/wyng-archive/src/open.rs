@@ -73,13 +73,20 @@ impl Sealed {
     pub fn read(store: Arc<dyn Store>, home: Option<&StateHome>, uid: u32) -> Result<Self> {
         let url = store.url().to_owned();
         let caches = match home {
-            Some(home) => home.archives_for_url(uid, &url)?.into_iter().map(|known| known.state).collect(),
+            Some(home) => home
+                .archives_for_url(uid, &url)?
+                .into_iter()
+                .map(|known| known.state)
+                .collect(),
             None => Vec::new(),
         };
         let mut roots = Vec::new();
         let root_damage = match read_root(&*store, layout::ROOT)? {
             Ok(content) => {
-                roots.push(Copy { from: layout::ROOT.to_owned(), content });
+                roots.push(Copy {
+                    from: layout::ROOT.to_owned(),
+                    content,
+                });
                 None
             }
             Err(RootFault::OldFormat) => return Err(ArchiveError::OldFormat { url }),
@@ -87,13 +94,19 @@ impl Sealed {
         };
         let backup = layout::bak(&layout::root());
         if let Ok(Ok(content)) = read_root(&*store, backup.as_str()) {
-            roots.push(Copy { from: backup.to_string(), content });
+            roots.push(Copy {
+                from: backup.to_string(),
+                content,
+            });
         }
         for cache in &caches {
             if let Ok(Some(bytes)) = cache.read(CacheFile::Index, ROOT_FILE)
                 && let Ok((header, _)) = Header::parse(&bytes)
             {
-                roots.push(Copy { from: "the local cache".to_owned(), content: (header, bytes) });
+                roots.push(Copy {
+                    from: "the local cache".to_owned(),
+                    content: (header, bytes),
+                });
             }
         }
         if root_damage.as_ref().is_some_and(Damage::is_missing) && roots.iter().all(|r| r.from == "the local cache") {
@@ -104,7 +117,13 @@ impl Sealed {
             return Err(ArchiveError::Unreadable { url, damage });
         }
         let (salts, salt_damage) = read_salts(&*store, &caches);
-        Ok(Self { store, roots, root_damage, salts, salt_damage })
+        Ok(Self {
+            store,
+            roots,
+            root_damage,
+            salts,
+            salt_damage,
+        })
     }
 
     /// The cipher of the archive, as the best copy of its header has it.
@@ -120,12 +139,21 @@ impl Sealed {
     pub fn unlock(self, keys: &dyn KeySource, cost: ScryptCost) -> Result<Unlocked> {
         let encrypted = self.roots.iter().any(|root| root.content.0.code != CipherCode::Off);
         let open = self.roots.iter().find(|root| root.content.0.code == CipherCode::Off);
-        if !encrypted || self.roots.first().is_some_and(|root| root.content.0.code == CipherCode::Off) && open_is_good(open)
+        if !encrypted
+            || self
+                .roots
+                .first()
+                .is_some_and(|root| root.content.0.code == CipherCode::Off)
+                && open_is_good(open)
         {
             return self.decode(CipherCode::Off, None);
         }
         let url = self.store.url().to_owned();
-        let code = self.roots.iter().map(|root| root.content.0.code).find(|code| *code != CipherCode::Off);
+        let code = self
+            .roots
+            .iter()
+            .map(|root| root.content.0.code)
+            .find(|code| *code != CipherCode::Off);
         let code = code.unwrap_or(CipherCode::Off);
         let mut salts: Vec<SaltFile> = Vec::new();
         for salt in &self.salts {
@@ -134,7 +162,9 @@ impl Sealed {
             }
         }
         if salts.is_empty() {
-            let damage = self.salt_damage.unwrap_or_else(|| Damage::new(layout::SALT, DamageReason::Missing));
+            let damage = self
+                .salt_damage
+                .unwrap_or_else(|| Damage::new(layout::SALT, DamageReason::Missing));
             return Err(ArchiveError::Unreadable { url, damage });
         }
         for salt in &salts {
@@ -154,7 +184,10 @@ impl Sealed {
                 continue;
             }
             let data = wyng_format::derive_data_key(&passphrase, salt, code, cost)?;
-            let keys = MasterKeys { data: *data, meta: *meta };
+            let keys = MasterKeys {
+                data: *data,
+                meta: *meta,
+            };
             if let Some(good) = self.good_copy(code, &keys, salt) {
                 return self.decode(code, Some((keys, good)));
             }
@@ -162,25 +195,45 @@ impl Sealed {
         }
         if passphrase_fits {
             // The salts are damaged and there is no good copy of them.
-            return Err(ArchiveError::Unreadable { url, damage: Damage::new(layout::SALT, bad_salts()) });
+            return Err(ArchiveError::Unreadable {
+                url,
+                damage: Damage::new(layout::SALT, bad_salts()),
+            });
         }
         Err(ArchiveError::Authentication { url })
     }
 
     /// Some copy of the root authenticates with this metadata key.
     fn meta_fits(&self, code: CipherCode, meta: &[u8; 32], salt: &SaltFile) -> bool {
-        self.fits_with(&Suite::new(code, MasterKeys { data: [0; 32], meta: *meta }, salt, default_hash(code)))
+        self.fits_with(&Suite::new(
+            code,
+            MasterKeys {
+                data: [0; 32],
+                meta: *meta,
+            },
+            salt,
+            default_hash(code),
+        ))
     }
 
     /// A copy of these salts that proves itself, if some copy of the root authenticates with these keys.
     fn good_copy(&self, code: CipherCode, keys: &MasterKeys, salt: &SaltFile) -> Option<SaltFile> {
         let suite = Suite::new(code, keys.clone(), salt, default_hash(code));
-        let good = |copy: &&Copy<SaltFile>| copy.content.identity() == salt.identity() && copy.content.check(&suite).is_ok();
-        self.salts.iter().find(good).filter(|_| self.fits_with(&suite)).map(|copy| copy.content.clone())
+        let good =
+            |copy: &&Copy<SaltFile>| copy.content.identity() == salt.identity() && copy.content.check(&suite).is_ok();
+        self.salts
+            .iter()
+            .find(good)
+            .filter(|_| self.fits_with(&suite))
+            .map(|copy| copy.content.clone())
     }
 
     fn fits_with(&self, suite: &Suite) -> bool {
-        self.roots.iter().any(|root| suite.open_meta(root.content.1.get(Header::LEN..).unwrap_or(&[])).is_ok())
+        self.roots.iter().any(|root| {
+            suite
+                .open_meta(root.content.1.get(Header::LEN..).unwrap_or(&[]))
+                .is_ok()
+        })
     }
 
     /// Takes `archive.ini` if it decodes, else the newest copy that does.
@@ -192,7 +245,11 @@ impl Sealed {
         let suite = suite_for(default_hash(code));
         let mut decoded = Vec::new();
         let mut own_damage = self.root_damage.clone();
-        for Copy { from, content: (_, bytes) } in &self.roots {
+        for Copy {
+            from,
+            content: (_, bytes),
+        } in &self.roots
+        {
             match Root::decode(bytes, &suite) {
                 Ok(root) => decoded.push((from.as_str(), root, bytes)),
                 Err(error) if from == layout::ROOT => own_damage = Some(Damage::content(layout::ROOT, &error)),
@@ -200,11 +257,21 @@ impl Sealed {
             }
         }
         let own = decoded.iter().position(|(from, ..)| *from == layout::ROOT);
-        let newest = || (0..decoded.len()).max_by(|a, b| decoded.get(*a).map(|d| d.1.updated_at()).cmp(&decoded.get(*b).map(|d| d.1.updated_at())));
+        let newest = || {
+            (0..decoded.len()).max_by(|a, b| {
+                decoded
+                    .get(*a)
+                    .map(|d| d.1.updated_at())
+                    .cmp(&decoded.get(*b).map(|d| d.1.updated_at()))
+            })
+        };
         let chosen = own.or_else(newest).and_then(|index| decoded.get(index));
         let Some((from, root, bytes)) = chosen else {
             let damage = own_damage.unwrap_or_else(|| Damage::new(layout::ROOT, DamageReason::Missing));
-            return Err(ArchiveError::Unreadable { url: self.store.url().to_owned(), damage });
+            return Err(ArchiveError::Unreadable {
+                url: self.store.url().to_owned(),
+                damage,
+            });
         };
         let mut notices = Vec::new();
         let repair_root = *from != layout::ROOT;
@@ -214,11 +281,16 @@ impl Sealed {
         let salt = keys.as_ref().map(|(_, salt)| salt.clone());
         let mut repair_salt = false;
         if let Some(salt) = &salt {
-            let good = |copy: &&Copy<SaltFile>| copy.content.identity() == salt.identity() && copy.content.check(&suite).is_ok();
+            let good = |copy: &&Copy<SaltFile>| {
+                copy.content.identity() == salt.identity() && copy.content.check(&suite).is_ok()
+            };
             let source = self.salts.iter().find(good).map_or("a copy", |copy| copy.from.as_str());
             repair_salt = source != layout::SALT;
             if repair_salt {
-                let damage = self.salt_damage.clone().unwrap_or_else(|| Damage::new(layout::SALT, bad_salts()));
+                let damage = self
+                    .salt_damage
+                    .clone()
+                    .unwrap_or_else(|| Damage::new(layout::SALT, bad_salts()));
                 notices.push(used_copy(&damage, source));
             }
         }
@@ -310,7 +382,10 @@ fn read_salts(store: &dyn Store, caches: &[ArchiveState]) -> (Vec<Copy<SaltFile>
     let mut damage = None;
     match store.read(&layout::path(layout::SALT), SALT_LIMIT) {
         Ok(Some(bytes)) => match SaltFile::parse(&bytes) {
-            Ok(content) => salts.push(Copy { from: layout::SALT.to_owned(), content }),
+            Ok(content) => salts.push(Copy {
+                from: layout::SALT.to_owned(),
+                content,
+            }),
             Err(error) => damage = Some(Damage::content(layout::SALT, &error)),
         },
         Ok(None) => damage = Some(Damage::new(layout::SALT, DamageReason::Missing)),
@@ -319,18 +394,28 @@ fn read_salts(store: &dyn Store, caches: &[ArchiveState]) -> (Vec<Copy<SaltFile>
     if let Ok(Some(bytes)) = store.read(&layout::path(layout::SALT_BACKUP), SALT_LIMIT)
         && let Ok(content) = SaltFile::from_backup(&bytes)
     {
-        salts.push(Copy { from: layout::SALT_BACKUP.to_owned(), content });
+        salts.push(Copy {
+            from: layout::SALT_BACKUP.to_owned(),
+            content,
+        });
     }
     for cache in caches {
         if let Ok(Some(content)) = cache.cached_salt() {
-            salts.push(Copy { from: "the local cache".to_owned(), content });
+            salts.push(Copy {
+                from: "the local cache".to_owned(),
+                content,
+            });
         }
     }
     (salts, damage)
 }
 
 fn used_copy(damage: &Damage, copy: &str) -> Notice {
-    Notice::UsedCopy { file: damage.object.clone(), copy: copy.to_owned(), error: damage.reason.to_string() }
+    Notice::UsedCopy {
+        file: damage.object.clone(),
+        copy: copy.to_owned(),
+        error: damage.reason.to_string(),
+    }
 }
 
 fn bad_salts() -> DamageReason {

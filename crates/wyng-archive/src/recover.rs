@@ -12,7 +12,9 @@ use crate::layout;
 use crate::vault::Trust;
 use crate::write::Guard;
 use wyng_format::limits;
-use wyng_format::{ChunkHash, Digest, InProcess, Root, RootVolume, SessionName, VolInfo, VolumeId, encode_sessions_list};
+use wyng_format::{
+    ChunkHash, Digest, InProcess, Root, RootVolume, SessionName, VolInfo, VolumeId, encode_sessions_list,
+};
 use wyng_store::{EntryKind, Rename, StorePath};
 
 /// What lies in a volume's folder beside the sessions that it lists.
@@ -39,10 +41,16 @@ impl Archive {
         match self.root.in_process() {
             Ok(None) => {}
             Ok(Some(InProcess::Delete { vid })) => {
-                return Err(ArchiveError::Pending { kind: "deletion", vid: vid.to_string() });
+                return Err(ArchiveError::Pending {
+                    kind: "deletion",
+                    vid: vid.to_string(),
+                });
             }
             Ok(Some(InProcess::Merge { vid, .. })) => {
-                return Err(ArchiveError::Pending { kind: "prune", vid: vid.to_string() });
+                return Err(ArchiveError::Pending {
+                    kind: "prune",
+                    vid: vid.to_string(),
+                });
             }
             Err(error) => return Err(Damage::content(layout::ROOT, &error).into()),
         }
@@ -51,6 +59,7 @@ impl Archive {
             self.recover_volume(vid, digest, guard)?;
         }
         self.remove_strays(&entries, guard)?;
+        self.remove_lock_remains(guard)?;
         let tmp = layout::tmp(&layout::root());
         if self.vault.store.stat(&tmp)?.is_some() {
             guard()?;
@@ -97,7 +106,9 @@ impl Archive {
     }
 
     fn recover_volume(&mut self, vid: &VolumeId, digest: &Digest, guard: &Guard<'_>) -> Result<()> {
-        let Some(found) = self.leftovers(vid)? else { return Ok(()) };
+        let Some(found) = self.leftovers(vid)? else {
+            return Ok(());
+        };
         let own = layout::volinfo(vid);
         let state = self.check_volinfo(vid, digest)?;
         match state {
@@ -109,7 +120,10 @@ impl Archive {
             }
             VolinfoState::Copy(volinfo, from) => {
                 // The old state is there: put it back.
-                self.notices.push(Notice::Recovering { operation: "send", vid: Some(vid.to_string()) });
+                self.notices.push(Notice::Recovering {
+                    operation: "send",
+                    vid: Some(vid.to_string()),
+                });
                 guard()?;
                 let bytes = self.vault.store.read(&from, limits::VOLINFO as u64 + 4000)?;
                 let bytes = bytes.ok_or_else(|| Damage::new(&from, DamageReason::Missing))?;
@@ -128,15 +142,23 @@ impl Archive {
 
     /// What lies beside the listed sessions; `None` if there is nothing to do.
     fn leftovers(&self, vid: &VolumeId) -> Result<Option<Leftovers>> {
-        let Some(entries) = self.vault.store.list(&layout::volume(vid))? else { return Ok(None) };
-        let listed = self.volumes.iter().find(|volume| volume.vid == *vid).map(|volume| &volume.volinfo.sessions);
+        let Some(entries) = self.vault.store.list(&layout::volume(vid))? else {
+            return Ok(None);
+        };
+        let listed = self
+            .volumes
+            .iter()
+            .find(|volume| volume.vid == *vid)
+            .map(|volume| &volume.volinfo.sessions);
         let mut found = Leftovers::default();
         let mut missing = listed.map_or(0, Vec::len);
         for entry in entries {
             match (entry.kind, entry.name.as_str()) {
                 (EntryKind::Dir, layout::SESSION_TMP) => found.session_tmp = true,
                 (EntryKind::Dir, name) => {
-                    let Ok(session) = SessionName::parse(name) else { continue };
+                    let Ok(session) = SessionName::parse(name) else {
+                        continue;
+                    };
                     if listed.is_some_and(|listed| listed.iter().any(|(known, _)| *known == session)) {
                         missing = missing.saturating_sub(1);
                     } else {
@@ -159,29 +181,52 @@ impl Archive {
         let own = layout::volinfo(vid);
         for place in [own.clone(), layout::bak(&own), layout::tmp(&own)] {
             let cache = wyng_state::CacheFile::VolumeInfo(vid);
-            let read = self.vault.object(cache, std::slice::from_ref(&place), digest, limits::VOLINFO as u64, Trust::Destination);
+            let read = self.vault.object(
+                cache,
+                std::slice::from_ref(&place),
+                digest,
+                limits::VOLINFO as u64,
+                Trust::Destination,
+            );
             let Ok(object) = read else { continue };
             if object.copy.is_some() {
                 continue; // only the cache had it
             }
             let volinfo = VolInfo::decode(&object.text).map_err(|e| Damage::content(&place, &e))?;
-            return Ok(if place == own { VolinfoState::Good(volinfo) } else { VolinfoState::Copy(volinfo, place) });
+            return Ok(if place == own {
+                VolinfoState::Good(volinfo)
+            } else {
+                VolinfoState::Copy(volinfo, place)
+            });
         }
         Ok(VolinfoState::Lost)
     }
 
     /// The original renames the folder of a new session last: finishes that (archive-format.md §9.1, last row but one).
-    fn finish_rename(&mut self, vid: &VolumeId, volinfo: &VolInfo, found: &Leftovers, guard: &Guard<'_>) -> Result<bool> {
-        let Some((name, digest)) = volinfo.sessions.last().filter(|_| found.session_tmp) else { return Ok(false) };
+    fn finish_rename(
+        &mut self,
+        vid: &VolumeId,
+        volinfo: &VolInfo,
+        found: &Leftovers,
+        guard: &Guard<'_>,
+    ) -> Result<bool> {
+        let Some((name, digest)) = volinfo.sessions.last().filter(|_| found.session_tmp) else {
+            return Ok(false);
+        };
         let target = layout::session(vid, name);
         if self.vault.store.stat(&target)?.is_some() || self.complete_session(vid, *name, digest).is_err() {
             return Ok(false);
         }
-        self.notices.push(Notice::Recovering { operation: "send", vid: Some(vid.to_string()) });
+        self.notices.push(Notice::Recovering {
+            operation: "send",
+            vid: Some(vid.to_string()),
+        });
         guard()?;
         self.settle_names(&layout::session_tmp(vid))?;
         self.vault.store.sync()?;
-        self.vault.store.rename(&layout::session_tmp(vid), &target, Rename::Keep)?;
+        self.vault
+            .store
+            .rename(&layout::session_tmp(vid), &target, Rename::Keep)?;
         self.vault.store.sync_dir(&layout::volume(vid))?;
         self.remove_tmp_files(vid, found)?;
         self.settle_sessions(vid, volinfo)?;
@@ -204,7 +249,10 @@ impl Archive {
         let proven = self.unlisted_of_interrupted_send(vid, volinfo);
         guard()?;
         if found.session_tmp {
-            self.notices.push(Notice::Recovering { operation: "send", vid: Some(vid.to_string()) });
+            self.notices.push(Notice::Recovering {
+                operation: "send",
+                vid: Some(vid.to_string()),
+            });
             self.vault.store.remove_tree(&layout::session_tmp(vid))?;
         }
         for session in &found.unlisted {
@@ -234,9 +282,15 @@ impl Archive {
     }
 
     fn remove_tmp_files(&self, vid: &VolumeId, found: &Leftovers) -> Result<()> {
-        let merging = self.vault.store.stat(&layout::path(format!("{}/merge", vid.as_str())))?.is_some();
+        let merging = self
+            .vault
+            .store
+            .stat(&layout::path(format!("{}/merge", vid.as_str())))?
+            .is_some();
         for name in found.tmp_files.iter().filter(|_| !merging) {
-            self.vault.store.remove(&layout::path(format!("{}/{name}", vid.as_str())))?;
+            self.vault
+                .store
+                .remove(&layout::path(format!("{}/{name}", vid.as_str())))?;
         }
         Ok(())
     }
@@ -244,34 +298,50 @@ impl Archive {
     /// Sessions that `archive.ini.tmp` and `volinfo.tmp` (or a `volinfo` put in place too early) prove to be of a send
     /// that was interrupted before it counted.
     fn unlisted_of_interrupted_send(&self, vid: &VolumeId, volinfo: &VolInfo) -> Vec<SessionName> {
-        let Some(next) = self.next_root() else { return Vec::new() };
+        let Some(next) = self.next_root() else {
+            return Vec::new();
+        };
         if next.updated_at() <= self.root.updated_at() {
             return Vec::new();
         }
-        let Some(digest) = next.volume(vid) else { return Vec::new() };
-        let Ok((after, _)) = self.vault.volinfo(vid, &digest, Trust::Destination) else { return Vec::new() };
+        let Some(digest) = next.volume(vid) else {
+            return Vec::new();
+        };
+        let Ok((after, _)) = self.vault.volinfo(vid, &digest, Trust::Destination) else {
+            return Vec::new();
+        };
         let new = |name: &SessionName| !volinfo.sessions.iter().any(|(known, _)| known == name);
         after.sessions.iter().map(|(name, _)| *name).filter(new).collect()
     }
 
     /// The old state is gone: the new one counts if all of it is proven to be there.
     fn roll_forward(&mut self, vid: &VolumeId, guard: &Guard<'_>) -> Result<()> {
-        let Some(next) = self.next_root().cloned() else { return Ok(()) };
+        let Some(next) = self.next_root().cloned() else {
+            return Ok(());
+        };
         let Some(digest) = next.volume(vid) else { return Ok(()) };
         if !self.is_one_step(&next, vid)? {
             return Ok(());
         }
-        let Ok((volinfo, _)) = self.vault.volinfo(vid, &digest, Trust::Destination) else { return Ok(()) };
+        let Ok((volinfo, _)) = self.vault.volinfo(vid, &digest, Trust::Destination) else {
+            return Ok(());
+        };
         if let Some((name, digest)) = volinfo.sessions.last()
             && self.complete_session(vid, *name, digest).is_err()
         {
             return Ok(());
         }
-        self.notices.push(Notice::Recovering { operation: "send", vid: Some(vid.to_string()) });
+        self.notices.push(Notice::Recovering {
+            operation: "send",
+            vid: Some(vid.to_string()),
+        });
         guard()?;
         self.finish_forward(vid, &volinfo)?;
         let root = layout::root();
-        let bytes = self.vault.store.read(&layout::tmp(&root), limits::ROOT_BODY as u64 + 4000)?;
+        let bytes = self
+            .vault
+            .store
+            .read(&layout::tmp(&root), limits::ROOT_BODY as u64 + 4000)?;
         self.vault.store.sync()?;
         self.vault.store.rename(&layout::tmp(&root), &root, Rename::Replace)?;
         self.vault.store.sync_dir(&StorePath::root())?;
@@ -316,7 +386,14 @@ impl Archive {
         }
         let entries = |root: &Root| -> Vec<(String, Option<Digest>)> {
             let others = root.volumes().iter().filter(|entry| entry.key() != vid.as_str());
-            others.map(|entry| (entry.key().to_owned(), VolumeId::new(entry.key()).ok().and_then(|vid| root.volume(&vid)))).collect()
+            others
+                .map(|entry| {
+                    (
+                        entry.key().to_owned(),
+                        VolumeId::new(entry.key()).ok().and_then(|vid| root.volume(&vid)),
+                    )
+                })
+                .collect()
         };
         Ok(entries(next) == entries(&self.root))
     }
@@ -325,12 +402,17 @@ impl Archive {
     fn complete_session(&self, vid: &VolumeId, name: SessionName, digest: &Digest) -> Result<(), Damage> {
         let places = Places::discover(&self.vault, vid);
         let session = self.vault.session(&places, vid, name, digest, Trust::Destination)?;
-        let Some(manifest) = &session.info.manifest else { return Ok(()) };
+        let Some(manifest) = &session.info.manifest else {
+            return Ok(());
+        };
         let files = places.object(vid, &name, "manifest.z");
         let own = wyng_state::CacheFile::Manifest(vid, &name);
         let dirs = places.dirs(vid, &name);
         let most = u64::from(limits::chunk(self.vault.chunk));
-        for run in self.vault.manifest(own, &files, manifest, session.info.volsize, 0, Trust::Destination)? {
+        for run in self
+            .vault
+            .manifest(own, &files, manifest, session.info.volsize, 0, Trust::Destination)?
+        {
             let run = run?;
             if matches!(run.hash, ChunkHash::Zero) {
                 continue;
@@ -341,7 +423,10 @@ impl Archive {
                 meta.is_some_and(|meta| meta.kind == EntryKind::File && (1..=most).contains(&meta.size))
             });
             if !good {
-                return Err(Damage::new(layout::chunk(&layout::session(vid, &name), addr), DamageReason::Missing));
+                return Err(Damage::new(
+                    layout::chunk(&layout::session(vid, &name), addr),
+                    DamageReason::Missing,
+                ));
             }
         }
         Ok(())
@@ -353,15 +438,33 @@ impl Archive {
         let entries = self.vault.store.list(&StorePath::root())?.unwrap_or_default();
         for entry in entries.into_iter().filter(|entry| entry.kind == EntryKind::Dir) {
             let Ok(vid) = VolumeId::new(&entry.name) else { continue };
-            if listed.iter().any(|(known, _)| *known == vid) || self.root.volumes().iter().any(|e| e.key() == entry.name) {
+            if listed.iter().any(|(known, _)| *known == vid)
+                || self.root.volumes().iter().any(|e| e.key() == entry.name)
+            {
                 continue;
             }
             if !self.from_copy && self.is_unborn(&vid)? {
-                self.notices.push(Notice::Recovering { operation: "send", vid: Some(vid.to_string()) });
+                self.notices.push(Notice::Recovering {
+                    operation: "send",
+                    vid: Some(vid.to_string()),
+                });
                 guard()?;
                 self.vault.store.remove_tree(&layout::volume(&vid))?;
             } else {
                 self.notices.push(Notice::Unlisted { path: entry.name });
+            }
+        }
+        Ok(())
+    }
+
+    /// Locks that dead processes had taken away, to give them up or to steal them. None of them is ours: `guard` knows.
+    fn remove_lock_remains(&self, guard: &Guard<'_>) -> Result<()> {
+        let entries = self.vault.store.list(&StorePath::root())?.unwrap_or_default();
+        for entry in entries {
+            if entry.kind == EntryKind::File && entry.name.starts_with(".wyng-lock-") && entry.name.ends_with(".taken")
+            {
+                guard()?;
+                self.vault.store.remove(&layout::path(&entry.name))?;
             }
         }
         Ok(())
@@ -374,10 +477,15 @@ impl Archive {
         if !has("volinfo") && !entries.iter().any(|entry| entry.name.starts_with("S_")) {
             return Ok(true);
         }
-        let Some(next) = self.next_root().filter(|next| next.updated_at() > self.root.updated_at()) else {
+        let Some(next) = self
+            .next_root()
+            .filter(|next| next.updated_at() > self.root.updated_at())
+        else {
             return Ok(false);
         };
-        Ok(next.volume(vid).is_some_and(|digest| self.vault.volinfo(vid, &digest, Trust::Destination).is_ok()))
+        Ok(next
+            .volume(vid)
+            .is_some_and(|digest| self.vault.volinfo(vid, &digest, Trust::Destination).is_ok()))
     }
 }
 

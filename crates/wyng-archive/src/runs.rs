@@ -6,7 +6,10 @@
 use crate::error::{Damage, DamageReason};
 use std::io;
 use wyng_format::{ChunkAddr, ChunkHash, ChunkSize, Digest};
-use wyng_sys::fs::{FileRef, ext::{read_exact_at, write_all_at}};
+use wyng_sys::fs::{
+    FileRef,
+    ext::{read_exact_at, write_all_at},
+};
 
 /// One data chunk, or a run of zero chunks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +27,8 @@ pub struct Run {
 impl Run {
     /// The byte after the last chunk.
     pub(crate) fn end(&self, chunk: ChunkSize) -> u64 {
-        self.addr.saturating_add(self.count.saturating_mul(u64::from(chunk.bytes())))
+        self.addr
+            .saturating_add(self.count.saturating_mul(u64::from(chunk.bytes())))
     }
 
     fn is_zero(&self) -> bool {
@@ -42,42 +46,6 @@ impl Run {
 /// A sorted source of runs. Errors end it.
 pub(crate) type RunStream<'a> = Box<dyn Iterator<Item = Result<Run, Damage>> + Send + 'a>;
 
-/// Joins neighbouring zero runs, whoever supplied them.
-pub(crate) struct Coalesce<I> {
-    inner: I,
-    chunk: ChunkSize,
-    held: Option<Run>,
-}
-
-impl<I> Coalesce<I> {
-    pub(crate) fn new(inner: I, chunk: ChunkSize) -> Self {
-        Self { inner, chunk, held: None }
-    }
-}
-
-impl<I: Iterator<Item = Result<Run, Damage>>> Iterator for Coalesce<I> {
-    type Item = Result<Run, Damage>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            match self.inner.next() {
-                Some(Ok(run)) => match &mut self.held {
-                    Some(held) if held.is_zero() && run.is_zero() && held.end(self.chunk) == run.addr => {
-                        held.count = held.count.saturating_add(run.count);
-                    }
-                    held => {
-                        if let Some(done) = held.replace(run) {
-                            return Some(Ok(done));
-                        }
-                    }
-                },
-                Some(Err(error)) => return Some(Err(error)),
-                None => return self.held.take().map(Ok),
-            }
-        }
-    }
-}
-
 /// Merges streams; where they overlap, the one that comes first in the list wins.
 pub(crate) struct Merge<'a> {
     chunk: ChunkSize,
@@ -88,7 +56,12 @@ pub(crate) struct Merge<'a> {
 
 impl<'a> Merge<'a> {
     pub(crate) fn new(streams: Vec<RunStream<'a>>, chunk: ChunkSize) -> Self {
-        let mut merge = Self { chunk, heads: vec![None; streams.len()], streams, failed: None };
+        let mut merge = Self {
+            chunk,
+            heads: vec![None; streams.len()],
+            streams,
+            failed: None,
+        };
         for index in 0..merge.streams.len() {
             merge.advance(index);
         }
@@ -169,7 +142,14 @@ pub(crate) struct Complete<I> {
 impl<I> Complete<I> {
     pub(crate) fn new(inner: I, chunk: ChunkSize, volsize: u64, object: String) -> Self {
         let end = chunk.count(volsize).saturating_mul(u64::from(chunk.bytes()));
-        Self { inner, chunk, expected: 0, end, object, done: false }
+        Self {
+            inner,
+            chunk,
+            expected: 0,
+            end,
+            object,
+            done: false,
+        }
     }
 
     fn gap(&mut self) -> Option<Result<Run, Damage>> {
@@ -231,7 +211,11 @@ fn decode(record: &[u8]) -> Option<Run> {
         addr: u64::from_le_bytes(*addr),
         count: u64::from_le_bytes(*count),
         session: u32::from_le_bytes(*session),
-        hash: if *kind == 0 { ChunkHash::Zero } else { ChunkHash::Data(Digest(digest)) },
+        hash: if *kind == 0 {
+            ChunkHash::Zero
+        } else {
+            ChunkHash::Data(Digest(digest))
+        },
     })
 }
 
@@ -249,11 +233,11 @@ const MEMORY_RUNS: usize = 400_000;
 
 impl RunList {
     pub(crate) fn new() -> Self {
-        Self { memory: Vec::new(), spilled: None, in_file: 0 }
-    }
-
-    pub(crate) fn from_sorted(memory: Vec<Run>) -> Self {
-        Self { memory, spilled: None, in_file: 0 }
+        Self {
+            memory: Vec::new(),
+            spilled: None,
+            in_file: 0,
+        }
     }
 
     /// Adds a run behind all others; neighbouring zeros are joined.
@@ -302,7 +286,12 @@ impl RunList {
     }
 
     pub(crate) fn iter(&self) -> RunListIter<'_> {
-        RunListIter { list: self, position: 0, buffer: Vec::new(), at: 0 }
+        RunListIter {
+            list: self,
+            position: 0,
+            buffer: Vec::new(),
+            at: 0,
+        }
     }
 }
 
@@ -354,7 +343,12 @@ impl Iterator for RunListIter<'_> {
 
 /// Turns manifest entries into runs of one session.
 pub(crate) fn entry_run(addr: ChunkAddr, hash: ChunkHash, session: u32) -> Run {
-    Run { addr: addr.0, count: 1, hash, session }
+    Run {
+        addr: addr.0,
+        count: 1,
+        hash,
+        session,
+    }
 }
 
 #[cfg(test)]
@@ -368,11 +362,21 @@ mod tests {
     }
 
     fn zero(at: u64, count: u64) -> Run {
-        Run { addr: at * C, count, hash: ChunkHash::Zero, session: 0 }
+        Run {
+            addr: at * C,
+            count,
+            hash: ChunkHash::Zero,
+            session: 0,
+        }
     }
 
     fn data(at: u64, tag: u8) -> Run {
-        Run { addr: at * C, count: 1, hash: ChunkHash::Data(Digest([tag; 32])), session: u32::from(tag) }
+        Run {
+            addr: at * C,
+            count: 1,
+            hash: ChunkHash::Data(Digest([tag; 32])),
+            session: u32::from(tag),
+        }
     }
 
     fn stream(runs: Vec<Run>) -> RunStream<'static> {
@@ -381,18 +385,28 @@ mod tests {
 
     fn merged(streams: Vec<Vec<Run>>) -> Vec<Run> {
         let streams = streams.into_iter().map(stream).collect();
-        Coalesce::new(Merge::new(streams, chunk()), chunk()).map(Result::unwrap).collect()
+        let mut list = RunList::new();
+        for run in Merge::new(streams, chunk()) {
+            list.push(run.unwrap(), chunk(), &|| Ok(None)).unwrap();
+        }
+        list.iter().map(Result::unwrap).collect()
     }
 
     #[test]
     fn the_newest_entry_wins_and_cuts_older_zero_runs() {
-        let got = merged(vec![vec![data(3, 9), zero(5, 2)], vec![zero(0, 5), data(5, 1), data(6, 2), data(7, 3)]]);
+        let got = merged(vec![
+            vec![data(3, 9), zero(5, 2)],
+            vec![zero(0, 5), data(5, 1), data(6, 2), data(7, 3)],
+        ]);
         assert_eq!(got, vec![zero(0, 3), data(3, 9), zero(4, 3), data(7, 3)]);
     }
 
     #[test]
     fn a_newer_zero_run_covers_many_older_chunks() {
-        let got = merged(vec![vec![zero(1, 3)], vec![data(0, 1), data(1, 1), data(2, 1), data(3, 1), data(4, 1)]]);
+        let got = merged(vec![
+            vec![zero(1, 3)],
+            vec![data(0, 1), data(1, 1), data(2, 1), data(3, 1), data(4, 1)],
+        ]);
         assert_eq!(got, vec![data(0, 1), zero(1, 3), data(4, 1)]);
     }
 

@@ -15,7 +15,10 @@ use wyng_format::{
 };
 use wyng_state::{ArchiveState, CacheFile};
 use wyng_store::{Store, StoreError, StorePath};
-use wyng_sys::fs::{FileRef, ext::{read_full_at, write_all_at}};
+use wyng_sys::fs::{
+    FileRef,
+    ext::{read_full_at, write_all_at},
+};
 
 /// Manifests up to this many stored bytes are read whole; larger ones go through a scratch file.
 const IN_MEMORY: u64 = 8 << 20;
@@ -47,8 +50,6 @@ pub enum Trust {
 pub(crate) struct Object {
     /// Decompressed text.
     pub text: Vec<u8>,
-    /// As it is stored.
-    pub stored: Vec<u8>,
     /// Where it was found, if not in its own place: the place, and what is wrong with the own one.
     pub copy: Option<(String, Damage)>,
 }
@@ -56,24 +57,28 @@ pub(crate) struct Object {
 impl Vault {
     /// Reads a small metadata object, trying `places` in order; the first is its own place.
     pub fn object(
-        &self, cache: CacheFile<'_>, places: &[StorePath], digest: &Digest, limit: u64, trust: Trust,
+        &self,
+        cache: CacheFile<'_>,
+        places: &[StorePath],
+        digest: &Digest,
+        limit: u64,
+        trust: Trust,
     ) -> Result<Object, Damage> {
-        let from_cache = || {
-            let stored = self.cached(cache, limit)?;
-            let text = self.decode("cache", &stored, digest, limit).ok()?;
-            Some((text, stored))
-        };
+        let from_cache = || self.decode("cache", &self.cached(cache, limit)?, digest, limit).ok();
         if trust == Trust::Cache
-            && let Some((text, stored)) = from_cache()
+            && let Some(text) = from_cache()
         {
-            return Ok(Object { text, stored, copy: None });
+            return Ok(Object { text, copy: None });
         }
         let mut first = None;
         for place in places {
             match self.read_one(place, digest, limit) {
                 Ok((text, stored)) => {
                     self.remember(cache, &stored);
-                    return Ok(Object { text, stored, copy: first.map(|damage| (place.to_string(), damage)) });
+                    return Ok(Object {
+                        text,
+                        copy: first.map(|damage| (place.to_string(), damage)),
+                    });
                 }
                 Err(damage) => {
                     first.get_or_insert(damage);
@@ -82,9 +87,12 @@ impl Vault {
         }
         let damage = first.unwrap_or_else(|| Damage::new(cache.path().display(), DamageReason::Missing));
         if trust == Trust::Destination
-            && let Some((text, stored)) = from_cache()
+            && let Some(text) = from_cache()
         {
-            return Ok(Object { text, stored, copy: Some(("the local cache".to_owned(), damage)) });
+            return Ok(Object {
+                text,
+                copy: Some(("the local cache".to_owned(), damage)),
+            });
         }
         Err(damage)
     }
@@ -97,7 +105,9 @@ impl Vault {
 
     /// The most bytes that a metadata object may have as stored; a little over the original's limits.
     fn most(&self, limit: u64) -> u64 {
-        limit.saturating_add(self.suite.meta_overhead() as u64).saturating_add(limits::MANIFEST_SLACK)
+        limit
+            .saturating_add(self.suite.meta_overhead() as u64)
+            .saturating_add(limits::MANIFEST_SLACK)
     }
 
     fn read(&self, place: &StorePath, most: u64) -> Result<Vec<u8>, Damage> {
@@ -124,10 +134,16 @@ impl Vault {
         let overhead = self.suite.meta_overhead();
         if stored.len() <= overhead {
             let size = stored.len() as u64;
-            let reason = DamageReason::Size { size, least: overhead as u64 + 1, most: u64::MAX };
+            let reason = DamageReason::Size {
+                size,
+                least: overhead as u64 + 1,
+                most: u64::MAX,
+            };
             return Err(Damage::new(object, reason));
         }
-        self.suite.open_meta(stored).map_err(|_| Damage::new(object, DamageReason::Authentication))
+        self.suite
+            .open_meta(stored)
+            .map_err(|_| Damage::new(object, DamageReason::Authentication))
     }
 
     fn cached(&self, file: CacheFile<'_>, limit: u64) -> Option<Vec<u8>> {
@@ -155,7 +171,13 @@ impl Vault {
     /// Opens the manifest of one session of a volume of `volsize` bytes. Nothing of it is handed out before all of it
     /// has been authenticated.
     pub fn manifest(
-        &self, own: CacheFile<'_>, places: &[StorePath], digest: &Digest, volsize: u64, session: u32, trust: Trust,
+        &self,
+        own: CacheFile<'_>,
+        places: &[StorePath],
+        digest: &Digest,
+        volsize: u64,
+        session: u32,
+        trust: Trust,
     ) -> Result<RunStream<'static>, Damage> {
         let limit = limits::manifest(volsize, self.chunk);
         let name = own.path().display().to_string();
@@ -183,7 +205,11 @@ impl Vault {
         if size > most {
             return Err(Damage::new(place, DamageReason::Size { size, least: 1, most }));
         }
-        let scratch = if size > IN_MEMORY { self.scratch().ok().flatten() } else { None };
+        let scratch = if size > IN_MEMORY {
+            self.scratch().ok().flatten()
+        } else {
+            None
+        };
         let Some(file) = scratch else {
             let stored = self.read(place, most)?;
             let compressed = self.opened(place.as_str(), &stored)?;
@@ -193,7 +219,10 @@ impl Vault {
         };
         let mut at = 0u64;
         while at < size {
-            let piece = self.store.read_range(place, at, PIECE).map_err(|e| store_damage(place, e))?;
+            let piece = self
+                .store
+                .read_range(place, at, PIECE)
+                .map_err(|e| store_damage(place, e))?;
             if piece.is_empty() {
                 break;
             }
@@ -209,7 +238,11 @@ impl Vault {
         let size = file.stat().map_err(|e| io(e.source))?.size;
         let overhead = self.suite.meta_overhead() as u64;
         if size <= overhead || size > self.most(limit) {
-            let reason = DamageReason::Size { size, least: overhead.saturating_add(1), most: self.most(limit) };
+            let reason = DamageReason::Size {
+                size,
+                least: overhead.saturating_add(1),
+                most: self.most(limit),
+            };
             return Err(Damage::new(object, reason));
         }
         let open = || match FileBlob::open(&file, size, &self.suite).map_err(io)? {
@@ -221,7 +254,9 @@ impl Vault {
         let mut buffer = vec![0; PIECE];
         loop {
             let got = blob.read(&mut buffer).map_err(io)?;
-            let Some(piece) = buffer.get(..got).filter(|piece| !piece.is_empty()) else { break };
+            let Some(piece) = buffer.get(..got).filter(|piece| !piece.is_empty()) else {
+                break;
+            };
             hasher.update(piece);
         }
         check_digest(object, &hasher.finish(), digest)?;
@@ -230,7 +265,11 @@ impl Vault {
 
     fn decoded(&self, object: String, blob: Blob, limit: u64, volsize: u64, session: u32) -> RunStream<'static> {
         let blob = io::BufReader::with_capacity(PIECE, blob);
-        let text = TextDecompressor::new(self.compression.kind, limit.saturating_add(limits::MANIFEST_SLACK), blob);
+        let text = TextDecompressor::new(
+            self.compression.kind,
+            limit.saturating_add(limits::MANIFEST_SLACK),
+            blob,
+        );
         let reader = ManifestReader::new(io::BufReader::with_capacity(PIECE, text), volsize, self.chunk);
         Box::new(reader.map(move |entry| match entry {
             Ok(entry) => Ok(entry_run(entry.addr, entry.hash, session)),
@@ -240,7 +279,12 @@ impl Vault {
 
     /// Reads a chunk file of the session folders `dirs`, checks it and decompresses it to exactly `length` bytes.
     pub fn chunk(
-        &self, dirs: &[StorePath], addr: wyng_format::ChunkAddr, digest: &Digest, length: u32, work: &mut ChunkWork,
+        &self,
+        dirs: &[StorePath],
+        addr: wyng_format::ChunkAddr,
+        digest: &Digest,
+        length: u32,
+        work: &mut ChunkWork,
     ) -> Result<(), Damage> {
         let mut first = None;
         for dir in dirs {
@@ -262,15 +306,26 @@ impl Vault {
         work.fetched = work.stored.len() as u64;
         let overhead = self.suite.chunk_overhead();
         if work.stored.len() <= overhead {
-            let reason = DamageReason::Size { size: work.fetched, least: overhead as u64 + 1, most };
+            let reason = DamageReason::Size {
+                size: work.fetched,
+                least: overhead as u64 + 1,
+                most,
+            };
             return Err(Damage::new(path, reason));
         }
-        self.suite.open_chunk(&mut work.stored).map_err(|e| Damage::content(path, &e))?;
+        self.suite
+            .open_chunk(&mut work.stored)
+            .map_err(|e| Damage::content(path, &e))?;
         check_digest(path.as_str(), &self.suite.data_hash(&work.stored), digest)?;
         let limit = usize::try_from(self.chunk.bytes()).unwrap_or(usize::MAX);
-        work.decompressor.decompress(&work.stored, limit, &mut work.data).map_err(|e| Damage::content(path, &e))?;
+        work.decompressor
+            .decompress(&work.stored, limit, &mut work.data)
+            .map_err(|e| Damage::content(path, &e))?;
         if work.data.len() as u64 != u64::from(length) {
-            let reason = DamageReason::DataLength { length: work.data.len() as u64, expected: u64::from(length) };
+            let reason = DamageReason::DataLength {
+                length: work.data.len() as u64,
+                expected: u64::from(length),
+            };
             return Err(Damage::new(path, reason));
         }
         Ok(())
@@ -289,14 +344,23 @@ pub struct ChunkWork {
 
 impl ChunkWork {
     pub(crate) fn new(compression: Compression) -> Self {
-        Self { stored: Vec::new(), decompressor: Decompressor::new(compression.kind), data: Vec::new(), fetched: 0 }
+        Self {
+            stored: Vec::new(),
+            decompressor: Decompressor::new(compression.kind),
+            data: Vec::new(),
+            fetched: 0,
+        }
     }
 }
 
 /// A destination's error, as damage of the object that was wanted.
 pub(crate) fn store_damage(place: &StorePath, error: StoreError) -> Damage {
     let reason = match error {
-        StoreError::TooLarge { size, limit, .. } => DamageReason::Size { size, least: 1, most: limit },
+        StoreError::TooLarge { size, limit, .. } => DamageReason::Size {
+            size,
+            least: 1,
+            most: limit,
+        },
         StoreError::Missing { .. } => DamageReason::Missing,
         StoreError::Foreign { .. } => DamageReason::Foreign,
         other => DamageReason::Io(other.to_string()),
@@ -330,7 +394,12 @@ struct FileBlob {
 impl FileBlob {
     /// Authenticates all of the file; `None` if its tag does not fit.
     fn open(file: &FileRef, size: u64, suite: &Suite) -> io::Result<Option<Self>> {
-        let mut blob = Self { file: file.clone(), size, at: 0, decryptor: None };
+        let mut blob = Self {
+            file: file.clone(),
+            size,
+            at: 0,
+            decryptor: None,
+        };
         if suite.meta_overhead() == 0 {
             return Ok(Some(blob));
         }
@@ -339,11 +408,15 @@ impl FileBlob {
             return Ok(None);
         }
         let body = blob.at;
-        let Ok(mut opener) = MetaOpener::new(suite, &nonce, &tag) else { return Ok(None) };
+        let Ok(mut opener) = MetaOpener::new(suite, &nonce, &tag) else {
+            return Ok(None);
+        };
         let mut buffer = vec![0; PIECE];
         loop {
             let got = blob.read(&mut buffer)?;
-            let Some(piece) = buffer.get(..got).filter(|piece| !piece.is_empty()) else { break };
+            let Some(piece) = buffer.get(..got).filter(|piece| !piece.is_empty()) else {
+                break;
+            };
             opener.authenticate(piece);
         }
         blob.at = body;
@@ -356,9 +429,13 @@ impl Read for FileBlob {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let left = usize::try_from(self.size.saturating_sub(self.at)).unwrap_or(usize::MAX);
         let want = left.min(buffer.len());
-        let Some(piece) = buffer.get_mut(..want) else { return Ok(0) };
+        let Some(piece) = buffer.get_mut(..want) else {
+            return Ok(0);
+        };
         let got = read_full_at(&*self.file, piece, self.at).map_err(|e| e.source)?;
-        let Some(piece) = piece.get_mut(..got) else { return Ok(0) };
+        let Some(piece) = piece.get_mut(..got) else {
+            return Ok(0);
+        };
         if let Some(decryptor) = &mut self.decryptor {
             decryptor.decrypt(piece);
         }

@@ -29,7 +29,11 @@ impl View {
     /// # Errors
     /// [`Damage`] of any metadata involved, a gap in the addresses, or a wrong checksum.
     pub(crate) fn load(
-        vault: &Vault, history: &History, name: &SessionName, trust: Trust, notice: &mut dyn FnMut(Notice),
+        vault: &Vault,
+        history: &History,
+        name: &SessionName,
+        trust: Trust,
+        notice: &mut dyn FnMut(Notice),
     ) -> Result<Self, Damage> {
         let chain = history.chain(name)?;
         let Some(&session) = chain.first() else {
@@ -49,8 +53,16 @@ impl View {
             runs.push(run, chunk, &scratch).map_err(io)?;
         }
         check_mfcs(&object, &chain, mfcs.finish(), notice)?;
-        let dirs = chain.iter().map(|s| history.places.dirs(&history.vid, &s.name)).collect();
-        Ok(Self { vault: vault.clone(), session: session.clone(), dirs, runs })
+        let dirs = chain
+            .iter()
+            .map(|s| history.places.dirs(&history.vid, &s.name))
+            .collect();
+        Ok(Self {
+            vault: vault.clone(),
+            session: session.clone(),
+            dirs,
+            runs,
+        })
     }
 
     /// Size of the volume, bytes.
@@ -88,7 +100,13 @@ impl View {
         };
         let length = self.vault.chunk.len_at(ChunkAddr(run.addr), self.size());
         let dirs = usize::try_from(run.session).ok().and_then(|index| self.dirs.get(index));
-        self.vault.chunk(dirs.map_or(&[], Vec::as_slice), ChunkAddr(run.addr), digest, length, work)
+        self.vault.chunk(
+            dirs.map_or(&[], Vec::as_slice),
+            ChunkAddr(run.addr),
+            digest,
+            length,
+            work,
+        )
     }
 }
 
@@ -147,24 +165,37 @@ fn merge_layers(vault: &Vault, history: &History, chain: &[&Session], trust: Tru
 }
 
 fn open_manifest(
-    vault: &Vault, history: &History, session: &Session, index: usize, trust: Trust,
+    vault: &Vault,
+    history: &History,
+    session: &Session,
+    index: usize,
+    trust: Trust,
 ) -> Result<Layer, Damage> {
-    let Some(digest) = &session.info.manifest else { return Ok(Layer::Empty) };
+    let Some(digest) = &session.info.manifest else {
+        return Ok(Layer::Empty);
+    };
     let places = history.places.object(&history.vid, &session.name, "manifest.z");
     let index = u32::try_from(index).unwrap_or(u32::MAX);
     let own = CacheFile::Manifest(&history.vid, &session.name);
-    let stream = vault.manifest(own, &places, digest, session.info.volsize, index, trust).map_err(|damage| {
-        if index == 0 {
-            return damage;
-        }
-        Damage::new(layout::session(&history.vid, &session.name), DamageReason::DependsOn(Box::new(damage)))
-    })?;
+    let stream = vault
+        .manifest(own, &places, digest, session.info.volsize, index, trust)
+        .map_err(|damage| {
+            if index == 0 {
+                return damage;
+            }
+            Damage::new(
+                layout::session(&history.vid, &session.name),
+                DamageReason::DependsOn(Box::new(damage)),
+            )
+        })?;
     Ok(Layer::Stream(std::sync::Mutex::new(Some(stream))))
 }
 
 fn check_mfcs(object: &str, chain: &[&Session], computed: u32, notice: &mut dyn FnMut(Notice)) -> Result<(), Damage> {
     let Some(session) = chain.first() else { return Ok(()) };
-    let Some(recorded) = session.info.mfcs else { return Ok(()) };
+    let Some(recorded) = session.info.mfcs else {
+        return Ok(());
+    };
     if recorded == computed {
         return Ok(());
     }
@@ -175,8 +206,13 @@ fn check_mfcs(object: &str, chain: &[&Session], computed: u32, notice: &mut dyn 
             && previous.info.mfcs == Some(recorded)
     });
     if copied {
-        notice(Notice::HarmlessChecksum { session: object.to_owned() });
+        notice(Notice::HarmlessChecksum {
+            session: object.to_owned(),
+        });
         return Ok(());
     }
-    Err(Damage::new(object, DamageReason::ManifestChecksum { computed, recorded }))
+    Err(Damage::new(
+        object,
+        DamageReason::ManifestChecksum { computed, recorded },
+    ))
 }

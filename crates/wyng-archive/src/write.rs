@@ -14,8 +14,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use wyng_format::limits;
 use wyng_format::{
-    ChunkAddr, CipherCode, Compressor, Description, Digest, LocalTime, MetaSealer, NonceInput, Permissions, Root, SessionInfo,
-    SessionName, Tag, VolInfo, VolumeId, VolumeName, encode_sessions_list,
+    ChunkAddr, CipherCode, Compressor, Description, Digest, LocalTime, MetaSealer, NonceInput, Permissions, Root,
+    SessionInfo, SessionName, Tag, VolInfo, VolumeId, VolumeName, encode_sessions_list,
 };
 use wyng_state::{CacheFile, CounterRule, Counters, Key};
 use wyng_store::{Durability, Rename, StoreError, StorePath};
@@ -45,7 +45,11 @@ impl Nonces {
             Some(counters) => counters.reserve(key, cost)?.end.saturating_sub(1),
             None => 0,
         };
-        Ok(NonceInput { random, unix_seconds, counter })
+        Ok(NonceInput {
+            random,
+            unix_seconds,
+            counter,
+        })
     }
 
     fn meta(&self, length: usize) -> Result<NonceInput> {
@@ -171,17 +175,34 @@ impl Draft {
 impl Archive {
     /// Opens the counters of the keys, which writing needs. The locks of a writer must be held.
     pub(crate) fn open_counters(&mut self) -> Result<()> {
-        let (Some(salt), Some(state)) = (&self.salt, &self.vault.cache) else { return Ok(()) };
+        let (Some(salt), Some(state)) = (&self.salt, &self.vault.cache) else {
+            return Ok(());
+        };
         let rules = [
-            CounterRule { step: DATA_STEP, limit: self.code.data_counter_limit() },
-            CounterRule { step: META_STEP, limit: self.code.metadata_counter_limit() },
+            CounterRule {
+                step: DATA_STEP,
+                limit: self.code.data_counter_limit(),
+            },
+            CounterRule {
+                step: META_STEP,
+                limit: self.code.metadata_counter_limit(),
+            },
         ];
-        self.counters = Some(Arc::new(Counters::open(state, salt, [self.root.data_counter(), self.root.meta_counter()], rules)?));
+        self.counters = Some(Arc::new(Counters::open(
+            state,
+            salt,
+            [self.root.data_counter(), self.root.meta_counter()],
+            rules,
+        )?));
         Ok(())
     }
 
     pub(crate) fn nonces(&self) -> Nonces {
-        Nonces { context: self.context.clone(), code: self.code, counters: self.counters.clone() }
+        Nonces {
+            context: self.context.clone(),
+            code: self.code,
+            counters: self.counters.clone(),
+        }
     }
 
     /// Begins a session; what an earlier, interrupted one left in its place is removed.
@@ -199,7 +220,13 @@ impl Archive {
         let dir = layout::session_tmp(&vid);
         self.vault.store.remove_tree(&dir)?;
         self.vault.store.make_dir(&dir)?;
-        Ok(Draft { vault: self.vault.clone(), nonces: self.nonces(), vid, new, dir })
+        Ok(Draft {
+            vault: self.vault.clone(),
+            nonces: self.nonces(),
+            vid,
+            new,
+            dir,
+        })
     }
 
     /// An empty list of changes, for a run that writes nothing.
@@ -213,17 +240,26 @@ impl Archive {
     /// # Errors
     /// Those of the destination.
     pub fn abandon(&self, draft: &Draft) -> Result<()> {
-        let path = if draft.new.is_some() { layout::volume(&draft.vid) } else { draft.dir.clone() };
+        let path = if draft.new.is_some() {
+            layout::volume(&draft.vid)
+        } else {
+            draft.dir.clone()
+        };
         self.vault.store.remove_tree(&path)?;
         Ok(())
     }
 
     pub(crate) fn check_new_name(&self, name: &VolumeName) -> Result<()> {
         if self.volumes.iter().any(|volume| volume.volinfo.name == *name) {
-            return Err(ArchiveError::VolumeExists { name: name.as_str().to_owned() });
+            return Err(ArchiveError::VolumeExists {
+                name: name.as_str().to_owned(),
+            });
         }
         if self.root.volumes().len() >= limits::MAX_VOLUMES {
-            return Err(ArchiveError::TooMany { what: "volumes", limit: limits::MAX_VOLUMES });
+            return Err(ArchiveError::TooMany {
+                what: "volumes",
+                limit: limits::MAX_VOLUMES,
+            });
         }
         Ok(())
     }
@@ -249,7 +285,13 @@ impl Archive {
     /// # Errors
     /// [`ArchiveError::ChangedMeanwhile`], [`ArchiveError::SessionExists`], and those of the destination. What was stored
     /// is removed then, unless the renames had begun: the next command that writes finishes or undoes them.
-    pub fn commit(&mut self, draft: &Draft, record: &SessionRecord, changes: &Changes, guard: &Guard<'_>) -> Result<Durability> {
+    pub fn commit(
+        &mut self,
+        draft: &Draft,
+        record: &SessionRecord,
+        changes: &Changes,
+        guard: &Guard<'_>,
+    ) -> Result<Durability> {
         let (step, old, info, manifest) = match self.prepare_session(draft, record, changes) {
             Ok(prepared) => prepared,
             Err(error) => {
@@ -259,9 +301,11 @@ impl Archive {
             }
         };
         let durability = self.publish(step, old.as_ref(), guard)?;
-        self.vault.remember(CacheFile::SessionInfo(&draft.vid, &record.name), &info.stored);
+        self.vault
+            .remember(CacheFile::SessionInfo(&draft.vid, &record.name), &info.stored);
         if let Some(stored) = manifest {
-            self.vault.remember(CacheFile::Manifest(&draft.vid, &record.name), &stored);
+            self.vault
+                .remember(CacheFile::Manifest(&draft.vid, &record.name), &stored);
         }
         Ok(durability)
     }
@@ -275,19 +319,31 @@ impl Archive {
             (None, None) => return Err(ArchiveError::ChangedMeanwhile),
         };
         if volinfo.sessions.iter().any(|(name, _)| *name == record.name) {
-            return Err(ArchiveError::SessionExists { vid: draft.vid.clone(), session: record.name });
+            return Err(ArchiveError::SessionExists {
+                vid: draft.vid.clone(),
+                session: record.name,
+            });
         }
         if volinfo.sessions.len() >= limits::MAX_SESSIONS {
-            return Err(ArchiveError::TooMany { what: "sessions", limit: limits::MAX_SESSIONS });
+            return Err(ArchiveError::TooMany {
+                what: "sessions",
+                limit: limits::MAX_SESSIONS,
+            });
         }
-        let manifest = if changes.is_empty() { None } else { Some(self.put_manifest(&draft.dir, changes)?) };
+        let manifest = if changes.is_empty() {
+            None
+        } else {
+            Some(self.put_manifest(&draft.dir, changes)?)
+        };
         let info = SessionInfo {
             local_time: LocalTime::Nanos(u128::try_from(record.source_time).unwrap_or(0)),
             previous: record.previous.map(|previous| previous.name),
             permissions: record.permissions.clone(),
             manifest: manifest.as_ref().map(|(digest, _)| *digest),
             volsize: record.volsize,
-            sequence: record.previous.map_or(0, |previous| previous.sequence.saturating_add(1)),
+            sequence: record
+                .previous
+                .map_or(0, |previous| previous.sequence.saturating_add(1)),
             mfcs: Some(record.mfcs),
             tags: record.tags.clone(),
             ignored_tags: 0,
@@ -296,7 +352,11 @@ impl Archive {
         let info = self.seal(&info.encode()?)?;
         self.vault.store.create(&layout::info(&draft.dir), &info.stored)?;
         volinfo.sessions.push((record.name, info.digest));
-        let step = Step { vid: draft.vid.clone(), volinfo, session: Some((draft.dir.clone(), record.name)) };
+        let step = Step {
+            vid: draft.vid.clone(),
+            volinfo,
+            session: Some((draft.dir.clone(), record.name)),
+        };
         Ok((step, old, info, manifest.and_then(|(_, stored)| stored)))
     }
 
@@ -309,7 +369,15 @@ impl Archive {
         let vid = self.new_vid()?;
         self.vault.store.make_dir(&layout::volume(&vid))?;
         let volinfo = VolInfo::new(name.clone(), description.clone());
-        self.publish(Step { vid: vid.clone(), volinfo, session: None }, None, guard)?;
+        self.publish(
+            Step {
+                vid: vid.clone(),
+                volinfo,
+                session: None,
+            },
+            None,
+            guard,
+        )?;
         Ok(vid)
     }
 
@@ -317,17 +385,33 @@ impl Archive {
     ///
     /// # Errors
     /// [`ArchiveError::NoVolume`], [`ArchiveError::VolumeExists`], and as for [`Archive::commit`].
-    pub fn rename_volume(&mut self, from: &str, to: &VolumeName, description: Option<&Description>, guard: &Guard<'_>) -> Result<()> {
+    pub fn rename_volume(
+        &mut self,
+        from: &str,
+        to: &VolumeName,
+        description: Option<&Description>,
+        guard: &Guard<'_>,
+    ) -> Result<()> {
         let old = self.volume(from)?.clone();
         if self.volumes.iter().any(|volume| volume.volinfo.name == *to) {
-            return Err(ArchiveError::VolumeExists { name: to.as_str().to_owned() });
+            return Err(ArchiveError::VolumeExists {
+                name: to.as_str().to_owned(),
+            });
         }
         let mut volinfo = old.volinfo.clone();
         volinfo.name = to.clone();
         if let Some(description) = description {
             volinfo.description = description.clone();
         }
-        self.publish(Step { vid: old.vid.clone(), volinfo, session: None }, Some(&old), guard)?;
+        self.publish(
+            Step {
+                vid: old.vid.clone(),
+                volinfo,
+                session: None,
+            },
+            Some(&old),
+            guard,
+        )?;
         Ok(())
     }
 
@@ -336,7 +420,10 @@ impl Archive {
         let mut compressed = Vec::new();
         Compressor::new(self.vault.compression).compress(text, &mut compressed)?;
         let digest = self.vault.suite.meta_hash(&compressed);
-        let stored = self.vault.suite.seal_meta(&self.nonces().meta(compressed.len())?, &compressed)?;
+        let stored = self
+            .vault
+            .suite
+            .seal_meta(&self.nonces().meta(compressed.len())?, &compressed)?;
         Ok(SealedObject { stored, digest })
     }
 
@@ -346,18 +433,25 @@ impl Archive {
         let failed = |error: crate::changes::ManifestError| match error {
             crate::changes::ManifestError::List(damage) => ArchiveError::Damaged(damage),
             crate::changes::ManifestError::Format(error) => ArchiveError::Format(error),
-            crate::changes::ManifestError::Io(error) => {
-                ArchiveError::System(wyng_sys::SysError::new("write a scratch file for", path.as_str(), error))
-            }
+            crate::changes::ManifestError::Io(error) => ArchiveError::System(wyng_sys::SysError::new(
+                "write a scratch file for",
+                path.as_str(),
+                error,
+            )),
         };
         let spool = changes.compressed().map_err(failed)?;
         if let Some(compressed) = spool.in_memory() {
             let digest = self.vault.suite.meta_hash(compressed);
-            let stored = self.vault.suite.seal_meta(&self.nonces().meta(compressed.len())?, compressed)?;
+            let stored = self
+                .vault
+                .suite
+                .seal_meta(&self.nonces().meta(compressed.len())?, compressed)?;
             self.vault.store.create(&path, &stored)?;
             return Ok((digest, Some(stored)));
         }
-        let io = |e: std::io::Error| ArchiveError::System(wyng_sys::SysError::new("read a scratch file for", path.as_str(), e));
+        let io = |e: std::io::Error| {
+            ArchiveError::System(wyng_sys::SysError::new("read a scratch file for", path.as_str(), e))
+        };
         let mut hasher = self.vault.suite.meta_hasher();
         let hashed: std::io::Result<()> = spool.for_each_piece(|piece| {
             hasher.update(piece);
@@ -373,7 +467,11 @@ impl Archive {
         struct Failed(ArchiveError);
         impl From<std::io::Error> for Failed {
             fn from(error: std::io::Error) -> Self {
-                Self(ArchiveError::System(wyng_sys::SysError::new("read", "a scratch file", error)))
+                Self(ArchiveError::System(wyng_sys::SysError::new(
+                    "read",
+                    "a scratch file",
+                    error,
+                )))
             }
         }
         let mut sealer = match self.code {
@@ -412,7 +510,11 @@ impl Archive {
         self.root = next.root;
         self.root_bytes = next.bytes;
         self.adopt(step, next.volinfo, old.is_none())?;
-        Ok(if next.durability == Durability::Confirmed { durability } else { next.durability })
+        Ok(if next.durability == Durability::Confirmed {
+            durability
+        } else {
+            next.durability
+        })
     }
 
     /// Writes all new metadata under temporary names and makes it durable.
@@ -427,7 +529,10 @@ impl Archive {
             let names: Vec<SessionName> = step.volinfo.sessions.iter().map(|(name, _)| *name).collect();
             self.put_tmp(&layout::sessions(vid), &encode_sessions_list(&names))?;
             if self.vault.store.stat(&layout::session(vid, name))?.is_some() {
-                return Err(ArchiveError::SessionExists { vid: vid.clone(), session: *name });
+                return Err(ArchiveError::SessionExists {
+                    vid: vid.clone(),
+                    session: *name,
+                });
             }
         }
         self.put_tmp(&volinfo_path, &volinfo.stored)?;
@@ -438,7 +543,12 @@ impl Archive {
         self.make_backup_exact(&root_path)?;
         // crash here: only names that readers ignore were made.
         let durability = self.vault.store.sync()?;
-        Ok(Next { root, bytes: root_bytes, volinfo, durability })
+        Ok(Next {
+            root,
+            bytes: root_bytes,
+            volinfo,
+            durability,
+        })
     }
 
     /// Removes what [`Archive::stage`] and the draft before it wrote.
@@ -482,7 +592,11 @@ impl Archive {
     /// Takes over into memory, cache and `.bak` what has been committed.
     fn adopt(&mut self, step: Step, sealed: SealedObject, new: bool) -> Result<()> {
         self.vault.remember(CacheFile::VolumeInfo(&step.vid), &sealed.stored);
-        let volume = Volume { vid: step.vid.clone(), digest: sealed.digest, volinfo: step.volinfo };
+        let volume = Volume {
+            vid: step.vid.clone(),
+            digest: sealed.digest,
+            volinfo: step.volinfo,
+        };
         match self.volumes.iter_mut().find(|known| known.vid == volume.vid) {
             Some(known) => *known = volume,
             None if new => self.volumes.push(volume),
@@ -506,7 +620,11 @@ impl Archive {
             let [data, meta] = counters.current();
             root.raise_counters(data, meta);
         }
-        Ok(root.encode(&self.vault.suite, &nonce, u32::try_from(now / 1_000_000_000).unwrap_or(0))?)
+        Ok(root.encode(
+            &self.vault.suite,
+            &nonce,
+            u32::try_from(now / 1_000_000_000).unwrap_or(0),
+        )?)
     }
 
     /// The present time. For an encrypted archive it is waited until it is past the last change, because the original
@@ -514,11 +632,20 @@ impl Archive {
     fn time_after_root(&self) -> Result<i64> {
         let clock = &self.context.clock;
         let now = || u64::try_from(clock.now()).unwrap_or(0);
-        let ahead = || self.root.updated_at().nanos().saturating_add(1000).saturating_sub(now());
+        let ahead = || {
+            self.root
+                .updated_at()
+                .nanos()
+                .saturating_add(1000)
+                .saturating_sub(now())
+        };
         if self.code != CipherCode::Off {
             while ahead() > 0 {
                 self.context.cancel.check()?;
-                clock.sleep(Duration::from_nanos(ahead().saturating_add(1_000_000)), &self.context.cancel);
+                clock.sleep(
+                    Duration::from_nanos(ahead().saturating_add(1_000_000)),
+                    &self.context.cancel,
+                );
             }
         }
         Ok(clock.now())
@@ -536,7 +663,9 @@ impl Archive {
     pub(crate) fn make_backup_exact(&self, path: &StorePath) -> Result<()> {
         let store = &self.vault.store;
         let limit = limits::VOLINFO as u64 + limits::ROOT_BODY as u64;
-        let Some(bytes) = store.read(path, limit)? else { return Ok(()) };
+        let Some(bytes) = store.read(path, limit)? else {
+            return Ok(());
+        };
         let backup = layout::bak(path);
         if matches!(store.read(&backup, limit), Ok(Some(same)) if same == bytes) {
             return Ok(());
@@ -551,7 +680,11 @@ impl Archive {
         if self.repair_root {
             return Ok(());
         }
-        match self.vault.store.read(&layout::root(), limits::ROOT_BODY as u64 + 2000)? {
+        match self
+            .vault
+            .store
+            .read(&layout::root(), limits::ROOT_BODY as u64 + 2000)?
+        {
             Some(bytes) if bytes == self.root_bytes => Ok(()),
             Some(_) => Err(ArchiveError::ChangedMeanwhile),
             None => Err(Damage::new(layout::ROOT, DamageReason::Missing).into()),

@@ -1,6 +1,12 @@
 //! Archives made by the original: whole, damaged and interrupted, read without a cache and without recovery
 //! (decisions.md §10, `tests/fixtures/archives/fixtures.json`).
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stdout)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout
+)]
 
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap};
@@ -35,7 +41,10 @@ impl KeySource for Passphrase {
             from("archive.salt").and_then(|bytes| SaltFile::parse(&bytes).ok()),
             from("salt.bak").and_then(|bytes| SaltFile::from_backup(&bytes).ok()),
         ];
-        let salt = salts.into_iter().flatten().find(|salt| ArchiveIdentity::from_salts(salt) == *identity)?;
+        let salt = salts
+            .into_iter()
+            .flatten()
+            .find(|salt| ArchiveIdentity::from_salts(salt) == *identity)?;
         let ini = from("archive.ini").or_else(|| from("archive.ini.bak"))?;
         let code = wyng_format::Header::parse(&ini).ok()?.0.code;
         if !code.is_encrypted() {
@@ -59,9 +68,17 @@ fn open(name: &str, passphrase: Option<&str>) -> Result<Archive, ArchiveError> {
     let dynamic: Arc<dyn Fs> = Arc::new(fs.clone());
     let store = FolderStore::open(&dynamic, "file:/archive", Path::new("/archive"), OpenMode::Read)?;
     let store: Arc<dyn Store> = Arc::new(store);
-    let keys = Passphrase { text: passphrase.map(str::to_owned), dir: fs };
+    let keys = Passphrase {
+        text: passphrase.map(str::to_owned),
+        dir: fs,
+    };
     let unlocked = Sealed::read(store, None, 0)?.unlock(&keys, ScryptCost::default())?;
-    let attach = Attach { state: None, may_update: false, allow_rollback: false, write: false };
+    let attach = Attach {
+        state: None,
+        may_update: false,
+        allow_rollback: false,
+        write: false,
+    };
     Archive::attach(unlocked, &test_context(dynamic, 1), attach)
 }
 
@@ -70,7 +87,9 @@ fn extract(archive: &Archive, volume: &str, session: &str) -> Result<(u64, Strin
     let volume = archive.volume(volume).map_err(|e| e.to_string())?;
     let history = archive.history(volume, Trust::Destination);
     let name = wyng_format::SessionName::parse(session).unwrap();
-    let (view, _) = archive.view(&history, &name, Trust::Destination).map_err(|e| e.to_string())?;
+    let (view, _) = archive
+        .view(&history, &name, Trust::Destination)
+        .map_err(|e| e.to_string())?;
     let mut hash = Sha256::new();
     let mut work = view.work();
     let mut at = 0;
@@ -100,14 +119,33 @@ fn check_sessions(archive: &Archive, volumes: &BTreeMap<String, Volume>, fixture
         assert_eq!(volume.volinfo.description.as_str(), expected.desc, "{fixture}");
         let history = archive.history(volume, Trust::Destination);
         let names: Vec<_> = history.sessions().iter().map(|s| s.name.to_string()).collect();
-        assert_eq!(names, expected.sessions.iter().map(|s| s.name.clone()).collect::<Vec<_>>(), "{fixture} {name}");
+        assert_eq!(
+            names,
+            expected.sessions.iter().map(|s| s.name.clone()).collect::<Vec<_>>(),
+            "{fixture} {name}"
+        );
         for (session, wanted) in history.sessions().iter().zip(&expected.sessions) {
             if wanted.sequence.is_some() {
-                let tags = session.info.tags.iter().map(|t| (t.id().to_owned(), t.description().to_owned()));
-                assert_eq!(tags.collect::<BTreeMap<_, _>>(), wanted.tags, "{fixture} {name} {}", wanted.name);
+                let tags = session
+                    .info
+                    .tags
+                    .iter()
+                    .map(|t| (t.id().to_owned(), t.description().to_owned()));
+                assert_eq!(
+                    tags.collect::<BTreeMap<_, _>>(),
+                    wanted.tags,
+                    "{fixture} {name} {}",
+                    wanted.name
+                );
             }
-            let got = extract(archive, name, &wanted.name).unwrap_or_else(|e| panic!("{fixture} {name} {}: {e}", wanted.name));
-            assert_eq!(got, (wanted.size, wanted.sha256.clone()), "{fixture} {name} {}", wanted.name);
+            let got = extract(archive, name, &wanted.name)
+                .unwrap_or_else(|e| panic!("{fixture} {name} {}: {e}", wanted.name));
+            assert_eq!(
+                got,
+                (wanted.size, wanted.sha256.clone()),
+                "{fixture} {name} {}",
+                wanted.name
+            );
             count += 1;
         }
     }
@@ -146,11 +184,25 @@ fn damaged_archives_give_right_bytes_or_named_errors() {
                 let readable = damaged.expected.volumes.get(volume).and_then(|v| v.get(&session.name));
                 match extract(&archive, volume, &session.name) {
                     Ok(got) => {
-                        assert_eq!(got, (session.size, session.sha256.clone()), "{name} {volume} {}", session.name);
-                        if readable.map(String::as_str) == Some("ok") { right += 1 } else { better += 1 }
+                        assert_eq!(
+                            got,
+                            (session.size, session.sha256.clone()),
+                            "{name} {volume} {}",
+                            session.name
+                        );
+                        if readable.map(String::as_str) == Some("ok") {
+                            right += 1
+                        } else {
+                            better += 1
+                        }
                     }
                     Err(error) => {
-                        assert_ne!(readable.map(String::as_str), Some("ok"), "{name} {volume} {}: {error}", session.name);
+                        assert_ne!(
+                            readable.map(String::as_str),
+                            Some("ok"),
+                            "{name} {volume} {}: {error}",
+                            session.name
+                        );
                         refused += 1;
                     }
                 }
@@ -165,12 +217,24 @@ fn damaged_archives_give_right_bytes_or_named_errors() {
 #[test]
 fn lost_roots_are_taken_from_their_copies() {
     let fixtures = fixtures::fixtures();
-    for name in ["dmg-dgr-salt-missing", "dmg-dgr-salt-slot0", "dmg-dgr-salt-slot1", "dmg-dgr-salt-slot3",
-                 "dmg-dgr-salt-hash", "dmg-dgr-ini-bitflip", "dmg-off-ini-bitflip", "dmg-off-ini-truncated", "dmg-off-ini-badmagic"] {
+    for name in [
+        "dmg-dgr-salt-missing",
+        "dmg-dgr-salt-slot0",
+        "dmg-dgr-salt-slot1",
+        "dmg-dgr-salt-slot3",
+        "dmg-dgr-salt-hash",
+        "dmg-dgr-ini-bitflip",
+        "dmg-off-ini-bitflip",
+        "dmg-off-ini-truncated",
+        "dmg-off-ini-badmagic",
+    ] {
         let damaged = fixtures.damaged(name);
         let mut archive = open(name, damaged.passphrase.as_deref()).unwrap_or_else(|e| panic!("{name}: {e}"));
         let notices = archive.take_notices();
-        assert!(matches!(notices.first(), Some(wyng_archive::Notice::UsedCopy { .. })), "{name}: {notices:?}");
+        assert!(
+            matches!(notices.first(), Some(wyng_archive::Notice::UsedCopy { .. })),
+            "{name}: {notices:?}"
+        );
         assert!(check_sessions(&archive, &damaged.volumes, name) > 0, "{name}");
     }
 }
@@ -185,12 +249,17 @@ fn interrupted_archives_read_as_before_or_after() {
         let mut got = Images::new();
         for volume in archive.volumes() {
             let history = archive.history(volume, Trust::Destination);
-            assert!(history.damage().next().is_none(), "{name}: {:?}", history.damage().collect::<Vec<_>>());
+            assert!(
+                history.damage().next().is_none(),
+                "{name}: {:?}",
+                history.damage().collect::<Vec<_>>()
+            );
             let volume = volume.volinfo.name.as_str();
             let images = got.entry(volume.to_owned()).or_default();
             for session in history.sessions() {
                 let session = session.name.to_string();
-                let (size, sha256) = extract(&archive, volume, &session).unwrap_or_else(|e| panic!("{name} {volume} {session}: {e}"));
+                let (size, sha256) =
+                    extract(&archive, volume, &session).unwrap_or_else(|e| panic!("{name} {volume} {session}: {e}"));
                 images.insert(session, fixtures::Image { size, sha256 });
             }
         }

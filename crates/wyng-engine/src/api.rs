@@ -399,7 +399,6 @@ pub struct VolumeSent {
     pub seconds: f64,
 }
 
-
 /// What a send did.
 #[derive(Debug, Serialize)]
 pub struct SendReport {

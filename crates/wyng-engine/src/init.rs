@@ -14,7 +14,12 @@ use zeroize::Zeroizing;
 ///
 /// # Errors
 /// [`ArchiveError::ArchiveExists`], bad values, no passphrase, or the destination's.
-pub fn init(context: &Context, request: &InitRequest, secrets: &dyn Secrets, reporter: &dyn Reporter) -> Result<OpenArchive> {
+pub fn init(
+    context: &Context,
+    request: &InitRequest,
+    secrets: &dyn Secrets,
+    reporter: &dyn Reporter,
+) -> Result<OpenArchive> {
     let cipher = CipherCode::from_user_name(&request.cipher)?;
     let compression = Compression::parse_user(&request.compression)?;
     let chunk = ChunkSize::from_factor(request.chunk_factor)?;
@@ -25,14 +30,22 @@ pub fn init(context: &Context, request: &InitRequest, secrets: &dyn Secrets, rep
     let made = (|| {
         let root = StorePath::new("archive.ini").map_err(wyng_store::StoreError::from)?;
         if store.stat(&root)?.is_some() {
-            return Err(EngineError::from(ArchiveError::ArchiveExists { url: place.url.clone() }));
+            return Err(EngineError::from(ArchiveError::ArchiveExists {
+                url: place.url.clone(),
+            }));
         }
         let passphrase = match cipher {
             CipherCode::Off => Zeroizing::new(Vec::new()),
             _ => secrets.new_passphrase()?,
         };
         let lock = lock_destination(context, place, &store, request.lock_wait, reporter)?;
-        let new = NewArchive { cipher, passphrase: &passphrase, cost: place.key_cost, compression, chunk };
+        let new = NewArchive {
+            cipher,
+            passphrase: &passphrase,
+            cost: place.key_cost,
+            compression,
+            chunk,
+        };
         let created = create(&store, context, &new);
         lock.release()?;
         created?;
@@ -75,7 +88,12 @@ impl Secrets for Known {
 ///
 /// # Errors
 /// What ends the whole command.
-pub fn add(open: &mut OpenArchive, names: &[String], description: Option<&str>, reporter: &dyn Reporter) -> Result<Vec<VolumeFailure>> {
+pub fn add(
+    open: &mut OpenArchive,
+    names: &[String],
+    description: Option<&str>,
+    reporter: &dyn Reporter,
+) -> Result<Vec<VolumeFailure>> {
     let description = Description::new(description.unwrap_or(""))?;
     let mut failed = Vec::new();
     for name in names {
@@ -90,7 +108,10 @@ pub fn add(open: &mut OpenArchive, names: &[String], description: Option<&str>, 
         match added {
             Ok(_) => {}
             Err(error @ (EngineError::Format(_) | EngineError::Archive(ArchiveError::TooMany { .. }))) => {
-                let failure = VolumeFailure { volume: name.clone(), error };
+                let failure = VolumeFailure {
+                    volume: name.clone(),
+                    error,
+                };
                 reporter.event(crate::Event::VolumeFailed(&failure));
                 failed.push(failure);
             }

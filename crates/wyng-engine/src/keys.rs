@@ -15,7 +15,10 @@ pub(crate) struct Keys {
 
 impl Keys {
     pub fn new(context: &Context, place: &Place, minutes: i32) -> Self {
-        Self { remembered: RememberedKeys::new(context, place.run_dir.clone()), minutes }
+        Self {
+            remembered: RememberedKeys::new(context, place.run_dir.clone()),
+            minutes,
+        }
     }
 
     pub fn source<'a>(&'a self, secrets: &'a dyn Secrets) -> Source<'a> {
@@ -39,11 +42,6 @@ impl Keys {
             // Keys that are gone by now are simply asked for again.
             let _ = self.remembered.touch(&identity, self.minutes.unsigned_abs());
         }
-    }
-
-    /// Drops the keys of an archive that is made anew.
-    pub fn forget(&self, identity: ArchiveIdentity) -> Result<(), StateError> {
-        self.remembered.forget(&identity)
     }
 }
 

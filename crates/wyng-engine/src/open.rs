@@ -1,6 +1,8 @@
 //! Opening an archive for a command: destination, keys, locks, local memory, recovery.
 
-use crate::api::{ArchiveSummary, Event, OpenRequest, Place, Purpose, Reporter, Secrets, SessionListing, VolumeListing, Warning};
+use crate::api::{
+    ArchiveSummary, Event, OpenRequest, Place, Purpose, Reporter, Secrets, SessionListing, VolumeListing, Warning,
+};
 use crate::error::Result;
 use crate::keys::Keys;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -69,16 +71,31 @@ impl Drop for Locks {
 ///
 /// # Errors
 /// Whatever keeps it from being used; nothing is changed then, except that an interrupted operation may be finished.
-pub fn open(context: &Context, request: &OpenRequest, secrets: &dyn Secrets, reporter: &dyn Reporter) -> Result<OpenArchive> {
+pub fn open(
+    context: &Context,
+    request: &OpenRequest,
+    secrets: &dyn Secrets,
+    reporter: &dyn Reporter,
+) -> Result<OpenArchive> {
     let write = request.purpose == Purpose::Write;
     let place = &request.place;
-    let store = open_store(context, place, if write { OpenMode::Write { uid: place.uid } } else { OpenMode::Read })?;
+    let store = open_store(
+        context,
+        place,
+        if write {
+            OpenMode::Write { uid: place.uid }
+        } else {
+            OpenMode::Read
+        },
+    )?;
     let home = StateHome::open(&context.fs, &place.state_home, write)?;
     let keys = Keys::new(context, place, request.remember_minutes);
     let sealed = Sealed::read(store.clone(), home.as_ref(), place.uid)?;
     let mut unlocked = sealed.unlock(&keys.source(secrets), place.key_cost)?;
     if let Err(error) = keys.remember(&unlocked) {
-        reporter.event(Event::Warning(Warning::KeysNotRemembered { error: &error.to_string() }));
+        reporter.event(Event::Warning(Warning::KeysNotRemembered {
+            error: &error.to_string(),
+        }));
     }
     let (archive, locks) = if write {
         let home = match home {
@@ -88,12 +105,27 @@ pub fn open(context: &Context, request: &OpenRequest, secrets: &dyn Secrets, rep
         let locks = take_locks(context, place, &home, &store, &unlocked, request.lock_wait, reporter)?;
         unlocked.read_again()?;
         let state = home.archive(place.uid, unlocked.uuid(), &place.url, true)?;
-        let attach = Attach { state, may_update: true, allow_rollback: request.allow_rollback, write };
+        let attach = Attach {
+            state,
+            may_update: true,
+            allow_rollback: request.allow_rollback,
+            write,
+        };
         (Archive::attach(unlocked, context, attach)?, Some(locks))
     } else {
-        (attach_reader(context, place, home.as_ref(), unlocked, request.allow_rollback)?, None)
+        (
+            attach_reader(context, place, home.as_ref(), unlocked, request.allow_rollback)?,
+            None,
+        )
     };
-    let mut open = OpenArchive { context: context.clone(), place: place.clone(), archive, locks, max_sync: request.max_sync, keys };
+    let mut open = OpenArchive {
+        context: context.clone(),
+        place: place.clone(),
+        archive,
+        locks,
+        max_sync: request.max_sync,
+        keys,
+    };
     if let Some(locks) = &open.locks {
         open.archive.recover(&|| locks.check())?;
     }
@@ -112,7 +144,11 @@ pub(crate) fn open_folder(context: &Context, place: &Place, mode: OpenMode) -> R
 
 /// A reader takes no lasting lock; it updates the shared cache only if nobody else is at it.
 fn attach_reader(
-    context: &Context, place: &Place, home: Option<&StateHome>, unlocked: Unlocked, allow_rollback: bool,
+    context: &Context,
+    place: &Place,
+    home: Option<&StateHome>,
+    unlocked: Unlocked,
+    allow_rollback: bool,
 ) -> Result<Archive> {
     let created;
     let home = match home {
@@ -130,14 +166,24 @@ fn attach_reader(
         Some(home) => home.archive(place.uid, unlocked.uuid(), &place.url, guard.is_some())?,
         None => None,
     };
-    let attach = Attach { state, may_update: guard.is_some(), allow_rollback, write: false };
+    let attach = Attach {
+        state,
+        may_update: guard.is_some(),
+        allow_rollback,
+        write: false,
+    };
     let archive = Archive::attach(unlocked, context, attach)?;
     archive.stop_caching();
     Ok(archive)
 }
 
 fn take_locks(
-    context: &Context, place: &Place, home: &StateHome, store: &Arc<dyn Store>, unlocked: &Unlocked, wait: Duration,
+    context: &Context,
+    place: &Place,
+    home: &StateHome,
+    store: &Arc<dyn Store>,
+    unlocked: &Unlocked,
+    wait: Duration,
     reporter: &dyn Reporter,
 ) -> Result<Locks> {
     let host = match &place.host_lock {
@@ -148,12 +194,21 @@ fn take_locks(
     let writer = wait_for(context, wait, || home.writer_lock(&identity))?;
     let destination = lock_destination(context, place, store, wait, reporter)?;
     let refreshed = Mutex::new(context.clock.monotonic());
-    Ok(Locks { _host: host, _writer: writer, destination: Some(destination), refreshed })
+    Ok(Locks {
+        _host: host,
+        _writer: writer,
+        destination: Some(destination),
+        refreshed,
+    })
 }
 
 /// Takes the lock file in the archive's folder.
 pub(crate) fn lock_destination(
-    context: &Context, place: &Place, store: &Arc<dyn Store>, wait: Duration, reporter: &dyn Reporter,
+    context: &Context,
+    place: &Place,
+    store: &Arc<dyn Store>,
+    wait: Duration,
+    reporter: &dyn Reporter,
 ) -> Result<DestinationLock> {
     let mut token = [0; 16];
     context.random.fill(&mut token);
@@ -177,7 +232,9 @@ pub(crate) fn lock_destination(
     };
     let (lock, stolen) = DestinationLock::acquire(store.clone(), &me, &mut waiting)?;
     if let Some(holder) = stolen {
-        reporter.event(Event::Warning(Warning::LockStolen { holder: &holder.to_string() }));
+        reporter.event(Event::Warning(Warning::LockStolen {
+            holder: &holder.to_string(),
+        }));
     }
     Ok(lock)
 }
@@ -185,7 +242,9 @@ pub(crate) fn lock_destination(
 /// Locks of a host and of one archive's identity, for `arch-init`.
 pub(crate) fn host_lock(context: &Context, place: &Place, wait: Duration) -> Result<Option<HostLock>> {
     match &place.host_lock {
-        Some(path) => Ok(Some(wait_for(context, wait, || HostLock::try_acquire(&context.fs, path))?)),
+        Some(path) => Ok(Some(wait_for(context, wait, || {
+            HostLock::try_acquire(&context.fs, path)
+        })?)),
         None => Ok(None),
     }
 }
@@ -217,7 +276,12 @@ impl OpenArchive {
     /// The names of all readable volumes, sorted.
     #[must_use]
     pub fn volume_names(&self) -> Vec<String> {
-        let mut names: Vec<_> = self.archive.volumes().iter().map(|v| v.volinfo.name.as_str().to_owned()).collect();
+        let mut names: Vec<_> = self
+            .archive
+            .volumes()
+            .iter()
+            .map(|v| v.volinfo.name.as_str().to_owned())
+            .collect();
         names.sort();
         names
     }
@@ -269,11 +333,16 @@ pub(crate) fn report_notice(notice: &Notice, reporter: &dyn Reporter) {
         Notice::ClockBehind { seconds } => Warning::ClockBehind { seconds: *seconds },
         Notice::Unlisted { path } => Warning::Unlisted { path },
         Notice::Recovering { operation, vid } => {
-            reporter.event(Event::Recovering { operation, vid: vid.as_deref() });
+            reporter.event(Event::Recovering {
+                operation,
+                vid: vid.as_deref(),
+            });
             return;
         }
         Notice::HarmlessChecksum { session } => {
-            let text = format!("{session}: its checksum is wrong in a way that the original program is known for; its data is checked all the same.");
+            let text = format!(
+                "{session}: its checksum is wrong in a way that the original program is known for; its data is checked all the same."
+            );
             reporter.event(Event::Warning(Warning::Note(&text)));
             return;
         }
@@ -298,7 +367,11 @@ fn session_listings(context: &Context, history: &History) -> Vec<SessionListing>
             sequence: info.sequence,
             source_time: source_nanos(context, info.local_time),
             changed,
-            tags: info.tags.iter().map(|tag| (tag.id().to_owned(), tag.description().to_owned())).collect(),
+            tags: info
+                .tags
+                .iter()
+                .map(|tag| (tag.id().to_owned(), tag.description().to_owned()))
+                .collect(),
         });
         before = Some(session);
     }
@@ -324,8 +397,13 @@ const NANOS: i64 = 1_000_000_000;
 /// Days from 1970-01-01 to a date of the Gregorian calendar.
 pub(crate) fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
     // Years begin in March here, so that the leap day is the last of its year.
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    365 * year + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + (153 * month + 2) / 5 + day - 719_469
+    let (year, month) = if month > 2 {
+        (year, month - 3)
+    } else {
+        (year - 1, month + 9)
+    };
+    365 * year + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + (153 * month + 2) / 5 + day
+        - 719_469
 }
 
 /// The session that a user's choice means.

@@ -22,7 +22,9 @@ pub(crate) struct Width {
 impl Width {
     /// One worker for each processor, and enough items that none of them waits for the disk's moods.
     pub fn for_this_machine(chunk_bytes: u32) -> Self {
-        let workers = thread::available_parallelism().map_or(2, std::num::NonZero::get).min(16);
+        let workers = thread::available_parallelism()
+            .map_or(2, std::num::NonZero::get)
+            .min(16);
         // At least three items a worker; for small chunks some 16 MiB in all.
         let chunk = usize::try_from(chunk_bytes).unwrap_or(1 << 17).max(1);
         let slots = ((16 << 20) / chunk).clamp(workers.saturating_mul(3), 256);
@@ -70,7 +72,10 @@ where
     O: Send,
     E: Send,
 {
-    let failure = Failure { first: Mutex::new(None), failed: AtomicBool::new(false) };
+    let failure = Failure {
+        first: Mutex::new(None),
+        failed: AtomicBool::new(false),
+    };
     let (items_in, items_out) = bounded::<(u64, I)>(width.slots);
     let (results_in, results_out) = bounded::<(u64, O)>(width.slots);
     let (tokens_in, tokens_out) = bounded::<()>(width.slots);
@@ -208,8 +213,20 @@ mod tests {
                     Ok(())
                 },
                 || (),
-                |(), i| if failing == "worker" && i == 500 { Err(failing.to_owned()) } else { Ok(i) },
-                |o| if failing == "consumer" && o == 500 { Err(failing.to_owned()) } else { Ok(()) },
+                |(), i| {
+                    if failing == "worker" && i == 500 {
+                        Err(failing.to_owned())
+                    } else {
+                        Ok(i)
+                    }
+                },
+                |o| {
+                    if failing == "consumer" && o == 500 {
+                        Err(failing.to_owned())
+                    } else {
+                        Ok(())
+                    }
+                },
             );
             assert_eq!(result, Err(failing.to_owned()));
         }

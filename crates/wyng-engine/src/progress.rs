@@ -16,7 +16,12 @@ pub(crate) struct Progress<'a> {
 
 impl<'a> Progress<'a> {
     pub fn new(clock: &'a dyn Clock, reporter: &'a dyn Reporter, total: Option<u64>) -> Self {
-        Self { clock, reporter, total, last: None }
+        Self {
+            clock,
+            reporter,
+            total,
+            last: None,
+        }
     }
 
     /// Tells how far it is, unless that was told a moment ago.
@@ -26,6 +31,10 @@ impl<'a> Progress<'a> {
             return;
         }
         self.last = Some(now);
-        self.reporter.event(Event::Progress { done, total: self.total, moved });
+        self.reporter.event(Event::Progress {
+            done,
+            total: self.total,
+            moved,
+        });
     }
 }

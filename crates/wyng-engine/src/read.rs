@@ -23,17 +23,29 @@ pub(crate) struct Chosen {
 pub(crate) fn choose(open: &OpenArchive, name: &str, choice: &SessionChoice, strict: bool) -> Result<Chosen> {
     let volume = open.archive.volume(name)?;
     let history = open.archive.history(volume, Trust::Destination);
-    let no_session = |session: &str| ArchiveError::NoSession { volume: name.to_owned(), session: session.to_owned() };
+    let no_session = |session: &str| ArchiveError::NoSession {
+        volume: name.to_owned(),
+        session: session.to_owned(),
+    };
     if history.entries.is_empty() {
-        return Err(ArchiveError::NoSessions { volume: name.to_owned() }.into());
+        return Err(ArchiveError::NoSessions {
+            volume: name.to_owned(),
+        }
+        .into());
     }
     let (session, substituted) = match choice {
         SessionChoice::Newest => {
-            let newest = history.newest()?.ok_or_else(|| ArchiveError::NoSessions { volume: name.to_owned() })?;
+            let newest = history.newest()?.ok_or_else(|| ArchiveError::NoSessions {
+                volume: name.to_owned(),
+            })?;
             (newest.name, false)
         }
         SessionChoice::Tagged(tag) => {
-            let tagged = history.sessions().into_iter().rev().find(|s| s.info.tags.iter().any(|t| t.id() == tag));
+            let tagged = history
+                .sessions()
+                .into_iter()
+                .rev()
+                .find(|s| s.info.tags.iter().any(|t| t.id() == tag));
             (tagged.ok_or_else(|| no_session(&format!("^{tag}")))?.name, false)
         }
         SessionChoice::Named(text) => {
@@ -41,17 +53,27 @@ pub(crate) fn choose(open: &OpenArchive, name: &str, choice: &SessionChoice, str
             if history.session(&wanted)?.is_some() {
                 (wanted, false)
             } else {
-                let older = history.sessions().into_iter().rev().find(|s| !strict && s.name < wanted);
+                let older = history
+                    .sessions()
+                    .into_iter()
+                    .rev()
+                    .find(|s| !strict && s.name < wanted);
                 (older.ok_or_else(|| no_session(text))?.name, true)
             }
         }
     };
-    Ok(Chosen { history, session, substituted })
+    Ok(Chosen {
+        history,
+        session,
+        substituted,
+    })
 }
 
 /// Loads the checked chunk list of a chosen session.
 pub(crate) fn view(open: &OpenArchive, chosen: &Chosen, reporter: &dyn Reporter) -> Result<View> {
-    let (view, notices) = open.archive.view(&chosen.history, &chosen.session, Trust::Destination)?;
+    let (view, notices) = open
+        .archive
+        .view(&chosen.history, &chosen.session, Trust::Destination)?;
     for notice in &notices {
         report_notice(notice, reporter);
     }
@@ -99,7 +121,12 @@ pub(crate) trait Place: Sync {
 ///
 /// # Errors
 /// Those of the place, [`EngineError::Cancelled`], and damage if the place wants to stop there.
-pub(crate) fn read_back(open: &OpenArchive, view: &View, place: &dyn Place, progress: &mut Progress<'_>) -> Result<ReadBack> {
+pub(crate) fn read_back(
+    open: &OpenArchive,
+    view: &View,
+    place: &dyn Place,
+    progress: &mut Progress<'_>,
+) -> Result<ReadBack> {
     let chunk = view.chunk_size();
     let size = view.size();
     let mut total = ReadBack::default();
@@ -141,9 +168,17 @@ pub(crate) fn read_back(open: &OpenArchive, view: &View, place: &dyn Place, prog
 
 fn read_run(view: &View, run: &Run, size: u64, place: &dyn Place, work: &mut ChunkWork) -> Result<Done> {
     let chunk = view.chunk_size();
-    let mut done = Done { run: *run, fetched: 0, end: 0, damage: None };
+    let mut done = Done {
+        run: *run,
+        fetched: 0,
+        end: 0,
+        damage: None,
+    };
     if matches!(run.hash, ChunkHash::Zero) {
-        done.end = run.addr.saturating_add(run.count.saturating_mul(u64::from(chunk.bytes()))).min(size);
+        done.end = run
+            .addr
+            .saturating_add(run.count.saturating_mul(u64::from(chunk.bytes())))
+            .min(size);
         place.zeros(run.addr, done.end.saturating_sub(run.addr))?;
         return Ok(done);
     }
@@ -162,5 +197,9 @@ fn read_run(view: &View, run: &Run, size: u64, place: &dyn Place, work: &mut Chu
 /// Notes a bad range; one that follows the last directly and for the same reason is joined to it.
 fn note_bad(bad: &mut Vec<BadRange>, start: u64, end: u64, damage: &Damage) {
     let length = end.saturating_sub(start);
-    bad.push(BadRange { offset: start, length, error: damage.to_string() });
+    bad.push(BadRange {
+        offset: start,
+        length,
+        error: damage.to_string(),
+    });
 }

@@ -2,8 +2,8 @@
 //! right (decisions.md §9).
 
 use crate::api::{
-    Event, PlannedReceive, ReadReport, ReceiveItem, ReceivePlan, ReceiveRequest, Reporter, RestoreTarget, VolumeFailure,
-    VolumeRead, Warning,
+    Event, PlannedReceive, ReadReport, ReceiveItem, ReceivePlan, ReceiveRequest, Reporter, RestoreTarget,
+    VolumeFailure, VolumeRead, Warning,
 };
 use crate::error::{EngineError, Result};
 use crate::open::{OpenArchive, source_nanos};
@@ -47,11 +47,17 @@ impl Place for Target<'_> {
 /// # Errors
 /// None that concern a single volume: those are in the plan.
 pub fn plan_receive(open: &OpenArchive, request: &ReceiveRequest) -> Result<ReceivePlan> {
-    let mut plan = ReceivePlan { items: Vec::new(), failed: Vec::new() };
+    let mut plan = ReceivePlan {
+        items: Vec::new(),
+        failed: Vec::new(),
+    };
     for item in &request.items {
         match plan_one(open, request, item) {
             Ok(planned) => plan.items.push(planned),
-            Err(error) => plan.failed.push(VolumeFailure { volume: item.volume.clone(), error }),
+            Err(error) => plan.failed.push(VolumeFailure {
+                volume: item.volume.clone(),
+                error,
+            }),
         }
     }
     Ok(plan)
@@ -76,20 +82,29 @@ fn plan_one(open: &OpenArchive, request: &ReceiveRequest, item: &ReceiveItem) ->
 
 fn size_of(chosen: &Chosen, volume: &str) -> Result<u64> {
     let session = chosen.history.session(&chosen.session)?;
-    let missing = || ArchiveError::NoSession { volume: volume.to_owned(), session: chosen.session.to_string() };
+    let missing = || ArchiveError::NoSession {
+        volume: volume.to_owned(),
+        session: chosen.session.to_string(),
+    };
     Ok(session.ok_or_else(missing)?.info.volsize)
 }
 
 fn look_at_target(open: &OpenArchive, request: &ReceiveRequest, item: &ReceiveItem, size: u64) -> Result<TargetPlan> {
     let spec = match &item.target {
-        RestoreTarget::Local { storage, name } => TargetSpec::Pool { pool: storage.clone(), name: name.clone() },
+        RestoreTarget::Local { storage, name } => TargetSpec::Pool {
+            pool: storage.clone(),
+            name: name.clone(),
+        },
         RestoreTarget::Path(path) => TargetSpec::Path(path.clone()),
         RestoreTarget::Stdout => {
             let missing = || wyng_sys::SysError::new("write to", "standard output", std::io::ErrorKind::NotFound);
             TargetSpec::Stdout(request.stdout.clone().ok_or_else(missing)?)
         }
     };
-    let options = TargetOptions { force_in_use: request.force_in_use, data_bytes: None };
+    let options = TargetOptions {
+        force_in_use: request.force_in_use,
+        data_bytes: None,
+    };
     Ok(TargetPlan::new(&open.context.fs, spec, size, options)?)
 }
 
@@ -97,9 +112,18 @@ fn look_at_target(open: &OpenArchive, request: &ReceiveRequest, item: &ReceiveIt
 ///
 /// # Errors
 /// What ends the whole command.
-pub fn receive(open: &OpenArchive, request: &ReceiveRequest, plan: ReceivePlan, reporter: &dyn Reporter) -> Result<ReadReport> {
+pub fn receive(
+    open: &OpenArchive,
+    request: &ReceiveRequest,
+    plan: ReceivePlan,
+    reporter: &dyn Reporter,
+) -> Result<ReadReport> {
     let begun = open.context.clock.monotonic();
-    let mut report = ReadReport { volumes: Vec::new(), seconds: 0.0, failed: Vec::new() };
+    let mut report = ReadReport {
+        volumes: Vec::new(),
+        seconds: 0.0,
+        failed: Vec::new(),
+    };
     for failure in plan.failed {
         reporter.event(Event::VolumeFailed(&failure));
         report.failed.push(failure);
@@ -113,7 +137,10 @@ pub fn receive(open: &OpenArchive, request: &ReceiveRequest, plan: ReceivePlan, 
             }
             Err(error @ EngineError::Cancelled(_)) => return Err(error),
             Err(error) => {
-                let failure = VolumeFailure { volume: item.volume.clone(), error };
+                let failure = VolumeFailure {
+                    volume: item.volume.clone(),
+                    error,
+                };
                 reporter.event(Event::VolumeFailed(&failure));
                 report.failed.push(failure);
             }
@@ -124,18 +151,28 @@ pub fn receive(open: &OpenArchive, request: &ReceiveRequest, plan: ReceivePlan, 
 }
 
 fn receive_one(
-    open: &OpenArchive, request: &ReceiveRequest, item: &PlannedReceive, owners: &Owners, reporter: &dyn Reporter,
+    open: &OpenArchive,
+    request: &ReceiveRequest,
+    item: &PlannedReceive,
+    owners: &Owners,
+    reporter: &dyn Reporter,
 ) -> Result<VolumeRead> {
     let begun = open.context.clock.monotonic();
     let chosen = read::choose(open, &item.volume, &request.session, request.strict)?;
     read::report_substitution(&item.volume, &request.session, &chosen, reporter);
     // All metadata is checked before anything is touched.
     let view = read::view(open, &chosen, reporter)?;
-    let wanted = ReceiveItem { volume: item.volume.clone(), target: item.target.clone() };
+    let wanted = ReceiveItem {
+        volume: item.volume.clone(),
+        target: item.target.clone(),
+    };
     let target = look_at_target(open, request, &wanted, view.size())?;
     if let Some(reason) = target.in_place {
         let reason = reason.to_string();
-        reporter.event(Event::Warning(Warning::InPlace { path: &target.path, reason: &reason }));
+        reporter.event(Event::Warning(Warning::InPlace {
+            path: &target.path,
+            reason: &reason,
+        }));
     }
     let (kind, path) = (target.kind, target.path.clone());
     let zeros = kind != TargetKind::File || target.in_place.is_some();
@@ -147,7 +184,11 @@ fn receive_one(
         target: Some((kind.as_str(), &path)),
     });
     let writer = target.open()?;
-    let place = Target { writer: &*writer, zeros, in_order: kind == TargetKind::Stdout };
+    let place = Target {
+        writer: &*writer,
+        zeros,
+        in_order: kind == TargetKind::Stdout,
+    };
     let mut progress = Progress::new(&*open.context.clock, reporter, Some(view.size()));
     let done = match read::read_back(open, &view, &place, &mut progress) {
         Ok(done) => done,
@@ -172,18 +213,26 @@ fn receive_one(
 
 /// Restores time, owner and mode, and gives the target its name.
 fn finish(
-    open: &OpenArchive, request: &ReceiveRequest, view: &View, writer: Box<dyn TargetWriter>, path: &std::path::Path,
-    owners: &Owners, reporter: &dyn Reporter,
+    open: &OpenArchive,
+    request: &ReceiveRequest,
+    view: &View,
+    writer: Box<dyn TargetWriter>,
+    path: &std::path::Path,
+    owners: &Owners,
+    reporter: &dyn Reporter,
 ) -> Result<()> {
     open.context.cancel.check()?;
     let info = &view.session.info;
-    let mut restore = Restore { mtime: Some(source_nanos(&open.context, info.local_time)), ..Restore::default() };
+    let mut restore = Restore {
+        mtime: Some(source_nanos(&open.context, info.local_time)),
+        ..Restore::default()
+    };
     match &info.permissions {
         Permissions::None => {}
         Permissions::ReadOnly => restore.mode = Some(0o400),
         Permissions::ReadWrite => restore.mode = Some(0o600),
         Permissions::Posix { mode, user, group } => {
-            let mut unknown = |name: &str| reporter.event(Event::Warning(Warning::UnknownOwner { path, name }));
+            let unknown = |name: &str| reporter.event(Event::Warning(Warning::UnknownOwner { path, name }));
             restore.uid = user.parse().ok().or_else(|| owners.user_id(user));
             restore.gid = group.parse().ok().or_else(|| owners.group_id(group));
             if restore.uid.is_none() {
@@ -206,7 +255,10 @@ fn finish(
         reporter.event(Event::Warning(Warning::SetIdDropped { path }));
     }
     for attribute in &restored.attributes_lost {
-        let text = format!("{}: the extended attribute {attribute} of the old file could not be carried over.", path.display());
+        let text = format!(
+            "{}: the extended attribute {attribute} of the old file could not be carried over.",
+            path.display()
+        );
         reporter.event(Event::Warning(Warning::Note(&text)));
     }
     Ok(())

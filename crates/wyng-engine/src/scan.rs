@@ -21,7 +21,11 @@ impl Spans {
             let last = chunk.align_down(range.end.saturating_sub(1)).0;
             start..last.saturating_add(u64::from(chunk.bytes())).min(size)
         };
-        let mut spans: Vec<_> = ranges.into_iter().filter(|r| r.start < r.end && r.start < size).map(widen).collect();
+        let mut spans: Vec<_> = ranges
+            .into_iter()
+            .filter(|r| r.start < r.end && r.start < size)
+            .map(widen)
+            .collect();
         spans.sort_by_key(|span| span.start);
         let mut merged: Vec<Range<u64>> = Vec::with_capacity(spans.len());
         for span in spans {
@@ -35,7 +39,9 @@ impl Spans {
 
     /// Bytes in all.
     pub fn bytes(&self) -> u64 {
-        self.0.iter().fold(0, |sum, span| sum.saturating_add(span.end.saturating_sub(span.start)))
+        self.0
+            .iter()
+            .fold(0, |sum, span| sum.saturating_add(span.end.saturating_sub(span.start)))
     }
 
     pub fn is_empty(&self) -> bool {
@@ -56,7 +62,11 @@ pub(crate) struct Before<'a> {
 
 impl<'a> Before<'a> {
     pub fn new(runs: impl Iterator<Item = Result<Run, Damage>> + Send + 'a, chunk: ChunkSize) -> Self {
-        Self { runs: Box::new(runs), current: None, chunk }
+        Self {
+            runs: Box::new(runs),
+            current: None,
+            chunk,
+        }
     }
 
     /// A volume without sessions.
@@ -65,7 +75,8 @@ impl<'a> Before<'a> {
     }
 
     fn end(&self, run: &Run) -> u64 {
-        run.addr.saturating_add(run.count.saturating_mul(u64::from(self.chunk.bytes())))
+        run.addr
+            .saturating_add(run.count.saturating_mul(u64::from(self.chunk.bytes())))
     }
 
     /// Goes on to the run that holds `addr` or is the next behind it.
@@ -121,16 +132,34 @@ mod tests {
 
     fn run(at: u64, count: u64, tag: Option<u8>) -> Result<Run, Damage> {
         let hash = tag.map_or(ChunkHash::Zero, |tag| ChunkHash::Data(Digest::from_bytes([tag; 32])));
-        Ok(Run { addr: at * C, count, hash, session: 0 })
+        Ok(Run {
+            addr: at * C,
+            count,
+            hash,
+            session: 0,
+        })
     }
 
     #[test]
     fn ranges_cover_every_chunk_that_they_touch_and_no_other() {
         let size = 10 * C - 100;
-        let spans = Spans::covering([C - 1..C + 1, 9 * C..9 * C + 1, 3 * C..4 * C, 4 * C..4 * C, size + 5..size + 9], size, chunk());
+        let spans = Spans::covering(
+            [
+                C - 1..C + 1,
+                9 * C..9 * C + 1,
+                3 * C..4 * C,
+                4 * C..4 * C,
+                size + 5..size + 9,
+            ],
+            size,
+            chunk(),
+        );
         assert_eq!(spans, Spans(vec![0..2 * C, 3 * C..4 * C, 9 * C..size]));
         assert_eq!(spans.bytes(), 4 * C - 100);
-        assert_eq!(Spans::covering(std::iter::once(0..u64::MAX), size, chunk()), Spans::all(size));
+        assert_eq!(
+            Spans::covering(std::iter::once(0..u64::MAX), size, chunk()),
+            Spans::all(size)
+        );
         assert!(Spans::all(0).is_empty());
     }
 
@@ -139,7 +168,9 @@ mod tests {
         let runs = vec![run(0, 3, None), run(3, 1, Some(1)), run(4, 2, None), run(6, 1, Some(2))];
         let before = || Before::new(runs.clone().into_iter(), chunk());
         let mut found = Vec::new();
-        before().not_zero(C..9 * C - 5, |addr, count| found.push((addr.0 / C, count))).unwrap();
+        before()
+            .not_zero(C..9 * C - 5, |addr, count| found.push((addr.0 / C, count)))
+            .unwrap();
         assert_eq!(found, vec![(3, 1), (6, 1), (7, 2)]);
         let mut before = before();
         assert_eq!(before.at(ChunkAddr(2 * C)).unwrap(), Some(ChunkHash::Zero));

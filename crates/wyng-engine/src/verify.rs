@@ -34,7 +34,11 @@ impl Place for Nowhere {
 /// What ends the whole command; damage is in the report.
 pub fn verify(open: &OpenArchive, request: &VerifyRequest, reporter: &dyn Reporter) -> Result<ReadReport> {
     let begun = open.context.clock.monotonic();
-    let mut report = ReadReport { volumes: Vec::new(), seconds: 0.0, failed: Vec::new() };
+    let mut report = ReadReport {
+        volumes: Vec::new(),
+        seconds: 0.0,
+        failed: Vec::new(),
+    };
     for volume in &request.volumes {
         let error = match verify_one(open, request, volume, reporter) {
             Ok(read) => {
@@ -47,7 +51,10 @@ pub fn verify(open: &OpenArchive, request: &VerifyRequest, reporter: &dyn Report
             Err(error @ EngineError::Cancelled(_)) => return Err(error),
             Err(error) => error,
         };
-        let failure = VolumeFailure { volume: volume.clone(), error };
+        let failure = VolumeFailure {
+            volume: volume.clone(),
+            error,
+        };
         reporter.event(Event::VolumeFailed(&failure));
         report.failed.push(failure);
     }
@@ -57,17 +64,33 @@ pub fn verify(open: &OpenArchive, request: &VerifyRequest, reporter: &dyn Report
 
 /// The bad ranges of a volume as one error.
 fn damage_of(read: &VolumeRead) -> Option<EngineError> {
-    let bytes = read.bad.iter().fold(0u64, |sum, range| sum.saturating_add(range.length));
-    (!read.bad.is_empty()).then_some(EngineError::DamagedData { ranges: read.bad.len(), bytes })
+    let bytes = read
+        .bad
+        .iter()
+        .fold(0u64, |sum, range| sum.saturating_add(range.length));
+    (!read.bad.is_empty()).then_some(EngineError::DamagedData {
+        ranges: read.bad.len(),
+        bytes,
+    })
 }
 
-fn verify_one(open: &OpenArchive, request: &VerifyRequest, volume: &str, reporter: &dyn Reporter) -> Result<VolumeRead> {
+fn verify_one(
+    open: &OpenArchive,
+    request: &VerifyRequest,
+    volume: &str,
+    reporter: &dyn Reporter,
+) -> Result<VolumeRead> {
     let begun = open.context.clock.monotonic();
     let chosen = read::choose(open, volume, &request.session, request.strict)?;
     read::report_substitution(volume, &request.session, &chosen, reporter);
     let view = read::view(open, &chosen, reporter)?;
     let session = chosen.session.date();
-    let start = Event::VolumeStart { volume, session: Some(session), total: Some(view.size()), target: None };
+    let start = Event::VolumeStart {
+        volume,
+        session: Some(session),
+        total: Some(view.size()),
+        target: None,
+    };
     reporter.event(start);
     let mut progress = Progress::new(&*open.context.clock, reporter, Some(view.size()));
     let done = read::read_back(open, &view, &Nowhere, &mut progress)?;

@@ -27,27 +27,54 @@ struct Base {
 impl Pairing {
     /// Looks up the record of the newest session.
     pub fn look(open: &OpenArchive, job: &Job) -> Result<Self> {
-        let Some(newest) = &job.newest else { return Ok(Self { base: Err(FullScanReason::FirstSession) }) };
-        let Some(state) = open.archive.state() else { return Ok(Self { base: Err(FullScanReason::NoRecord) }) };
+        let Some(newest) = &job.newest else {
+            return Ok(Self {
+                base: Err(FullScanReason::FirstSession),
+            });
+        };
+        let Some(state) = open.archive.state() else {
+            return Ok(Self {
+                base: Err(FullScanReason::NoRecord),
+            });
+        };
         let identity = open.archive.identity();
-        if state.intent(&identity, &job.vid)?.found().is_some_and(|intent| intent.session == newest.name) {
-            return Ok(Self { base: Err(FullScanReason::Interrupted) });
+        if state
+            .intent(&identity, &job.vid)?
+            .found()
+            .is_some_and(|intent| intent.session == newest.name)
+        {
+            return Ok(Self {
+                base: Err(FullScanReason::Interrupted),
+            });
         }
         let record = match state.snapshot_record(&identity, &job.vid)? {
             Remembered::Found(record) => record,
-            Remembered::Absent | Remembered::Unusable(_) => return Ok(Self { base: Err(FullScanReason::NoRecord) }),
+            Remembered::Absent | Remembered::Unusable(_) => {
+                return Ok(Self {
+                    base: Err(FullScanReason::NoRecord),
+                });
+            }
         };
         if record.session != newest.name {
-            return Ok(Self { base: Err(FullScanReason::RecordMismatch { property: "session".to_owned() }) });
+            return Ok(Self {
+                base: Err(FullScanReason::RecordMismatch {
+                    property: "session".to_owned(),
+                }),
+            });
         }
         let Ok(evidence) = serde_json::from_str(&record.evidence) else {
-            return Ok(Self { base: Err(FullScanReason::NoRecord) });
+            return Ok(Self {
+                base: Err(FullScanReason::NoRecord),
+            });
         };
         let map = load_map(open, state, job, &evidence);
         Ok(Self {
             base: match map {
                 None if record.map_in_use => Err(FullScanReason::NoDeltaMap),
-                map => Ok(Base { evidence, map: map.filter(DeltaMap::any_set) }),
+                map => Ok(Base {
+                    evidence,
+                    map: map.filter(DeltaMap::any_set),
+                }),
             },
         })
     }
@@ -55,7 +82,10 @@ impl Pairing {
     /// What of a frozen volume has to be looked at.
     pub fn scan(&self, open: &OpenArchive, job: &Job, frozen: &mut dyn Frozen) -> Result<Scan> {
         let size = frozen.info().size;
-        let full = |reason| Scan { kind: SendKind::Full(reason), spans: Some(Spans::all(size)) };
+        let full = |reason| Scan {
+            kind: SendKind::Full(reason),
+            spans: Some(Spans::all(size)),
+        };
         let (base, newest) = match (&self.base, &job.newest) {
             (Ok(base), Some(newest)) => (base, newest),
             (Ok(_), None) => return Ok(full(FullScanReason::FirstSession)),
@@ -69,44 +99,70 @@ impl Pairing {
         let chunk = open.archive.chunk_size();
         let mut ranges: Vec<_> = changed.ranges.iter().collect();
         if let Some(map) = &base.map {
-            ranges.extend(map.chunks().map(|addr| addr.0..addr.0.saturating_add(u64::from(chunk.bytes()))));
+            ranges.extend(
+                map.chunks()
+                    .map(|addr| addr.0..addr.0.saturating_add(u64::from(chunk.bytes()))),
+            );
         }
         if old != size {
             // The last chunk of the smaller size has another length now, and all behind it comes or goes.
             let smaller = old.min(size);
             ranges.push(smaller.saturating_sub(1)..old.max(size));
         }
-        Ok(Scan { kind: SendKind::Incremental, spans: Some(Spans::covering(ranges, size, chunk)) })
+        Ok(Scan {
+            kind: SendKind::Incremental,
+            spans: Some(Spans::covering(ranges, size, chunk)),
+        })
     }
 
     /// Notes durably that the base is about to change.
     pub fn intend(&self, open: &OpenArchive, job: &Job, session: SessionName) -> Result<()> {
-        let Some(state) = open.archive.state() else { return Ok(()) };
+        let Some(state) = open.archive.state() else {
+            return Ok(());
+        };
         let archive = open.archive.identity();
-        let intent = Intent { archive, volume: job.vid.clone(), session, evidence: String::new() };
+        let intent = Intent {
+            archive,
+            volume: job.vid.clone(),
+            session,
+            evidence: String::new(),
+        };
         state.store_intent(&intent)?;
         Ok(())
     }
 
     /// Makes the frozen state the base of the newest session. A failure costs a full scan next time, nothing else.
     pub fn renew(
-        &self, open: &OpenArchive, reporter: &dyn Reporter, job: &Job, stored: bool, frozen: &mut dyn Frozen, size: u64,
+        &self,
+        open: &OpenArchive,
+        reporter: &dyn Reporter,
+        job: &Job,
+        stored: bool,
+        frozen: &mut dyn Frozen,
+        size: u64,
     ) {
         if let Err(error) = self.try_renew(open, job, stored, frozen, size) {
             let error = error.to_string();
-            reporter.event(Event::Warning(Warning::NotPaired { volume: job.name.as_str(), error: &error }));
+            reporter.event(Event::Warning(Warning::NotPaired {
+                volume: job.name.as_str(),
+                error: &error,
+            }));
         }
     }
 
     fn try_renew(&self, open: &OpenArchive, job: &Job, stored: bool, frozen: &mut dyn Frozen, size: u64) -> Result<()> {
-        let Some(state) = open.archive.state() else { return Ok(()) };
+        let Some(state) = open.archive.state() else {
+            return Ok(());
+        };
         let volume = open.archive.volume(job.name.as_str())?;
         let sequence = match (&job.newest, stored) {
             (Some(newest), true) => newest.info.sequence.saturating_add(1),
             (Some(newest), false) => newest.info.sequence,
             (None, _) => 0,
         };
-        let Some((session, _)) = volume.volinfo.sessions.last() else { return Ok(()) };
+        let Some((session, _)) = volume.volinfo.sessions.last() else {
+            return Ok(());
+        };
         let archive = open.archive.identity();
         // crash here: the record names the session before, or the base that is still in place.
         state.drop_snapshot_record(&job.vid)?;
@@ -119,7 +175,13 @@ impl Pairing {
         state.store_delta_map(&job.vid, session, sequence, &map, evidence.mtime)?;
         state.retain_delta_map(&job.vid, Some((session, sequence)))?;
         let evidence = serde_json::json!(evidence).to_string();
-        let record = SnapshotRecord { archive, volume: job.vid.clone(), session: *session, map_in_use: false, evidence };
+        let record = SnapshotRecord {
+            archive,
+            volume: job.vid.clone(),
+            session: *session,
+            map_in_use: false,
+            evidence,
+        };
         state.store_snapshot_record(&record)?;
         state.drop_intent(&job.vid)?;
         Ok(())
@@ -131,15 +193,22 @@ fn load_map(open: &OpenArchive, state: &ArchiveState, job: &Job, evidence: &Base
     let newest = job.newest.as_ref()?;
     let size = newest.info.volsize.max(evidence.size);
     let chunk = open.archive.chunk_size();
-    let stored = state.delta_map(&job.vid, &newest.name, newest.info.sequence, size, chunk).ok().flatten()?;
+    let stored = state
+        .delta_map(&job.vid, &newest.name, newest.info.sequence, size, chunk)
+        .ok()
+        .flatten()?;
     Some(stored.map)
 }
 
 fn no_base(reason: &NoBase) -> FullScanReason {
     match reason {
         NoBase::Missing => FullScanReason::NoSnapshot,
-        NoBase::Mismatch { property } => FullScanReason::RecordMismatch { property: property.as_str().to_owned() },
+        NoBase::Mismatch { property } => FullScanReason::RecordMismatch {
+            property: property.as_str().to_owned(),
+        },
         NoBase::Unstable => FullScanReason::UnstableExtents,
-        other => FullScanReason::NoExtents { detail: other.to_string() },
+        other => FullScanReason::NoExtents {
+            detail: other.to_string(),
+        },
     }
 }

@@ -38,11 +38,22 @@ struct Run<'a> {
 /// What ends the whole command; troubles of single volumes are in the report, and the volumes done before stay.
 pub fn send(open: &mut OpenArchive, request: &SendRequest, reporter: &dyn Reporter) -> Result<SendReport> {
     let begun = open.context.clock.monotonic();
-    let tags = request.tags.iter().map(|(id, description)| Ok(Tag::from_user(&format!("{id},{description}"))?)).collect::<Result<Vec<_>>>()?;
+    let tags = request
+        .tags
+        .iter()
+        .map(|(id, description)| Ok(Tag::from_user(&format!("{id},{description}"))?))
+        .collect::<Result<Vec<_>>>()?;
     check_names(request)?;
     let session = free_session(open, request)?;
-    let dedup = if request.dedup { dedup_index(open, reporter)? } else { None };
-    reporter.event(Event::Sending { session: session.date(), dry_run: request.dry_run });
+    let dedup = if request.dedup {
+        dedup_index(open, reporter)?
+    } else {
+        None
+    };
+    reporter.event(Event::Sending {
+        session: session.date(),
+        dry_run: request.dry_run,
+    });
     let report = SendReport {
         session: session.date().to_owned(),
         dry_run: request.dry_run,
@@ -52,7 +63,16 @@ pub fn send(open: &mut OpenArchive, request: &SendRequest, reporter: &dyn Report
         failed: Vec::new(),
     };
     let owners = Owners::load(&*open.context.fs)?;
-    let mut run = Run { open, request, reporter, session, tags, dedup, owners, report };
+    let mut run = Run {
+        open,
+        request,
+        reporter,
+        session,
+        tags,
+        dedup,
+        owners,
+        report,
+    };
     for import in &request.imports {
         run.import(import)?;
     }
@@ -93,15 +113,25 @@ fn free_session(open: &OpenArchive, request: &SendRequest) -> Result<SessionName
     let context = &open.context;
     let concerned = |name: &str| {
         request.imports.iter().any(|import| import.volume == name)
-            || request.sets.iter().flat_map(|set| &set.volumes).any(|volume| {
-                volume.name == name || volume.alias.as_deref() == Some(name)
-            })
+            || request
+                .sets
+                .iter()
+                .flat_map(|set| &set.volumes)
+                .any(|volume| volume.name == name || volume.alias.as_deref() == Some(name))
     };
-    let volumes = open.archive.volumes().iter().filter(|volume| concerned(volume.volinfo.name.as_str()));
-    let newest = volumes.flat_map(|volume| volume.volinfo.sessions.iter().map(|(name, _)| *name)).max();
+    let volumes = open
+        .archive
+        .volumes()
+        .iter()
+        .filter(|volume| concerned(volume.volinfo.name.as_str()));
+    let newest = volumes
+        .flat_map(|volume| volume.volinfo.sessions.iter().map(|(name, _)| *name))
+        .max();
     loop {
         let now = session_at(context, context.clock.now())?;
-        let Some(newest) = newest.filter(|newest| now <= *newest) else { return Ok(now) };
+        let Some(newest) = newest.filter(|newest| now <= *newest) else {
+            return Ok(now);
+        };
         context.cancel.check()?;
         // A second send within the same second waits; a clock that went back gives the second after the newest.
         let ahead = seconds_between(&now, &newest);
@@ -113,7 +143,15 @@ fn free_session(open: &OpenArchive, request: &SendRequest) -> Result<SessionName
 }
 
 fn session_at(context: &Context, nanos: i64) -> Result<SessionName> {
-    let CivilTime { year, month, day, hour, minute, second, .. } = context.clock.civil(nanos);
+    let CivilTime {
+        year,
+        month,
+        day,
+        hour,
+        minute,
+        second,
+        ..
+    } = context.clock.civil(nanos);
     Ok(SessionName::from_parts(year, month, day, hour, minute, second)?)
 }
 
@@ -180,12 +218,15 @@ impl Run<'_> {
     }
 
     fn set(&mut self, set: &StorageSet) -> Result<()> {
-        let pool = open_pool(&self.open.context, &set.local).map_err(EngineError::from).and_then(|pool| {
-            match pool.kind() {
-                PoolKind::Plain(reason) => Err(EngineError::NoSnapshots { path: set.local.clone(), reason }),
+        let pool = open_pool(&self.open.context, &set.local)
+            .map_err(EngineError::from)
+            .and_then(|pool| match pool.kind() {
+                PoolKind::Plain(reason) => Err(EngineError::NoSnapshots {
+                    path: set.local.clone(),
+                    reason,
+                }),
                 _ => Ok(pool),
-            }
-        });
+            });
         let pool = match pool {
             Ok(pool) => pool,
             Err(error) if set.only => return Err(error),
@@ -200,8 +241,17 @@ impl Run<'_> {
                 Err(error) => self.settle(volume.alias.clone().unwrap_or_else(|| volume.name.clone()), Err(error))?,
             }
         }
-        let label = |job: &Job| Label { archive: self.open.archive.root().uuid().to_owned(), volume: job.vid.to_string() };
-        let requests: Vec<_> = jobs.iter().map(|job| FreezeRequest { name: job.name.to_string(), label: label(job) }).collect();
+        let label = |job: &Job| Label {
+            archive: self.open.archive.root().uuid().to_owned(),
+            volume: job.vid.to_string(),
+        };
+        let requests: Vec<_> = jobs
+            .iter()
+            .map(|job| FreezeRequest {
+                name: job.name.to_string(),
+                label: label(job),
+            })
+            .collect();
         let mut frozen: BTreeMap<_, _> = pool.freeze(&requests).into_iter().enumerate().collect();
         for (index, job) in jobs.into_iter().enumerate() {
             let Some(state) = frozen.remove(&index) else { continue };
@@ -220,7 +270,10 @@ impl Run<'_> {
         let mut error = Some(error);
         for volume in &set.volumes {
             let reason = error.take().unwrap_or_else(|| {
-                VolumeError::Offline { path: set.local.clone() }.into()
+                VolumeError::Offline {
+                    path: set.local.clone(),
+                }
+                .into()
             });
             self.settle(volume.alias.clone().unwrap_or_else(|| volume.name.clone()), Err(reason))?;
         }
@@ -233,7 +286,10 @@ impl Run<'_> {
         match pool.look(local) {
             Ok(_) => {}
             Err(VolumeError::Missing { path, .. }) if !volume.explicit => {
-                self.reporter.event(Event::Warning(Warning::LocalMissing { volume: local, path: &path }));
+                self.reporter.event(Event::Warning(Warning::LocalMissing {
+                    volume: local,
+                    path: &path,
+                }));
                 return Ok(None);
             }
             Err(error) => return Err(error.into()),
@@ -245,7 +301,9 @@ impl Run<'_> {
             && self.open.archive.volume(alias).is_err()
         {
             let OpenArchive { archive, locks, .. } = &mut *self.open;
-            archive.rename_volume(&volume.name, &name, None, &|| locks.as_ref().map_or(Ok(()), |locks| locks.check()))?;
+            archive.rename_volume(&volume.name, &name, None, &|| {
+                locks.as_ref().map_or(Ok(()), |locks| locks.check())
+            })?;
         }
         self.job(name).map(Some)
     }
@@ -256,9 +314,19 @@ impl Run<'_> {
         Ok(match archive.volume(name.as_str()) {
             Ok(volume) => {
                 let newest = archive.newest(volume, Trust::Destination)?;
-                Job { name, vid: volume.vid.clone(), new: false, newest }
+                Job {
+                    name,
+                    vid: volume.vid.clone(),
+                    new: false,
+                    newest,
+                }
             }
-            Err(ArchiveError::NoVolume { .. }) => Job { name, vid: archive.new_vid()?, new: true, newest: None },
+            Err(ArchiveError::NoVolume { .. }) => Job {
+                name,
+                vid: archive.new_vid()?,
+                new: true,
+                newest: None,
+            },
             Err(error) => return Err(error.into()),
         })
     }
@@ -291,7 +359,10 @@ fn ends_command(error: &EngineError) -> bool {
         EngineError::Archive(error) => matches!(error, ArchiveError::ChangedMeanwhile | ArchiveError::Rollback { .. }),
         EngineError::Store(error) => matches!(
             error,
-            StoreError::LockLost { .. } | StoreError::Locked { .. } | StoreError::NotWritable { .. } | StoreError::NoFolder { .. }
+            StoreError::LockLost { .. }
+                | StoreError::Locked { .. }
+                | StoreError::NotWritable { .. }
+                | StoreError::NoFolder { .. }
         ),
         _ => false,
     }

@@ -30,7 +30,10 @@ pub(crate) enum Source<'a> {
 /// Where changed chunks go.
 pub(crate) enum Sink<'a> {
     /// Into a session.
-    Draft { draft: &'a Draft, dedup: Option<&'a mut DedupIndex> },
+    Draft {
+        draft: &'a Draft,
+        dedup: Option<&'a mut DedupIndex>,
+    },
     /// Nowhere: only counted.
     Count,
 }
@@ -57,15 +60,25 @@ enum Item {
     /// A stretch of chunks that are zero and were not.
     Zeros { addr: ChunkAddr, count: u64, done: u64 },
     /// A chunk that was read, and what it was before.
-    Chunk { addr: ChunkAddr, data: Vec<u8>, old: Option<ChunkHash>, done: u64 },
+    Chunk {
+        addr: ChunkAddr,
+        data: Vec<u8>,
+        old: Option<ChunkHash>,
+        done: u64,
+    },
 }
 
 /// What a worker makes of it.
 enum Made {
     Same,
-    Zeros { count: u64 },
+    Zeros {
+        count: u64,
+    },
     /// Compressed and, if nothing else can become of it, encrypted.
-    Data { digest: Digest, bytes: Vec<u8> },
+    Data {
+        digest: Digest,
+        bytes: Vec<u8>,
+    },
 }
 
 struct Finished {
@@ -82,7 +95,11 @@ struct Buffers(Mutex<Vec<Vec<u8>>>);
 
 impl Buffers {
     fn take(&self) -> Vec<u8> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop()
+            .unwrap_or_default()
     }
 
     fn give(&self, mut buffer: Vec<u8>) {
@@ -118,7 +135,11 @@ pub(crate) fn transfer(
         _ => None,
     };
     let mut total = Transferred::default();
-    let mut reader = Reader { chunk, cancel, buffers: &buffers };
+    let mut reader = Reader {
+        chunk,
+        cancel,
+        buffers: &buffers,
+    };
     pipeline::run(
         Width::for_this_machine(chunk.bytes()),
         |feed| {
@@ -158,7 +179,11 @@ fn count(total: &mut Transferred, finished: &Finished) {
 
 /// Puts a finished chunk where it belongs and lists it.
 fn place(
-    finished: Finished, sink: &mut Sink<'_>, changes: &mut Changes, total: &mut Transferred, buffers: &Buffers,
+    finished: Finished,
+    sink: &mut Sink<'_>,
+    changes: &mut Changes,
+    total: &mut Transferred,
+    buffers: &Buffers,
 ) -> Result<()> {
     let list = |e: std::io::Error| EngineError::System(SysError::new("write", "a scratch file", e));
     let addr = finished.addr;
@@ -171,7 +196,10 @@ fn place(
                     draft.store_sealed(addr, &bytes)?;
                     total.bytes_stored = total.bytes_stored.saturating_add(bytes.len() as u64);
                 }
-                Sink::Draft { draft, dedup: Some(index) } => {
+                Sink::Draft {
+                    draft,
+                    dedup: Some(index),
+                } => {
                     store_once(draft, index, addr, &digest, &bytes, total, buffers)?;
                 }
                 Sink::Count => total.bytes_stored = total.bytes_stored.saturating_add(bytes.len() as u64),
@@ -184,8 +212,13 @@ fn place(
 
 /// Links a chunk that the archive has already, or stores it.
 fn store_once(
-    draft: &Draft, index: &mut DedupIndex, addr: ChunkAddr, digest: &Digest, compressed: &[u8],
-    total: &mut Transferred, buffers: &Buffers,
+    draft: &Draft,
+    index: &mut DedupIndex,
+    addr: ChunkAddr,
+    digest: &Digest,
+    compressed: &[u8],
+    total: &mut Transferred,
+    buffers: &Buffers,
 ) -> Result<()> {
     if let Some(place) = index.find(digest) {
         match draft.link(addr, &place)? {
@@ -220,9 +253,19 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     /// Feeds everything; tells the size of a stream.
-    fn feed(&mut self, source: Source<'_>, mut before: Before<'_>, feed: Feed<'_, Result<Item>>) -> Result<Option<u64>> {
+    fn feed(
+        &mut self,
+        source: Source<'_>,
+        mut before: Before<'_>,
+        feed: Feed<'_, Result<Item>>,
+    ) -> Result<Option<u64>> {
         match source {
-            Source::File { file, next_data, spans, size } => {
+            Source::File {
+                file,
+                next_data,
+                spans,
+                size,
+            } => {
                 let mut base = 0u64;
                 for span in spans.iter() {
                     if !self.span(&file, next_data, span.clone(), size, base, &mut before, feed)? {
@@ -239,8 +282,14 @@ impl Reader<'_> {
     /// One stretch: holes are not read. `base` is what lies before it in what is gone through.
     #[expect(clippy::too_many_arguments, reason = "one call, and each is needed")]
     fn span(
-        &mut self, file: &FileRef, next_data: &NextData<'_>, span: Range<u64>, size: u64, base: u64,
-        before: &mut Before<'_>, feed: Feed<'_, Result<Item>>,
+        &mut self,
+        file: &FileRef,
+        next_data: &NextData<'_>,
+        span: Range<u64>,
+        size: u64,
+        base: u64,
+        before: &mut Before<'_>,
+        feed: Feed<'_, Result<Item>>,
     ) -> Result<bool> {
         let step = u64::from(self.chunk.bytes());
         let mut at = span.start;
@@ -268,7 +317,12 @@ impl Reader<'_> {
                 read_chunk(file, &mut data, at)?;
                 let next = at.saturating_add(step).min(span.end);
                 let done = base.saturating_add(next.saturating_sub(span.start));
-                if !feed(Ok(Item::Chunk { addr: ChunkAddr(at), data, old, done })) {
+                if !feed(Ok(Item::Chunk {
+                    addr: ChunkAddr(at),
+                    data,
+                    old,
+                    done,
+                })) {
                     return Ok(false);
                 }
                 at = next;
@@ -280,7 +334,9 @@ impl Reader<'_> {
     fn hole(&self, span: Range<u64>, done: u64, before: &mut Before<'_>, feed: Feed<'_, Result<Item>>) -> Result<bool> {
         self.cancel.check()?;
         let mut open = true;
-        before.not_zero(span, |addr, count| open = open && feed(Ok(Item::Zeros { addr, count, done })))?;
+        before.not_zero(span, |addr, count| {
+            open = open && feed(Ok(Item::Zeros { addr, count, done }))
+        })?;
         Ok(open)
     }
 
@@ -298,7 +354,13 @@ impl Reader<'_> {
             }
             let addr = ChunkAddr(at);
             at = at.saturating_add(got as u64);
-            if !feed(Ok(Item::Chunk { addr, data, old: before.at(addr)?, done: at })) || got < length {
+            if !feed(Ok(Item::Chunk {
+                addr,
+                data,
+                old: before.at(addr)?,
+                done: at,
+            })) || got < length
+            {
                 return Ok(at);
             }
         }
@@ -318,19 +380,31 @@ struct Worker {
 
 impl Worker {
     fn new(compression: Compression) -> Self {
-        Self { compression, compressor: None }
+        Self {
+            compression,
+            compressor: None,
+        }
     }
 
     fn make(&mut self, item: Item, suite: &Suite, sealer: Option<&Draft>, buffers: &Buffers) -> Result<Finished> {
         let (addr, data, old, done) = match item {
             Item::Zeros { addr, count, done } => {
-                return Ok(Finished { addr, made: Made::Zeros { count }, read: 0, done });
+                return Ok(Finished {
+                    addr,
+                    made: Made::Zeros { count },
+                    read: 0,
+                    done,
+                });
             }
             Item::Chunk { addr, data, old, done } => (addr, data, old, done),
         };
         let read = data.len();
         let made = if is_zero(&data) {
-            if old == Some(ChunkHash::Zero) { Made::Same } else { Made::Zeros { count: 1 } }
+            if old == Some(ChunkHash::Zero) {
+                Made::Same
+            } else {
+                Made::Zeros { count: 1 }
+            }
         } else {
             self.compressed(&data, old, suite, sealer, buffers)?
         };
@@ -339,7 +413,12 @@ impl Worker {
     }
 
     fn compressed(
-        &mut self, data: &[u8], old: Option<ChunkHash>, suite: &Suite, sealer: Option<&Draft>, buffers: &Buffers,
+        &mut self,
+        data: &[u8],
+        old: Option<ChunkHash>,
+        suite: &Suite,
+        sealer: Option<&Draft>,
+        buffers: &Buffers,
     ) -> Result<Made> {
         let compressor = match &mut self.compressor {
             Some(compressor) => compressor,
@@ -352,7 +431,12 @@ impl Worker {
             buffers.give(compressed);
             return Ok(Made::Same);
         }
-        let Some(draft) = sealer else { return Ok(Made::Data { digest, bytes: compressed }) };
+        let Some(draft) = sealer else {
+            return Ok(Made::Data {
+                digest,
+                bytes: compressed,
+            });
+        };
         let mut sealed = buffers.take();
         draft.seal(&compressed, &digest, &mut sealed)?;
         buffers.give(compressed);

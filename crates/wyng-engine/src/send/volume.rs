@@ -60,17 +60,35 @@ impl Run<'_> {
         let scan = pairing.scan(self.open, job, &mut *frozen)?;
         let facts = self.facts(frozen.info(), Some(frozen.info().size));
         if let SendKind::Full(reason) = &scan.kind {
-            self.reporter.event(Event::FullScan { volume: job.name.as_str(), reason });
+            self.reporter.event(Event::FullScan {
+                volume: job.name.as_str(),
+                reason,
+            });
         }
         let nothing = scan.spans.as_ref().is_some_and(Spans::is_empty) && !self.must_store(job, &facts, facts.size);
         if nothing && scan.kind == SendKind::Incremental {
             frozen.discard()?;
-            return Ok(self.sent(job, SendKind::Unchanged, &Transferred { size: facts.size.unwrap_or(0), ..Default::default() }, false));
+            return Ok(self.sent(
+                job,
+                SendKind::Unchanged,
+                &Transferred {
+                    size: facts.size.unwrap_or(0),
+                    ..Default::default()
+                },
+                false,
+            ));
         }
         let file = frozen.file();
         let size = facts.size.unwrap_or(0);
-        let next_data = |from: u64| Ok(file.next_data(from)?.map(|range: Range<u64>| range.start.min(size)..range.end.min(size)));
-        let source = Reading::File { file: file.clone(), next_data: &next_data };
+        let next_data = |from: u64| {
+            Ok(file
+                .next_data(from)?
+                .map(|range: Range<u64>| range.start.min(size)..range.end.min(size)))
+        };
+        let source = Reading::File {
+            file: file.clone(),
+            next_data: &next_data,
+        };
         let (sent, session) = self.transfer(job, &scan, &facts, source, &|| Ok(()), Some(&pairing))?;
         if self.request.dry_run {
             frozen.discard()?;
@@ -83,23 +101,43 @@ impl Run<'_> {
     fn imported(&mut self, job: &Job, import: &Import) -> Result<VolumeSent> {
         let info = import.info();
         let facts = self.facts(info, Some(info.size));
-        let scan = Scan { kind: SendKind::Full(FullScanReason::Import), spans: Some(Spans::all(info.size)) };
+        let scan = Scan {
+            kind: SendKind::Full(FullScanReason::Import),
+            spans: Some(Spans::all(info.size)),
+        };
         if let SendKind::Full(reason) = &scan.kind
             && !job.name.is_metadata()
         {
-            self.reporter.event(Event::FullScan { volume: job.name.as_str(), reason });
+            self.reporter.event(Event::FullScan {
+                volume: job.name.as_str(),
+                reason,
+            });
         }
         let next_data = |from: u64| Ok(import.next_data(from)?);
-        let source = Reading::File { file: import.file(), next_data: &next_data };
-        Ok(self.transfer(job, &scan, &facts, source, &|| Ok(import.unchanged()?), None)?.0)
+        let source = Reading::File {
+            file: import.file(),
+            next_data: &next_data,
+        };
+        Ok(self
+            .transfer(job, &scan, &facts, source, &|| Ok(import.unchanged()?), None)?
+            .0)
     }
 
     fn streamed(&mut self, job: &Job, stream: StreamSource) -> Result<VolumeSent> {
         let newest = job.newest.as_ref();
         let permissions = newest.map_or(Permissions::None, |newest| newest.info.permissions.clone());
-        let facts = SourceFacts { size: None, time: self.open.context.clock.now(), permissions };
-        let scan = Scan { kind: SendKind::Full(FullScanReason::Import), spans: None };
-        Ok(self.transfer(job, &scan, &facts, Reading::Stream(stream), &|| Ok(()), None)?.0)
+        let facts = SourceFacts {
+            size: None,
+            time: self.open.context.clock.now(),
+            permissions,
+        };
+        let scan = Scan {
+            kind: SendKind::Full(FullScanReason::Import),
+            spans: None,
+        };
+        Ok(self
+            .transfer(job, &scan, &facts, Reading::Stream(stream), &|| Ok(()), None)?
+            .0)
     }
 
     fn facts(&self, info: &SourceInfo, size: Option<u64>) -> SourceFacts {
@@ -109,7 +147,11 @@ impl Run<'_> {
             user: name(self.owners.user_name(info.uid), info.uid),
             group: name(self.owners.group_name(info.gid), info.gid),
         };
-        SourceFacts { size, time: info.mtime.max(0), permissions }
+        SourceFacts {
+            size,
+            time: info.mtime.max(0),
+            permissions,
+        }
     }
 
     /// A session is recorded even if no chunk differs.
@@ -125,11 +167,20 @@ impl Run<'_> {
 
     /// Reads, stores and commits. Returns whether a session was recorded.
     fn transfer(
-        &mut self, job: &Job, scan: &Scan, facts: &SourceFacts, source: Reading<'_>, unchanged: &dyn Fn() -> Result<()>,
+        &mut self,
+        job: &Job,
+        scan: &Scan,
+        facts: &SourceFacts,
+        source: Reading<'_>,
+        unchanged: &dyn Fn() -> Result<()>,
         pairing: Option<&Pairing>,
     ) -> Result<(VolumeSent, bool)> {
         let view = self.view_of_newest(job, scan)?;
-        let draft = if self.request.dry_run { None } else { Some(self.open.archive.draft(&draft_for(self, job)?)?) };
+        let draft = if self.request.dry_run {
+            None
+        } else {
+            Some(self.open.archive.draft(&draft_for(self, job)?)?)
+        };
         let mut changes = self.open.archive.changes();
         let done = self.read(job, scan, facts, source, view.as_ref(), draft.as_ref(), &mut changes);
         let done = done.and_then(|done| unchanged().map(|()| done));
@@ -143,14 +194,19 @@ impl Run<'_> {
             }
         };
         let import = pairing.is_none();
-        let store = !changes.is_empty() || self.must_store(job, facts, Some(done.size)) || import && job.name.is_metadata();
+        let store =
+            !changes.is_empty() || self.must_store(job, facts, Some(done.size)) || import && job.name.is_metadata();
         let Some(draft) = draft else {
             let kind = if store { scan.kind.clone() } else { SendKind::Unchanged };
             return Ok((self.sent(job, kind, &done, false), false));
         };
         if !store {
             self.give_up(&draft);
-            let kind = if matches!(scan.kind, SendKind::Full(_)) { scan.kind.clone() } else { SendKind::Unchanged };
+            let kind = if matches!(scan.kind, SendKind::Full(_)) {
+                scan.kind.clone()
+            } else {
+                SendKind::Unchanged
+            };
             return Ok((self.sent(job, kind, &done, false), false));
         }
         if let Some(pairing) = pairing {
@@ -175,13 +231,27 @@ impl Run<'_> {
         Ok(Some(view))
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the one place where all parts of a transfer meet")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the one place where all parts of a transfer meet"
+    )]
     fn read(
-        &mut self, job: &Job, scan: &Scan, facts: &SourceFacts, source: Reading<'_>, view: Option<&View>,
-        draft: Option<&Draft>, changes: &mut Changes,
+        &mut self,
+        job: &Job,
+        scan: &Scan,
+        facts: &SourceFacts,
+        source: Reading<'_>,
+        view: Option<&View>,
+        draft: Option<&Draft>,
+        changes: &mut Changes,
     ) -> Result<Transferred> {
         let total = scan.spans.as_ref().map(Spans::bytes);
-        self.reporter.event(Event::VolumeStart { volume: job.name.as_str(), session: None, total, target: None });
+        self.reporter.event(Event::VolumeStart {
+            volume: job.name.as_str(),
+            session: None,
+            total,
+            target: None,
+        });
         let chunk = self.open.archive.chunk_size();
         let before = match view {
             Some(view) => Before::new(view.runs(), chunk),
@@ -199,28 +269,48 @@ impl Run<'_> {
         };
         let mut dedup = self.dedup.take();
         let sink = match draft {
-            Some(draft) => Sink::Draft { draft, dedup: dedup.as_mut() },
+            Some(draft) => Sink::Draft {
+                draft,
+                dedup: dedup.as_mut(),
+            },
             None => Sink::Count,
         };
         let mut progress = self.progress(total);
         let open = &*self.open;
-        let result = transfer(&open.archive, &open.context.cancel, source, before, sink, changes, &mut |done, moved| {
-            if let Some(locks) = &open.locks {
-                locks.keep_alive(&open.context)?;
-            }
-            progress.at(done, moved);
-            Ok(())
-        });
+        let result = transfer(
+            &open.archive,
+            &open.context.cancel,
+            source,
+            before,
+            sink,
+            changes,
+            &mut |done, moved| {
+                if let Some(locks) = &open.locks {
+                    locks.keep_alive(&open.context)?;
+                }
+                progress.at(done, moved);
+                Ok(())
+            },
+        );
         self.dedup = dedup;
         result
     }
 
     fn commit(
-        &mut self, job: &Job, facts: &SourceFacts, done: &Transferred, view: Option<&View>, draft: &Draft, changes: &Changes,
+        &mut self,
+        job: &Job,
+        facts: &SourceFacts,
+        done: &Transferred,
+        view: Option<&View>,
+        draft: &Draft,
+        changes: &Changes,
     ) -> Result<()> {
         let newest = job.newest.as_ref();
         let unchanged_view = newest.filter(|newest| changes.is_empty() && newest.info.volsize == done.size);
-        let mfcs = match unchanged_view.and_then(|newest| newest.info.mfcs).filter(|_| view.is_none()) {
+        let mfcs = match unchanged_view
+            .and_then(|newest| newest.info.mfcs)
+            .filter(|_| view.is_none())
+        {
             Some(same) => same,
             None => changes.mfcs(view, done.size)?,
         };
@@ -231,9 +321,17 @@ impl Run<'_> {
             volsize: done.size,
             tags: self.tags.clone(),
             mfcs,
-            previous: newest.map(|newest| Predecessor { name: newest.name, sequence: newest.info.sequence }),
+            previous: newest.map(|newest| Predecessor {
+                name: newest.name,
+                sequence: newest.info.sequence,
+            }),
         };
-        let OpenArchive { archive, locks, max_sync, .. } = &mut *self.open;
+        let OpenArchive {
+            archive,
+            locks,
+            max_sync,
+            ..
+        } = &mut *self.open;
         if *max_sync {
             archive.store().sync()?;
         }
@@ -256,7 +354,11 @@ impl Run<'_> {
     fn sent(&self, job: &Job, kind: SendKind, done: &Transferred, stored: bool) -> VolumeSent {
         VolumeSent {
             volume: job.name.to_string(),
-            vid: if job.new && !stored { String::new() } else { job.vid.to_string() },
+            vid: if job.new && !stored {
+                String::new()
+            } else {
+                job.vid.to_string()
+            },
             kind,
             session_stored: stored,
             size: done.size,
@@ -274,14 +376,21 @@ impl Run<'_> {
 
 /// A source that is ready to be read.
 enum Reading<'a> {
-    File { file: wyng_sys::fs::FileRef, next_data: &'a NextData<'a> },
+    File {
+        file: wyng_sys::fs::FileRef,
+        next_data: &'a NextData<'a>,
+    },
     Stream(StreamSource),
 }
 
 fn draft_for(run: &Run<'_>, job: &Job) -> Result<DraftFor> {
     Ok(if job.new {
         let description = Description::new(run.request.description.as_deref().unwrap_or(""))?;
-        DraftFor::New { vid: job.vid.clone(), name: job.name.clone(), description }
+        DraftFor::New {
+            vid: job.vid.clone(),
+            name: job.name.clone(),
+            description,
+        }
     } else {
         DraftFor::Existing(job.vid.clone())
     })

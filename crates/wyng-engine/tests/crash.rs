@@ -1,0 +1,267 @@
+//! A power cut or a kill at any moment: the archive reopens to the state before or after, what was reported complete is
+//! there, and the next command just works (design promises 1 to 3). The cuts hit the destination, the state folder and
+//! the pool alike.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::print_stdout
+)]
+
+mod common;
+
+use common::{Contents, Lab, image};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+use wyng_engine::{EngineError, Purpose, errors::ArchiveError};
+use wyng_testkit::MemFs;
+use wyng_testkit::crash::{CrashExplorer, Mutation};
+use wyng_testkit::memfs::OpKind;
+
+/// A recorded command: the machine before, the machine after, and what the archive holds before and after.
+struct Recorded {
+    name: &'static str,
+    initial: MemFs,
+    run: MemFs,
+    lab: Lab,
+    before: Option<Contents>,
+    after: Contents,
+}
+
+/// Runs `prepare`, then records `act`.
+fn record(name: &'static str, prepare: impl Fn(&Lab), act: impl Fn(&Lab)) -> Recorded {
+    let lab = Lab::new(11);
+    lab.fs.set_recording(false);
+    prepare(&lab);
+    lab.fs.set_recording(true);
+    let before = lab.contents().ok();
+    let initial = lab.fs.checkpoint();
+    act(&lab);
+    let run = lab.fs.clone();
+    let after = Lab::on(lab.fs.fork(), lab.clock.clone(), 99).contents().unwrap();
+    Recorded {
+        name,
+        initial,
+        run,
+        lab,
+        before,
+        after,
+    }
+}
+
+fn explorer(recorded: &Recorded) -> CrashExplorer {
+    CrashExplorer::new(&recorded.initial, &recorded.run)
+}
+
+/// What is wrong with a state, if anything.
+fn judge(recorded: &Recorded, fs: MemFs, acknowledged: bool) -> Result<(), String> {
+    let clock = Arc::new(wyng_testkit::TestClock::at(recorded.lab.clock.peek()).stepping(Duration::from_micros(50)));
+    let lab = Lab::on(fs, clock, 1234);
+    // Reading comes first: it must not need the recovery that the next writer does.
+    let found = match lab.contents() {
+        Ok(contents) => Some(contents),
+        Err(EngineError::Archive(ArchiveError::NoArchive { .. }) | EngineError::Store(_)) => None,
+        Err(error) => return Err(format!("does not open for reading: {error}")),
+    };
+    let is_before = found == recorded.before;
+    let is_after = found.as_ref() == Some(&recorded.after);
+    if !is_before && !is_after {
+        return Err(format!("neither before nor after: {:?}", found.map(|f| shape(&f))));
+    }
+    if acknowledged && !is_after {
+        return Err("what was reported complete is lost".to_owned());
+    }
+    next_commands_work(&lab, found)
+}
+
+fn shape(contents: &Contents) -> Vec<String> {
+    let line = |(volume, sessions): (&String, &std::collections::BTreeMap<String, Vec<u8>>)| {
+        format!(
+            "{volume}: {:?}",
+            sessions
+                .iter()
+                .map(|(name, bytes)| (name, bytes.len()))
+                .collect::<Vec<_>>()
+        )
+    };
+    contents.iter().map(line).collect()
+}
+
+/// Sends twice, the second time after a change: both sessions must be what the volume was, and nothing be left over.
+fn next_commands_work(lab: &Lab, found: Option<Contents>) -> Result<(), String> {
+    let mut expected = match found {
+        Some(contents) => contents,
+        None => {
+            lab.init("off").map_err(|e| format!("init: {e}"))?;
+            Contents::new()
+        }
+    };
+    for (round, change) in [b"after the crash".as_slice(), b"and again"].into_iter().enumerate() {
+        if lab.fs.read("/pool/a.img").is_none() {
+            lab.write("a.img", &image(1, 150_000));
+        }
+        lab.change("a.img", 70_000 * round as u64, change);
+        let report = lab.send(&["a.img"]).map_err(|e| format!("send {round}: {e}"))?;
+        if let Some(failure) = report.failed.first() {
+            return Err(format!("send {round}: {}", failure.error));
+        }
+        let session = format!("S_{}", report.session);
+        expected
+            .entry("a.img".to_owned())
+            .or_default()
+            .insert(session, lab.read("a.img"));
+    }
+    let now = lab
+        .contents()
+        .map_err(|e| format!("reading after the next send: {e}"))?;
+    if now != expected {
+        return Err(format!(
+            "after the next sends {:?}, expected {:?}",
+            shape(&now),
+            shape(&expected)
+        ));
+    }
+    let left = lab.left_overs();
+    if left.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("left over: {left:?}"))
+    }
+}
+
+/// The commands under test.
+fn commands() -> Vec<Recorded> {
+    let init = |lab: &Lab| drop(lab.init("off").unwrap());
+    let two = move |lab: &Lab| {
+        init(lab);
+        lab.write("a.img", &image(1, 150_000));
+        lab.write("b.img", &image(2, 80_000));
+    };
+    let sent = move |lab: &Lab| {
+        two(lab);
+        lab.send(&["a.img", "b.img"]).unwrap();
+        lab.change("a.img", 66_000, b"changed");
+    };
+    let encrypted = |lab: &Lab| {
+        lab.init("xchacha20-dgr").unwrap();
+        lab.write("a.img", &image(1, 150_000));
+        lab.send(&["a.img"]).unwrap();
+        lab.change("a.img", 66_000, b"changed");
+    };
+    vec![
+        record("init", |lab| lab.write("a.img", &image(1, 150_000)), init),
+        record("first send", two, |lab| drop(lab.send(&["a.img"]).unwrap())),
+        record("incremental send", sent, |lab| drop(lab.send(&["a.img"]).unwrap())),
+        record("incremental send, encrypted", encrypted, |lab| {
+            drop(lab.send(&["a.img"]).unwrap())
+        }),
+        record("unchanged and touched", sent, |lab| {
+            lab.send(&["a.img"]).unwrap();
+            lab.send(&["a.img"]).unwrap();
+        }),
+        record("add", sent, |lab| {
+            let mut open = lab.open(Purpose::Write).unwrap();
+            wyng_engine::add(&mut open, &["new".to_owned()], Some("text"), &lab.reporter).unwrap();
+        }),
+    ]
+}
+
+/// How many states each prefix gives; more with `WYNG_TEST_FULL`.
+fn depth() -> usize {
+    if std::env::var_os("WYNG_TEST_FULL").is_some() {
+        40
+    } else {
+        6
+    }
+}
+
+#[test]
+fn every_crash_state_is_before_or_after_and_the_next_send_is_right() {
+    let mut distinct = 0;
+    for recorded in commands() {
+        let acknowledged_at = recorded.run.recorded();
+        let mut states = explorer(&recorded).seed(5).per_prefix(depth()).into_iter();
+        let mut failures = Vec::new();
+        for state in states.by_ref() {
+            let description = state.description();
+            let acknowledged = state.records() >= acknowledged_at;
+            if let Err(fault) = judge(&recorded, state.fs, acknowledged) {
+                failures.push(format!("{}: {fault}\n  {description}", recorded.name));
+            }
+            if failures.len() > 3 {
+                break;
+            }
+        }
+        println!(
+            "{}: {} distinct states of {} records",
+            recorded.name,
+            states.distinct(),
+            acknowledged_at
+        );
+        assert!(failures.is_empty(), "{}", failures.join("\n"));
+        distinct += states.distinct();
+    }
+    println!("{distinct} distinct crash states");
+    assert!(distinct >= 5000, "only {distinct}");
+}
+
+/// The number of the first rename that a barrier precedes.
+fn first_after_a_sync(recorded: &Recorded) -> usize {
+    let kinds = explorer(recorded)
+        .journal()
+        .iter()
+        .map(|record| record.kind())
+        .collect::<Vec<_>>();
+    let sync = kinds.iter().position(|kind| kind.is_sync()).unwrap();
+    kinds[..sync].iter().filter(|kind| **kind == OpKind::Rename).count()
+}
+
+/// The harness must notice what it is there for: a missing sync, renames in the wrong order.
+#[test]
+fn seeded_faults_are_noticed() {
+    let recorded = commands().swap_remove(2);
+    let syncs = explorer(&recorded).count(OpKind::is_sync);
+    let renames = explorer(&recorded).count(|kind| kind == OpKind::Rename);
+    let mut caught = BTreeSet::new();
+    let mut try_mutation = |mutation: Mutation| {
+        let mut states = explorer(&recorded).mutate(mutation).seed(3).per_prefix(12).into_iter();
+        let acknowledged_at = recorded.run.recorded();
+        if states.any(|state| {
+            let acknowledged = state.records() >= acknowledged_at;
+            judge(&recorded, state.fs, acknowledged).is_err()
+        }) {
+            caught.insert(format!("{mutation:?}"));
+        }
+    };
+    for sync in 0..syncs {
+        try_mutation(Mutation::DropSync(sync));
+    }
+    for rename in 0..renames {
+        for other in rename + 1..renames {
+            try_mutation(Mutation::SwapRenames(rename, other));
+        }
+    }
+    for rename in first_after_a_sync(&recorded)..renames {
+        try_mutation(Mutation::RenameBeforeSync(rename));
+    }
+    println!(
+        "{} seeded faults caught among {syncs} syncs and {renames} renames:\n{}",
+        caught.len(),
+        caught.iter().cloned().collect::<Vec<_>>().join("\n")
+    );
+    assert!(
+        caught.iter().any(|m| m.starts_with("DropSync")),
+        "no missing sync was noticed"
+    );
+    assert!(
+        caught.iter().any(|m| m.starts_with("SwapRenames")),
+        "no swapped renames were noticed"
+    );
+    assert!(
+        caught.iter().any(|m| m.starts_with("RenameBeforeSync")),
+        "no early rename was noticed"
+    );
+}

@@ -5,6 +5,7 @@ use crate::errors::{Failed, Failure};
 use crate::options::meaning::SendArgs;
 use crate::render::{json, results};
 use crate::select::tags::{self, Tag, Tags};
+use serde_json::json;
 use wyng_engine::{OpenArchive, Purpose, SendRequest, StorageSet};
 
 impl Run<'_> {
@@ -35,7 +36,10 @@ impl Run<'_> {
         };
         if request.sets.is_empty() && request.imports.is_empty() {
             self.output.warning("there is nothing to send");
-            return Ok(Done::default());
+            return Ok(Done {
+                report: json::fields(&json!({"volumes": []})),
+                failed: Vec::new(),
+            });
         }
         self.expect(&request.sets, args);
         let report = wyng_engine::send(archive, &request, &self.display)?;

@@ -1,0 +1,361 @@
+//! Commands on a real archive: streams, exit codes, forms of output, `FILE.error`, passphrases.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    missing_docs,
+    reason = "tests set up files and programs"
+)]
+
+mod common;
+
+use common::{World, pattern};
+use serde_json::Value;
+
+fn sessions(world: &World) -> Vec<String> {
+    let ran = world.wyng(&["list", "--json"]).ends(0);
+    let document: Value = serde_json::from_str(&ran.stdout[ran.stdout.find("\n{").unwrap()..]).unwrap();
+    let sessions = document["volumes"]["a.img"]["sessions"].as_object().unwrap();
+    sessions
+        .keys()
+        .map(|name| name.trim_start_matches("S_").to_owned())
+        .collect()
+}
+
+#[test]
+fn a_new_archive_shows_its_settings_and_is_not_overwritten() {
+    let world = World::new();
+    let ran = world
+        .wyng(&["arch-init", "--encrypt=off", "--compression=zlib", "--chunk-factor=1"])
+        .ends(0);
+    let (settings, rest) = ran.stdout.split_at(ran.stdout.find("Un-encrypted").unwrap());
+    assert_eq!(
+        settings.lines().skip(1).collect::<Vec<_>>(),
+        [
+            "Encryption    : off",
+            "Data Hashing  : blake2b",
+            "Compression   : zlib:4",
+            "Chunk size    : 65536"
+        ]
+    );
+    assert!(
+        rest.starts_with("Un-encrypted archive 'file:archive'\nLast updated 20"),
+        "{rest}"
+    );
+    world
+        .wyng(&["arch-init", "--encrypt=off"])
+        .ends(5)
+        .says("there is an archive");
+}
+
+#[test]
+fn listings_have_the_forms_of_the_original() {
+    let world = World::new();
+    world.wyng(&["arch-init", "--encrypt=off"]).ends(0);
+    assert_eq!(world.wyng(&["list"]).ends(0).body(), "\nNo volumes.\n");
+    drop(world);
+
+    let world = World::with_archive();
+    let [session] = <[String; 1]>::try_from(sessions(&world)).unwrap();
+    assert_eq!(world.wyng(&["list"]).ends(0).body(), "\nVolumes:\n a.img\n b c.img\n");
+    assert_eq!(
+        world.wyng(&["list", "--quiet"]).ends(0).body(),
+        "\nVolumes:\n a.img\n b c.img\n"
+    );
+    let one = |name: &str| format!("\nSessions for volume '{name}':\n\n{session}  Chg\n  \n");
+    assert_eq!(world.wyng(&["list", "b c.img"]).ends(0).body(), one("b c.img"));
+    assert_eq!(
+        world.wyng(&["list", "-a"]).ends(0).body(),
+        one("a.img") + &one("b c.img")
+    );
+    assert_eq!(
+        world
+            .wyng(&["list", "a.img", "--verbose"])
+            .ends(0)
+            .body()
+            .split("\n\n")
+            .skip(1)
+            .collect::<Vec<_>>()
+            .join("\n\n"),
+        format!("Sessions for volume 'a.img':\n\n{session} (300000 bytes) Chg\n tag: first, the first one\n  \n")
+    );
+    assert_eq!(
+        world.wyng(&["list", "--tag=any"]).ends(0).body(),
+        format!(
+            "\nTag Assignments\n\nfirst:\n  ('a.img', '{session}', 'the first one')\n  ('b c.img', '{session}', 'the first one')\n"
+        )
+    );
+    for found in [&session, "newest", "^First"] {
+        let ran = world.wyng(&["list", "--session", found]).ends(0);
+        assert_eq!(ran.body(), "\nVolumes:\n a.img\n b c.img\n", "{found}");
+    }
+    for missing in ["20200101-000000", "^nosuch"] {
+        assert_eq!(
+            world.wyng(&["list", "--session", missing]).ends(0).body(),
+            "\nVolumes:\n",
+            "{missing}"
+        );
+    }
+    let json = world.wyng(&["list", "--json", "ignored", "--session=newest"]).ends(0);
+    assert!(
+        json.stdout.ends_with("}}}}}") && json.body().starts_with("\n{\"wversion\": \"0.8 rs"),
+        "{json:#?}"
+    );
+    world
+        .wyng(&["list", "nosuch", "a.img"])
+        .ends(2)
+        .says("Volume 'nosuch' not found")
+        .says("Error on volumes: nosuch\n")
+        .prints(&session);
+}
+
+#[test]
+fn volumes_come_back_as_they_were() {
+    let world = World::with_archive();
+    world
+        .wyng(&["receive", "a.img", "--save-to=new/folder/a.img"])
+        .ends(0)
+        .prints("Receiving volume 'a.img' 20")
+        .prints("100% : OK");
+    assert_eq!(world.read("new/folder/a.img"), pattern(300_000));
+    world
+        .wyng(&["receive", "--all", "--local=new"])
+        .ends(0)
+        .prints("2 volumes, ");
+    assert_eq!(
+        (world.read("new/a.img"), world.read("new/b c.img")),
+        (pattern(300_000), b"small".to_vec())
+    );
+    world
+        .wyng(&["verify", "--all"])
+        .ends(0)
+        .prints("Verifying volume 'b c.img' 20");
+}
+
+#[test]
+fn standard_output_holds_what_was_asked_for_and_nothing_else() {
+    let world = World::with_archive();
+    let output = world.command(&["receive", "a.img", "--save-to=-"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert!(output.stdout == pattern(300_000), "other bytes");
+    assert!(
+        String::from_utf8(output.stderr)
+            .unwrap()
+            .contains("Receiving volume 'a.img'")
+    );
+
+    let output = world
+        .command(&["receive", "a.img", "--save-to=-", "--quiet"])
+        .output()
+        .unwrap();
+    assert_eq!(
+        (
+            output.status.code(),
+            output.stdout == pattern(300_000),
+            output.stderr.len()
+        ),
+        (Some(0), true, 0)
+    );
+
+    let quiet = world.wyng(&["verify", "--all", "--quiet"]).ends(0);
+    assert_eq!((quiet.stdout.as_str(), quiet.stderr.as_str()), ("", ""));
+
+    let document = world.wyng(&["verify", "--all", "--json"]).ends(0).says("100% : OK");
+    assert!(document.stdout.starts_with("{\"version\":1,\"command\":\"verify\",") && document.stdout.ends_with("}\n"));
+    assert_eq!(document.stdout.lines().count(), 1);
+}
+
+#[test]
+fn a_full_standard_output_is_an_error_and_a_closed_one_is_not() {
+    let world = World::with_archive();
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = world.command(&["list"]).stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        String::from_utf8(output.stderr)
+            .unwrap()
+            .contains("cannot write to standard output")
+    );
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = world.command(&["list"]).stdout(writer).output().unwrap();
+    assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0));
+}
+
+#[test]
+fn sends_say_what_they_did() {
+    let world = World::with_archive();
+    let import = "--import-other-from=a.img:|:a.img";
+    let ran = world.wyng(&["send", import, "--dry-run"]).ends(0).prints("Dry run");
+    assert!(ran.stdout.contains("\n1 volume"), "{ran:#?}");
+    assert_eq!(sessions(&world).len(), 1);
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    world.write("a.img", &pattern(400_000));
+    world
+        .wyng(&["send", import, "--tag=@"])
+        .ends(0)
+        .says("nobody is there to be asked for tags")
+        .prints("a.img\n");
+    assert_eq!(sessions(&world).len(), 2);
+    world.wyng(&["verify", "a.img", "--session=^first"]).ends(0);
+    world
+        .wyng(&["verify", "--all", "--session=^none"])
+        .ends(2)
+        .says("Error on volumes: a.img, b c.img\n");
+}
+
+#[test]
+fn standard_input_can_be_imported() {
+    let world = World::with_archive();
+    world
+        .wyng_with_input(&["send", "--import-other-from=pipe:|:-"], &pattern(200_000))
+        .ends(0)
+        .prints("pipe\n");
+    world.wyng(&["receive", "pipe", "--save-to=copy"]).ends(0);
+    assert_eq!(world.read("copy"), pattern(200_000));
+}
+
+#[test]
+fn new_volumes_are_added_once() {
+    let world = World::with_archive();
+    world
+        .wyng(&["add", "new.img", "new.img", "--volume-desc=to come"])
+        .ends(0)
+        .prints("Added volume 'new.img'\n");
+    world.wyng(&["list", "--verbose"]).ends(0).prints("  desc: to come\n");
+    world
+        .wyng(&["verify", "new.img"])
+        .ends(2)
+        .says("Error on volumes: new.img\n");
+    world
+        .wyng(&["add", "../out", "fine"])
+        .ends(2)
+        .says("Error on volumes: ../out\n")
+        .prints("Added volume 'fine'");
+}
+
+#[test]
+fn files_of_volumes_are_followed_and_failures_are_written_beside_them() {
+    let world = World::with_archive();
+    world.write("all.json", br#"{"null": [["a.img", null], ["b c.img", "other"]]}"#);
+    world.write("all.json.error", b"old");
+    let ran = world.wyng(&["verify", "--vols-from=all.json", "a.img"]).ends(0);
+    assert_eq!(ran.stdout.matches("Verifying volume 'a.img'").count(), 1);
+    assert!(!world.exists("all.json.error"));
+
+    world.write(
+        "some.json",
+        br#"{"out": [["a.img", "x/y.img"], ["no such", ""]], "empty": []}"#,
+    );
+    world
+        .wyng(&["receive", "--local-from=some.json", "--force"])
+        .ends(2)
+        .says("Error on volumes: no such\n");
+    assert_eq!(world.read("out/x/y.img"), pattern(300_000));
+    assert_eq!(world.read("some.json.error"), br#"{"rc": 2, "volumes": ["no such"]}"#);
+
+    // A command that ends early names all that it did not do; a refused one nothing.
+    world
+        .wyng(&["receive", "--vols-from=some.json", "--dest=file:nowhere"])
+        .ends(6);
+    assert_eq!(
+        world.read("some.json.error"),
+        br#"{"rc": 6, "volumes": ["a.img", "no such"]}"#
+    );
+    world
+        .wyng(&["receive", "--vols-from=some.json", "x", "--save-to=y"])
+        .ends(9);
+    assert_eq!(
+        world.read("some.json.error"),
+        br#"{"rc": 6, "volumes": ["a.img", "no such"]}"#
+    );
+}
+
+#[test]
+fn damage_is_listed_and_the_other_volumes_go_on() {
+    let world = World::with_archive();
+    let chunks: Vec<_> = walk(&world.path("archive"))
+        .into_iter()
+        .filter(|path| path.ends_with("x0000000000020000"))
+        .collect();
+    let [chunk] = chunks.as_slice() else {
+        panic!("{chunks:?}")
+    };
+    let mut bytes = std::fs::read(chunk).unwrap();
+    bytes[100] ^= 1;
+    std::fs::write(chunk, bytes).unwrap();
+    let ran = world
+        .wyng(&["verify", "--all"])
+        .ends(2)
+        .says("error: a.img: bytes 131072 to 262143: ")
+        .says("Error on volumes: a.img\n");
+    assert!(
+        ran.stdout
+            .contains("  DAMAGED  128 KiB of 293 KiB can't be read (1 range)\n"),
+        "{ran:#?}"
+    );
+    assert!(ran.stdout.contains("2 volumes (1 damaged), "), "{ran:#?}");
+    let ran = world.wyng(&["verify", "--all", "--json"]).ends(2);
+    let document: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(document["failed"][0]["volume"], "a.img");
+    assert_eq!(document["volumes"][0]["bad"][0]["offset"], 131_072);
+}
+
+#[test]
+fn passphrases_are_one_line_of_input_or_come_from_a_command() {
+    let world = World::new();
+    for (input, message) in [
+        ("short\n", "the passphrase has 5 bytes; at least 10 are needed"),
+        ("", "0 bytes"),
+    ] {
+        world
+            .wyng_with_input(&["arch-init"], input.as_bytes())
+            .ends(9)
+            .says("Enter new encryption passphrase: \n")
+            .says(message);
+        assert!(!world.exists("archive/archive.ini"));
+    }
+    world
+        .wyng_with_input(&["arch-init"], b"a passphrase\nnot this")
+        .ends(0)
+        .prints("Encryption    : xchacha20-dgr (");
+    let list = |input: &str, more: &[&str]| {
+        world.wyng_with_input(&[&["list", "--authmin=0"][..], more].concat(), input.as_bytes())
+    };
+    list("a passphrase\n", &[])
+        .ends(0)
+        .says("Enter passphrase: \n")
+        .prints("Encrypted archive 'file:archive'");
+    list("", &[]).ends(3).says("no passphrase was given");
+    list("another passphrase\n", &[]).ends(3).says("wrong passphrase");
+    list("", &["--passcmd=exit 3"]).ends(1).says("exit status: 3");
+    list("", &["--passcmd=echo short"]).ends(9).says("5 bytes");
+
+    // What follows the line is for whoever comes next.
+    let script =
+        "\"$0\" --dest=file:archive --meta-dir=state --config=wyng.ini --authmin=0 list --quiet >/dev/null 2>&1; cat";
+    let mut command = std::process::Command::new("/bin/sh");
+    command
+        .args(["-c", script, env!("CARGO_BIN_EXE_wyng")])
+        .current_dir(&world.dir);
+    let mut child = command
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"a passphrase\nthe rest\n").unwrap();
+    assert_eq!(child.wait_with_output().unwrap().stdout, b"the rest\n");
+}
+
+fn walk(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(walk(&path))
+        } else {
+            found.push(path)
+        }
+    }
+    found
+}

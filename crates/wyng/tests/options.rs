@@ -1,0 +1,339 @@
+//! What the program says to wrong, odd and missing options, without an archive; and that it touches nothing then.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    missing_docs,
+    reason = "tests set up files and programs"
+)]
+
+mod common;
+
+use common::{World, run};
+use std::os::unix::fs::PermissionsExt;
+
+const LATER: &str = "is not part of this version yet";
+
+/// Arguments, exit code, part of standard error.
+const REFUSED: &[(&[&str], i32, &str)] = &[
+    // Syntax.
+    (&[], 2, "a command is missing"),
+    (&["lsit"], 2, "there is no command \"lsit\""),
+    (&["LIST"], 2, "there is no command"),
+    (&["list", "--nosuch"], 2, "Usage: wyng"),
+    (&["list", "--sess=x"], 2, "ambiguous"),
+    (&["list", "--all=1"], 2, "Usage: wyng"),
+    (&["list", "--session"], 2, "Usage: wyng"),
+    (&["help", "nosuch"], 2, "there is no command"),
+    // Commands to come.
+    (&["diff", "v"], 2, LATER),
+    (&["monitor", "--all"], 2, LATER),
+    (&["prune", "--autoprune=full"], 2, LATER),
+    (&["delete", "v"], 2, LATER),
+    (&["rename", "a", "b"], 2, LATER),
+    (&["arch-check"], 2, LATER),
+    (&["arch-deduplicate"], 2, LATER),
+    // Values.
+    (
+        &["arch-init", "--chunk-factor=0"],
+        9,
+        "--chunk-factor=0 must be a whole number from 1 to 6",
+    ),
+    (&["arch-init", "--chunk-factor=x"], 9, "--chunk-factor"),
+    (&["arch-init", "--encrypt=aes"], 9, "--encrypt=aes must be one of"),
+    (&["arch-init", "--compression=lzma"], 9, "--compression=lzma"),
+    (&["arch-init", "--compression=zstd:99"], 9, "from 1 to 22"),
+    (&["arch-init", "--hashtype=sha256"], 9, "--hashtype=sha256"),
+    (&["list", "--authmin=soon"], 9, "--authmin=soon"),
+    (&["list", "--authmin=-2"], 9, "at least -1"),
+    (&["list", "--lock-wait=-1"], 9, "--lock-wait=-1"),
+    (&["list", "--meta-reduce=on"], 9, "--meta-reduce=on"),
+    (&["list", "--session-strict=maybe"], 9, "--session-strict=maybe"),
+    (&["list", "--session=yesterday"], 9, "--session=yesterday"),
+    (&["list", "--session=20261301-000000"], 9, "--session=20261301-000000"),
+    (
+        &["verify", "v", "--session=20261101-000000,newest"],
+        9,
+        "verify takes one session",
+    ),
+    (
+        &["receive", "v", "--save-to=x", "--session=^a,^b"],
+        9,
+        "receive takes one session",
+    ),
+    (&["send", "v", "--local=.", "--apdays=1:2"], 9, "--apdays=1:2"),
+    (&["send", "v", "--local=.", "--autoprune=maybe"], 9, "--autoprune=maybe"),
+    (&["send", "v", "--local=.", "--tag=all"], 9, "--tag"),
+    (
+        &[
+            "send",
+            "v",
+            "--local=.",
+            "--tag=a",
+            "--tag=b",
+            "--tag=c",
+            "--tag=d",
+            "--tag=e",
+            "--tag=f",
+        ],
+        9,
+        "at most 5",
+    ),
+    (&["send", "v", "--local=.", "--volume-desc=a\tb"], 9, "--volume-desc"),
+    (&["send", "--import-other-from=v:/x"], 9, "VOLUME:|:PATH"),
+    (&["list", ""], 9, "can't be the name of a volume"),
+    // Conflicts and selection.
+    (&["send", "--local=."], 9, "send needs the name of a volume"),
+    (&["send", "v"], 9, "send needs --local"),
+    (&["receive", "v"], 9, "receive needs --local or --save-to"),
+    (&["receive", "--local=."], 9, "receive needs the name of a volume"),
+    (&["verify"], 9, "verify needs the name of a volume"),
+    (&["add"], 9, "add needs the name of a volume"),
+    (
+        &["receive", "a", "b", "--save-to=x"],
+        9,
+        "--save-to takes exactly one volume",
+    ),
+    (&["receive", "a", "--save-to=-", "--json"], 9, "can't be used together"),
+    (&["list", "--save-to=x"], 9, "--save-to can't be used with list"),
+    (&["list", "--vols-from=x"], 9, "--vols-from can't be used with list"),
+    (&["send", "--vols-from=missing.json"], 9, "there is no such file"),
+    (&["send", "--vols-from=wyng.ini"], 9, "--vols-from=wyng.ini"),
+    // What this version can't do is not ignored.
+    (&["send", "v", "--local=.", "--autoprune=on"], 9, LATER),
+    (
+        &["send", "v", "--local=vg0/pool00"],
+        9,
+        "LVM is not part of this version yet",
+    ),
+    (
+        &["receive", "v", "--local=vg0/pool00"],
+        9,
+        "LVM is not part of this version yet",
+    ),
+    (&["receive", "v", "--save-to=x", "--sparse"], 9, LATER),
+    (&["receive", "v", "--save-to=x", "--sparse-write"], 9, LATER),
+    (&["receive", "v", "--save-to=x", "--use-snapshot"], 9, LATER),
+    (&["receive", "v", "--save-to=x", "--use-snapshot-diff"], 9, LATER),
+    (&["receive", "v", "--save-to=x", "--req-snapshot"], 9, LATER),
+    (&["receive", "v", "--save-to=x", "--skip-corrupt-chunks"], 9, LATER),
+    // The destination.
+    (&["list", "--dest="], 9, "no archive was named"),
+    (&["list", "--dest=ftp://host/x"], 9, "ftp://host/x"),
+    (&["list", "--dest=file://host/x"], 9, "file://host/x"),
+    (&["list", "--dest=ssh://host/x"], 9, "not part of this version yet"),
+    (&["list"], 6, "does not exist"),
+    (&["send", "v", "--local=."], 6, "does not exist"),
+];
+
+#[test]
+fn wrong_command_lines_end_with_their_code_and_touch_nothing() {
+    let world = World::new();
+    for (arguments, code, message) in REFUSED {
+        let ran = world.wyng(arguments);
+        assert_eq!(ran.code, *code, "{arguments:?}: {ran:#?}");
+        assert!(
+            ran.stderr.contains(message),
+            "{arguments:?}: {message:?} is missing in {ran:#?}"
+        );
+        if matches!(code, 2 | 9) && !arguments.iter().any(|argument| argument.contains("://")) {
+            assert_eq!(ran.stdout, "", "{arguments:?}: no banner before a refusal");
+        }
+        assert!(!world.exists("archive"), "{arguments:?}");
+    }
+    let left: Vec<_> = std::fs::read_dir(&world.dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert!(
+        left.iter().all(|name| name == "wyng.ini" || name == "state"),
+        "{left:?}"
+    );
+}
+
+#[test]
+fn options_that_do_not_apply_are_accepted() {
+    let world = World::with_archive();
+    let idle = [
+        "--sparse",
+        "--use-snapshot",
+        "--autoprune=full",
+        "--vid=x",
+        "--purge=other",
+        "--quick",
+        "--vouch=fs_online_factors",
+    ];
+    let more = [
+        "--force-retry",
+        "--purge-tmp",
+        "--tar-bypass",
+        "--hashtype=blake2b",
+        "--remap",
+        "--opt-ssh=-v",
+        "--no-sparse-write",
+    ];
+    world.wyng(&[&["list"][..], &idle, &more].concat()).ends(0);
+    world
+        .wyng(&[
+            "receive",
+            "a.img",
+            "--save-to=x",
+            "--no-sparse",
+            "--autoprune=full",
+            "--keep=^x",
+        ])
+        .ends(0);
+}
+
+#[test]
+fn without_a_destination_a_hint_tells_how_to_begin() {
+    let world = World::new();
+    let ran = run(world.bare(&["--config=wyng.ini", "list"])).ends(9);
+    assert_eq!(
+        ran.stderr,
+        "error: no archive was named\n\
+         hint: name it with --dest=file:/path, or with a line \"dest = file:/path\" in the ini file\n      \
+         (wyng --help shows how); a new one is made by: wyng --dest=file:/path arch-init\n"
+    );
+}
+
+#[test]
+fn version_and_help_need_nothing() {
+    let world = World::new();
+    let banner = concat!("Wyng 0.8 rs", env!("CARGO_PKG_VERSION"), " release 20261123\n");
+    for arguments in [
+        &["version"][..],
+        &["--version"],
+        &["version", "--quiet", "-u"],
+        &["version", "ignored"],
+    ] {
+        assert_eq!(run(world.bare(arguments)).ends(0).stdout, banner, "{arguments:?}");
+    }
+    for arguments in [&["--help"][..], &["-h"], &["help"], &["help", "help"]] {
+        let ran = run(world.bare(arguments))
+            .ends(0)
+            .prints("Usage: wyng [OPTIONS] COMMAND")
+            .prints("--import-other-from");
+        assert_eq!(ran.stderr, "");
+    }
+    for arguments in [&["help", "send"][..], &["send", "--help"], &["-h", "send", "--local=x"]] {
+        run(world.bare(arguments))
+            .ends(0)
+            .prints("Usage: wyng [OPTIONS] send [VOLUME]...")
+            .prints("Examples:");
+    }
+    run(world.bare(&["help", "prune"]))
+        .ends(0)
+        .prints("not part of this version yet");
+}
+
+#[test]
+fn the_ini_file_is_below_the_command_line() {
+    let world = World::with_archive();
+    let list = |ini: &str, arguments: &[&str]| {
+        world.write(
+            "wyng.ini",
+            format!("[other]\nnosuch = 1\n[var-global-default]\n{ini}").as_bytes(),
+        );
+        world.wyng(&[&["list"][..], arguments].concat())
+    };
+    assert!(list("json = yes\n", &[]).ends(0).stdout.contains("\n{"));
+    assert!(!list("json = yes\n", &["--no-json"]).ends(0).stdout.contains("\n{"));
+    assert!(
+        list("verbose = 1\n", &[])
+            .ends(0)
+            .stdout
+            .contains("Archive Properties:")
+    );
+    // Lists are appended to.
+    let ran = list("volex =\n  a.img\n", &["--all", "--volex=b c.img"]).ends(0);
+    assert_eq!(ran.body(), "");
+    // The destination of the ini file counts where the command line names none.
+    world.write(
+        "wyng.ini",
+        b"[var-global-default]\ndest = file:archive\nmeta-dir = state\n",
+    );
+    run(world.bare(&["--config=wyng.ini", "list"]))
+        .ends(0)
+        .prints(" a.img\n");
+    run(world.bare(&["--config=wyng.ini", "list", "--dest=file:elsewhere"])).ends(6);
+}
+
+#[test]
+fn what_is_wrong_in_the_ini_file_is_said() {
+    let world = World::with_archive();
+    for (ini, arguments, code, message) in [
+        ("nosuch = 1", &["list"][..], 9, "there is no option \"nosuch\""),
+        ("local-from = x", &["list"], 9, "there is no option \"local-from\""),
+        ("dedup = maybe", &["list"], 9, "wyng.ini: dedup=maybe must be 1 or 0"),
+        (
+            "authmin = x",
+            &["list"],
+            9,
+            "wyng.ini: authmin=x must be a whole number",
+        ),
+        ("broken", &["list"], 9, "wyng.ini"),
+        (
+            "autoprune = on",
+            &["send", "v", "--local=."],
+            9,
+            "wyng.ini: autoprune is not part of this version yet",
+        ),
+        ("autoprune = OFF\nsparse = 0", &["list"], 0, ""),
+        (
+            "sparse = 1",
+            &["receive", "a.img", "--save-to=x"],
+            9,
+            "wyng.ini: sparse is not part of this version yet",
+        ),
+        ("sparse = 1", &["list"], 0, ""),
+        (
+            "force = 1\nunattended = 1",
+            &["list", "--quiet"],
+            0,
+            "Ignoring config item: force\nIgnoring config item: unattended\n",
+        ),
+        ("passcmd = date +%Y", &["list"], 0, ""),
+    ] {
+        world.write("wyng.ini", format!("[var-global-default]\n{ini}\n").as_bytes());
+        let ran = world.wyng(arguments);
+        assert_eq!(ran.code, code, "{ini}: {ran:#?}");
+        assert!(ran.stderr.contains(message), "{ini}: {ran:#?}");
+    }
+    world
+        .wyng(&["list", "--config=missing.ini"])
+        .ends(1)
+        .says("missing.ini does not exist");
+}
+
+#[test]
+fn an_ini_file_that_others_can_change_is_warned_about() {
+    let world = World::with_archive();
+    let mode = |mode| std::fs::set_permissions(world.path("wyng.ini"), std::fs::Permissions::from_mode(mode)).unwrap();
+    mode(0o644);
+    assert_eq!(world.wyng(&["list"]).ends(0).stderr, "");
+    mode(0o664);
+    world
+        .wyng(&["list"])
+        .ends(0)
+        .says("warning: ")
+        .says("wyng.ini can be changed by other users");
+}
+
+#[test]
+fn refusals_come_as_documents_where_asked_for() {
+    let world = World::new();
+    let ran = world
+        .wyng(&["send", "v", "--json"])
+        .ends(9)
+        .says("error: send needs --local");
+    let document: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(document["exit_code"], 9);
+    assert_eq!(document["error"], "send needs --local");
+    let ran = world.wyng(&["verify", "v", "--json"]).ends(6);
+    let document: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(
+        (&document["exit_code"], &document["command"]),
+        (&6.into(), &"verify".into())
+    );
+}

@@ -1,0 +1,161 @@
+//! The JSON documents fit the schemas in `docs/schemas`.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    missing_docs,
+    reason = "tests set up files and programs"
+)]
+
+mod common;
+
+use common::{Ran, World};
+use serde_json::Value;
+use std::path::Path;
+
+fn schema(command: &str) -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../docs/schemas/{command}.schema.json"));
+    serde_json::from_slice(&std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))).unwrap()
+}
+
+/// Checks `value` by those words of JSON Schema that ours use; any other word is an error.
+fn check(value: &Value, schema: &Value, at: &str) {
+    for (word, rule) in schema.as_object().unwrap() {
+        match word.as_str() {
+            "$schema" | "title" | "description" => {}
+            "type" => {
+                let types = rule.as_array().cloned().unwrap_or_else(|| vec![rule.clone()]);
+                assert!(
+                    types.iter().any(|name| has_type(value, name.as_str().unwrap())),
+                    "{at}: {value} is not {rule}"
+                );
+            }
+            "const" => assert_eq!(value, rule, "{at}"),
+            "enum" => assert!(
+                rule.as_array().unwrap().contains(value),
+                "{at}: {value} is none of {rule}"
+            ),
+            "minimum" => assert!(
+                value.as_f64().unwrap() >= rule.as_f64().unwrap(),
+                "{at}: {value} < {rule}"
+            ),
+            "pattern" => {
+                assert_eq!(rule, "^[0-9]{8}-[0-9]{6}$");
+                let text = value.as_str().unwrap();
+                assert!(
+                    text.len() == 15 && text.split('-').map(str::len).eq([8, 6]),
+                    "{at}: {text}"
+                );
+            }
+            "required" => {
+                for name in rule.as_array().unwrap() {
+                    assert!(
+                        value.get(name.as_str().unwrap()).is_some(),
+                        "{at}: {name} is missing in {value}"
+                    );
+                }
+            }
+            "items" => {
+                for (number, item) in value.as_array().into_iter().flatten().enumerate() {
+                    check(item, rule, &format!("{at}[{number}]"));
+                }
+            }
+            "properties" => {}
+            "additionalProperties" => {
+                for (name, field) in value.as_object().unwrap() {
+                    let known = schema.get("properties").and_then(|properties| properties.get(name));
+                    let rule = known.unwrap_or(rule);
+                    assert_ne!(rule, &Value::Bool(false), "{at}: {name} is not in the schema");
+                    check(field, rule, &format!("{at}.{name}"));
+                }
+            }
+            other => panic!("{at}: this test does not know {other}"),
+        }
+    }
+}
+
+fn has_type(value: &Value, name: &str) -> bool {
+    match name {
+        "string" => value.is_string(),
+        "integer" => value.is_i64() || value.is_u64(),
+        "number" => value.is_number(),
+        "boolean" => value.is_boolean(),
+        "array" => value.is_array(),
+        "object" => value.is_object(),
+        "null" => value.is_null(),
+        other => panic!("{other}"),
+    }
+}
+
+/// The document of a run, which must fit the schema of its command.
+fn document(ran: &Ran, command: &str) -> Value {
+    let text = if command == "list" {
+        &ran.stdout[ran.stdout.find("\n{").unwrap()..]
+    } else {
+        &ran.stdout
+    };
+    let document: Value = serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {ran:#?}"));
+    check(&document, &schema(command), command);
+    if command != "list" {
+        assert_eq!(document["exit_code"], ran.code, "{ran:#?}");
+    }
+    document
+}
+
+#[test]
+fn documents_fit_their_schemas() {
+    let world = World::with_archive();
+    let import = "--import-other-from=a.img:|:a.img";
+    for (arguments, code) in [
+        (&["list"][..], 0),
+        (&["verify", "--all"], 0),
+        (&["verify", "--all", "nosuch"], 2),
+        (&["verify", "nosuch"], 2),
+        (&["verify", "a.img", "--dest=file:nowhere"], 6),
+        (&["verify"], 9),
+        (&["receive", "--all", "--local=."], 0),
+        (&["receive", "nosuch", "--save-to=x"], 2),
+        (&["send", import, "--dry-run"], 0),
+        (&["send", import], 0),
+        (&["send", "missing.img", "--local=."], 7),
+        (&["add", "new", "../out"], 2),
+        (&["version"], 0),
+        (&["arch-init", "--dest=file:second", "--encrypt=off"], 0),
+        (&["arch-init", "--dest=file:second", "--encrypt=off"], 5),
+    ] {
+        let ran = world.wyng(&[arguments, &["--json"]].concat());
+        let document = document(&ran, arguments[0]);
+        // Whether a folder can make snapshots depends on the machine.
+        assert!(
+            ran.code == code || (code == 7 && ran.code == 2),
+            "{arguments:?}: {ran:#?}\n{document}"
+        );
+    }
+}
+
+#[test]
+fn the_checker_bites() {
+    let world = World::with_archive();
+    let mut good = document(&world.wyng(&["verify", "--all", "--json"]), "verify");
+    for (path, value) in [
+        ("/version", Value::from(2)),
+        ("/extra", Value::from(1)),
+        ("/volumes/0/size", Value::from("large")),
+        ("/volumes/0/session", Value::from("yesterday")),
+        ("/failed", Value::Null),
+    ] {
+        let mut bad = good.clone();
+        match bad.pointer_mut(path) {
+            Some(field) => *field = value,
+            None => drop(bad.as_object_mut().unwrap().insert(path[1..].to_owned(), value)),
+        }
+        let schema = schema("verify");
+        assert!(
+            std::panic::catch_unwind(|| check(&bad, &schema, "bad")).is_err(),
+            "{path}"
+        );
+    }
+    good.as_object_mut().unwrap().remove("failed");
+    let schema = schema("verify");
+    assert!(std::panic::catch_unwind(|| check(&good, &schema, "bad")).is_err());
+}

@@ -3,8 +3,11 @@
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
     missing_docs,
-    reason = "tests set up files and programs"
+    reason = "a test sets up files and programs, and ends at the first surprise"
 )]
 
 mod common;

@@ -3,8 +3,11 @@
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
     missing_docs,
-    reason = "tests set up files and programs"
+    reason = "a test sets up files and programs, and ends at the first surprise"
 )]
 
 mod common;
@@ -14,7 +17,6 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, tcgetattr};
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -52,7 +54,7 @@ impl Dialogue {
         rustix::io::ioctl_fionbio(&master, true).unwrap();
         Self {
             child,
-            master: OwnedFd::from(master).into(),
+            master: File::from(master),
             slave,
             seen: Vec::new(),
         }

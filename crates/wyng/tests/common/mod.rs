@@ -106,7 +106,7 @@ impl World {
         let mut child = child.unwrap();
         // A program that ends before it reads all of it is as good.
         let _ = child.stdin.take().unwrap().write_all(input);
-        ran(child.wait_with_output().unwrap())
+        ran(&child.wait_with_output().unwrap())
     }
 }
 
@@ -119,10 +119,10 @@ impl Drop for World {
 }
 
 pub fn run(mut command: Command) -> Ran {
-    ran(command.output().unwrap())
+    ran(&command.output().unwrap())
 }
 
-fn ran(output: std::process::Output) -> Ran {
+fn ran(output: &std::process::Output) -> Ran {
     Ran {
         code: output.status.code().unwrap_or(-1),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),

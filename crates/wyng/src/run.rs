@@ -3,7 +3,8 @@
 use crate::commands::{Done, Run};
 use crate::environment::Environment;
 use crate::errors::{BAD_OPTION, Failure, SOME_FAILED};
-use crate::options::meaning::{Manner, check, invocation, refuse_later};
+use crate::options::arguments::Manner;
+use crate::options::meaning::{check, invocation, refuse_later};
 use crate::options::parse::CommandLine;
 use crate::options::table::Id;
 use crate::options::value::Values;

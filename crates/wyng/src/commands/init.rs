@@ -2,7 +2,7 @@
 
 use super::{Done, Run};
 use crate::errors::Failure;
-use crate::options::meaning::InitArgs;
+use crate::options::arguments::InitArgs;
 use crate::render::{archive, json};
 use serde_json::{Map, Value};
 use wyng_engine::InitRequest;

@@ -2,7 +2,7 @@
 
 use super::{Done, Run};
 use crate::errors::{Failed, Failure};
-use crate::options::meaning::ListArgs;
+use crate::options::arguments::ListArgs;
 use crate::render::listing::{self, SessionForm};
 use crate::render::{json, plural};
 use wyng_engine::{OpenArchive, Purpose, SessionChoice, SessionListing, VolumeListing};

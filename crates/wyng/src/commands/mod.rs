@@ -8,7 +8,7 @@ mod verify;
 
 use crate::environment::Environment;
 use crate::errors::{Failed, Failure};
-use crate::options::meaning::{AddArgs, Manner};
+use crate::options::arguments::{AddArgs, Manner};
 use crate::options::{Action, General};
 use crate::output::Output;
 use crate::progress::Display;

@@ -2,7 +2,8 @@
 
 use super::{Done, Run};
 use crate::errors::{Failed, Failure};
-use crate::options::meaning::{ReceiveArgs, save_to_count};
+use crate::options::arguments::ReceiveArgs;
+use crate::options::meaning::save_to_count;
 use crate::render::results;
 use crate::select::volumes::Storage;
 use std::collections::BTreeMap;

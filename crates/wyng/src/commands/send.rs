@@ -2,7 +2,7 @@
 
 use super::{Done, Run};
 use crate::errors::{Failed, Failure};
-use crate::options::meaning::SendArgs;
+use crate::options::arguments::SendArgs;
 use crate::render::{json, results};
 use crate::select::tags::{self, Tag, Tags};
 use serde_json::json;

@@ -2,7 +2,7 @@
 
 use super::{Done, Run};
 use crate::errors::{Failed, Failure};
-use crate::options::meaning::VerifyArgs;
+use crate::options::arguments::VerifyArgs;
 use crate::progress::failures;
 use crate::render::{json, results};
 use std::collections::BTreeMap;

@@ -1,18 +1,18 @@
 //! What the options ask for: a command with everything it needs, checked, and nothing touched yet.
 
+use super::arguments::{Action, AddArgs, General, InitArgs, Invocation, ListArgs, ReceiveArgs, SendArgs, VerifyArgs};
 use super::command::Command;
 use super::error::{OptionError, Origin};
 use super::table::{Id, Standing, option};
 use super::value::{Value, Values};
 use crate::environment::Environment;
 use crate::files;
-use crate::select::tags::Tags;
 use crate::select::volumes::{Storage, Wanted};
 use crate::select::{import, session, tags, vols_from};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use wyng_engine::{ImportSpec, SessionChoice};
+use wyng_engine::SessionChoice;
 use wyng_format::Description;
 use wyng_sys::fs::{FileKind, Fs};
 
@@ -21,205 +21,6 @@ const MOST_AUTHMIN: i64 = 60;
 
 /// Largest file of `--vols-from`, bytes.
 const VOLS_FROM_LIMIT: usize = 64 << 20;
-
-/// A command, ready to run.
-#[derive(Debug)]
-pub struct Invocation {
-    /// What holds for all commands.
-    pub general: General,
-    /// The command.
-    pub action: Action,
-}
-
-/// What holds for all commands.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct General {
-    /// `--dest`.
-    pub destination: String,
-    /// Folder for what this host remembers.
-    pub state_home: PathBuf,
-    /// `--passcmd`.
-    pub passcmd: Option<String>,
-    /// Minutes to remember the keys, -1 to 60.
-    pub authmin: i32,
-    /// `--meta-reduce`: mode, and minutes.
-    pub reduce: (String, u32),
-    /// `--force-allow-rollback`.
-    pub allow_rollback: bool,
-    /// `--maxsync`.
-    pub max_sync: bool,
-    /// `--lock-wait`.
-    pub lock_wait: Duration,
-}
-
-/// What a command speaks with.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Manner {
-    /// Questions are answered by nobody.
-    pub unattended: bool,
-    /// Nothing on standard output.
-    pub quiet: bool,
-    /// How much more to say.
-    pub verbose: u8,
-    /// One JSON document.
-    pub json: bool,
-    /// Causes of errors in full.
-    pub debug: bool,
-}
-
-impl Manner {
-    /// Reads it; none of these options can be wrong.
-    #[must_use]
-    pub fn of(values: &Values) -> Self {
-        let quiet = values.flag(Id::Quiet);
-        Self {
-            unattended: quiet || values.flag(Id::Unattended),
-            quiet,
-            verbose: values.count(Id::Verbose),
-            json: values.flag(Id::Json),
-            debug: values.flag(Id::Debug),
-        }
-    }
-}
-
-/// A command and its own options.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// `arch-init`.
-    Init(InitArgs),
-    /// `send`.
-    Send(SendArgs),
-    /// `receive`.
-    Receive(ReceiveArgs),
-    /// `verify`.
-    Verify(VerifyArgs),
-    /// `list`.
-    List(ListArgs),
-    /// `add`.
-    Add(AddArgs),
-}
-
-impl Action {
-    /// Its command.
-    #[must_use]
-    pub fn command(&self) -> Command {
-        match self {
-            Self::Init(_) => Command::ArchInit,
-            Self::Send(_) => Command::Send,
-            Self::Receive(_) => Command::Receive,
-            Self::Verify(_) => Command::Verify,
-            Self::List(_) => Command::List,
-            Self::Add(_) => Command::Add,
-        }
-    }
-
-    /// The file of `--vols-from`.
-    #[must_use]
-    pub fn vols_from(&self) -> Option<&Path> {
-        match self {
-            Self::Send(SendArgs { vols_from, .. })
-            | Self::Receive(ReceiveArgs { vols_from, .. })
-            | Self::Verify(VerifyArgs { vols_from, .. }) => vols_from.as_deref(),
-            _ => None,
-        }
-    }
-}
-
-/// `arch-init`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InitArgs {
-    /// `--encrypt`.
-    pub cipher: String,
-    /// `--compression`.
-    pub compression: String,
-    /// `--chunk-factor`.
-    pub chunk_factor: u8,
-}
-
-/// `send`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SendArgs {
-    /// Which volumes.
-    pub wanted: Wanted,
-    /// Where they are.
-    pub storage: Storage,
-    /// The file that says so.
-    pub vols_from: Option<PathBuf>,
-    /// `--import-other-from`.
-    pub imports: Vec<ImportSpec>,
-    /// `--tag`.
-    pub tags: Tags,
-    /// `--volume-desc`.
-    pub description: Option<String>,
-    /// `--dedup`.
-    pub dedup: bool,
-    /// `--send-unchanged`.
-    pub send_unchanged: bool,
-    /// `--dry-run`.
-    pub dry_run: bool,
-}
-
-/// `receive`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReceiveArgs {
-    /// Which volumes.
-    pub wanted: Wanted,
-    /// Where to, unless `save_to` says otherwise.
-    pub storage: Storage,
-    /// The file that says so.
-    pub vols_from: Option<PathBuf>,
-    /// `--save-to`.
-    pub save_to: Option<PathBuf>,
-    /// `--session`.
-    pub session: SessionChoice,
-    /// `--session-strict`.
-    pub strict: bool,
-    /// `--force`.
-    pub force: bool,
-    /// `--force-in-use`.
-    pub force_in_use: bool,
-}
-
-impl ReceiveArgs {
-    /// The volume's bytes go to standard output.
-    #[must_use]
-    pub fn to_stdout(&self) -> bool {
-        self.save_to.as_deref() == Some(Path::new("-"))
-    }
-}
-
-/// `verify`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct VerifyArgs {
-    /// Which volumes, those of the file included.
-    pub wanted: Wanted,
-    /// The file of `--vols-from`.
-    pub vols_from: Option<PathBuf>,
-    /// `--session`.
-    pub session: SessionChoice,
-    /// `--session-strict`.
-    pub strict: bool,
-}
-
-/// `list`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListArgs {
-    /// Which volumes; empty: the archive's overview.
-    pub wanted: Wanted,
-    /// `--session`.
-    pub session: Option<SessionChoice>,
-    /// `--tag`: show tags.
-    pub tags: bool,
-}
-
-/// `add`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AddArgs {
-    /// The new volumes.
-    pub names: Vec<String>,
-    /// `--volume-desc`.
-    pub description: Option<String>,
-}
 
 /// Checks every value that was given in one place.
 ///

@@ -1,15 +1,17 @@
 //! Options: one table of definitions, the command line and the ini file as typed, and what they mean together.
 
+pub mod arguments;
 pub mod check;
 pub mod command;
 pub mod error;
 pub mod help;
 pub mod ini;
 pub mod meaning;
+pub mod option;
 pub mod parse;
 pub mod table;
 pub mod value;
 
+pub use arguments::{Action, General, Invocation};
 pub use command::Command;
 pub use error::{OptionError, Origin};
-pub use meaning::{Action, General, Invocation};

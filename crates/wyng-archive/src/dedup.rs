@@ -53,7 +53,7 @@ impl DedupIndex {
             .iter()
             .flat_map(|history| history.sessions().into_iter().map(move |s| (history, s)))
             .collect();
-        sessions.sort_by(|(_, a), (_, b)| b.name.cmp(&a.name));
+        sessions.sort_by_key(|(_, session)| std::cmp::Reverse(session.name));
         sessions.truncate(MAX_SESSIONS);
         let shift = archive.chunk_size().bytes().trailing_zeros();
         let mut index = Self {
@@ -82,7 +82,7 @@ impl DedupIndex {
             }));
         }
         // Stable: of equal chunks the one of the newest session stays.
-        index.known.sort_by(|(a, _), (b, _)| a.cmp(b));
+        index.known.sort_by_key(|(digest, _)| *digest);
         index.known.dedup_by(|(a, _), (b, _)| a == b);
         index.known.shrink_to_fit();
         Ok(index)

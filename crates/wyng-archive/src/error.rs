@@ -82,6 +82,10 @@ pub enum DamageReason {
 
 impl Damage {
     /// Names the damage of `object`.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "callers have paths, texts and what is made of them"
+    )]
     pub fn new(object: impl ToString, reason: DamageReason) -> Self {
         Self {
             object: object.to_string(),

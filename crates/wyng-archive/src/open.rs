@@ -168,10 +168,10 @@ impl Sealed {
             return Err(ArchiveError::Unreadable { url, damage });
         }
         for salt in &salts {
-            let identity = ArchiveIdentity::from_salts(&salt);
+            let identity = ArchiveIdentity::from_salts(salt);
             if let Some(found) = keys.remembered(&identity) {
                 if let Some(good) = self.good_copy(code, &found, salt) {
-                    return self.decode(code, Some((found, good)));
+                    return self.decode(code, Some(&(found, good)));
                 }
                 keys.stale(&identity);
             }
@@ -189,7 +189,7 @@ impl Sealed {
                 meta: *meta,
             };
             if let Some(good) = self.good_copy(code, &keys, salt) {
-                return self.decode(code, Some((keys, good)));
+                return self.decode(code, Some(&(keys, good)));
             }
             passphrase_fits = true;
         }
@@ -237,8 +237,8 @@ impl Sealed {
     }
 
     /// Takes `archive.ini` if it decodes, else the newest copy that does.
-    fn decode(self, code: CipherCode, keys: Option<(MasterKeys, SaltFile)>) -> Result<Unlocked> {
-        let suite_for = |hash: HashType| match &keys {
+    fn decode(self, code: CipherCode, keys: Option<&(MasterKeys, SaltFile)>) -> Result<Unlocked> {
+        let suite_for = |hash: HashType| match keys {
             Some((keys, salt)) => Suite::new(code, keys.clone(), salt, hash),
             None => Suite::plain(hash),
         };
@@ -278,7 +278,7 @@ impl Sealed {
         if let Some(damage) = own_damage.filter(|_| repair_root) {
             notices.push(used_copy(&damage, from));
         }
-        let salt = keys.as_ref().map(|(_, salt)| salt.clone());
+        let salt = keys.map(|(_, salt)| salt.clone());
         let mut repair_salt = false;
         if let Some(salt) = &salt {
             let good = |copy: &&Copy<SaltFile>| {
@@ -313,7 +313,7 @@ impl Unlocked {
     #[must_use]
     pub fn identity(&self) -> ArchiveIdentity {
         match &self.salt {
-            Some(salt) => ArchiveIdentity::from_salts(&salt),
+            Some(salt) => ArchiveIdentity::from_salts(salt),
             None => ArchiveIdentity::from_uuid(self.root.uuid()),
         }
     }

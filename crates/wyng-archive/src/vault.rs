@@ -184,7 +184,7 @@ impl Vault {
         if trust == Trust::Cache
             && let Some(cache) = &self.cache
             && let Ok(Some(file)) = cache.open_file(own)
-            && let Ok(blob) = self.checked_file(&name, file, digest, limit)
+            && let Ok(blob) = self.checked_file(&name, &file, digest, limit)
         {
             return Ok(self.decoded(name, blob, limit, volsize, session));
         }
@@ -229,11 +229,11 @@ impl Vault {
             write_all_at(&*file, &piece, at).map_err(|e| Damage::new(place, DamageReason::Io(e.to_string())))?;
             at = at.saturating_add(piece.len() as u64);
         }
-        self.checked_file(place.as_str(), file, digest, limit)
+        self.checked_file(place.as_str(), &file, digest, limit)
     }
 
     /// First pass over a manifest in a file: tag and hash.
-    fn checked_file(&self, object: &str, file: FileRef, digest: &Digest, limit: u64) -> Result<Blob, Damage> {
+    fn checked_file(&self, object: &str, file: &FileRef, digest: &Digest, limit: u64) -> Result<Blob, Damage> {
         let io = |e: io::Error| Damage::new(object, DamageReason::Io(e.to_string()));
         let size = file.stat().map_err(|e| io(e.source))?.size;
         let overhead = self.suite.meta_overhead() as u64;
@@ -245,7 +245,7 @@ impl Vault {
             };
             return Err(Damage::new(object, reason));
         }
-        let open = || match FileBlob::open(&file, size, &self.suite).map_err(io)? {
+        let open = || match FileBlob::open(file, size, &self.suite).map_err(io)? {
             Some(blob) => Ok(blob),
             None => Err(Damage::new(object, DamageReason::Authentication)),
         };

@@ -509,7 +509,7 @@ impl Archive {
         let durability = self.swap(&step, guard)?;
         self.root = next.root;
         self.root_bytes = next.bytes;
-        self.adopt(step, next.volinfo, old.is_none())?;
+        self.adopt(step, &next.volinfo, old.is_none())?;
         Ok(if next.durability == Durability::Confirmed {
             durability
         } else {
@@ -590,7 +590,7 @@ impl Archive {
     }
 
     /// Takes over into memory, cache and `.bak` what has been committed.
-    fn adopt(&mut self, step: Step, sealed: SealedObject, new: bool) -> Result<()> {
+    fn adopt(&mut self, step: Step, sealed: &SealedObject, new: bool) -> Result<()> {
         self.vault.remember(CacheFile::VolumeInfo(&step.vid), &sealed.stored);
         let volume = Volume {
             vid: step.vid.clone(),

@@ -11,7 +11,7 @@ pub(crate) struct Spans(Vec<Range<u64>>);
 impl Spans {
     /// The whole volume.
     pub fn all(size: u64) -> Self {
-        Self(if size == 0 { Vec::new() } else { vec![0..size] })
+        Self((size > 0).then_some(0..size).into_iter().collect())
     }
 
     /// The chunks that a volume of `size` bytes has in any of `ranges`, which may come in any order.
@@ -131,7 +131,7 @@ mod tests {
     }
 
     fn run(at: u64, count: u64, tag: Option<u8>) -> Result<Run, Damage> {
-        let hash = tag.map_or(ChunkHash::Zero, |tag| ChunkHash::Data(Digest::from_bytes([tag; 32])));
+        let hash = tag.map_or(ChunkHash::Zero, |tag| ChunkHash::Data(Digest([tag; 32])));
         Ok(Run {
             addr: at * C,
             count,

@@ -169,13 +169,18 @@ fn commands() -> Vec<Recorded> {
     ]
 }
 
+/// The deep counts of `scripts/test --full` are asked for.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "tests are told by the environment how deep to go"
+)]
+fn full() -> bool {
+    std::env::var_os("WYNG_TEST_FULL").is_some()
+}
+
 /// How many states each prefix gives; more with `WYNG_TEST_FULL`.
 fn depth() -> usize {
-    if std::env::var_os("WYNG_TEST_FULL").is_some() {
-        40
-    } else {
-        6
-    }
+    if full() { 40 } else { 6 }
 }
 
 #[test]

@@ -214,7 +214,7 @@ impl Run<'_> {
             }
         };
         let job = self.job(name)?;
-        self.volume(job, input)
+        self.volume(&job, input)
     }
 
     fn set(&mut self, set: &StorageSet) -> Result<()> {
@@ -257,7 +257,7 @@ impl Run<'_> {
             let Some(state) = frozen.remove(&index) else { continue };
             let volume = job.name.to_string();
             let result = match state {
-                Ok(state) => self.volume(job, Input::Frozen(state)),
+                Ok(state) => self.volume(&job, Input::Frozen(state)),
                 Err(error) => Err(error.into()),
             };
             self.settle(volume, result)?;

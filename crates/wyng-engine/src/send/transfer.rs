@@ -335,7 +335,7 @@ impl Reader<'_> {
         self.cancel.check()?;
         let mut open = true;
         before.not_zero(span, |addr, count| {
-            open = open && feed(Ok(Item::Zeros { addr, count, done }))
+            open = open && feed(Ok(Item::Zeros { addr, count, done }));
         })?;
         Ok(open)
     }

@@ -44,12 +44,12 @@ struct SourceFacts {
 
 impl Run<'_> {
     /// Sends one volume.
-    pub(super) fn volume(&mut self, job: Job, input: Input) -> Result<VolumeSent> {
+    pub(super) fn volume(&mut self, job: &Job, input: Input) -> Result<VolumeSent> {
         let begun = self.open.context.clock.monotonic();
         let mut sent = match input {
-            Input::Frozen(frozen) => self.frozen(&job, frozen),
-            Input::Import(import) => self.imported(&job, &import),
-            Input::Stream(stream) => self.streamed(&job, stream),
+            Input::Frozen(frozen) => self.frozen(job, frozen),
+            Input::Import(import) => self.imported(job, &import),
+            Input::Stream(stream) => self.streamed(job, stream),
         }?;
         sent.seconds = self.open.context.clock.monotonic().saturating_sub(begun).as_secs_f64();
         Ok(sent)

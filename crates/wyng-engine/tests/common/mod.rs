@@ -156,6 +156,7 @@ impl Lab {
         })
     }
 
+    #[allow(clippy::needless_pass_by_value)]
     pub fn send_with(&self, request: SendRequest) -> Result<SendReport, EngineError> {
         self.clock.advance(Duration::from_secs(2));
         let mut open = self.open(Purpose::Write)?;

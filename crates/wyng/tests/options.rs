@@ -232,6 +232,26 @@ fn version_and_help_need_nothing() {
 }
 
 #[test]
+fn help_texts_are_as_reviewed() {
+    // After a wanted change: WYNG_UPDATE_SNAPSHOTS=1 cargo test -p wyng help_texts
+    let update = std::env::var_os("WYNG_UPDATE_SNAPSHOTS").is_some();
+    let world = World::new();
+    for command in ["", "arch-init", "send", "receive", "list", "verify", "add", "version"] {
+        let arguments: Vec<&str> = ["help", command].into_iter().filter(|word| !word.is_empty()).collect();
+        let text = run(world.bare(&arguments)).ends(0).stdout;
+        let name = format!(
+            "{}/tests/snapshots/{}.txt",
+            env!("CARGO_MANIFEST_DIR"),
+            arguments.join("-")
+        );
+        if update {
+            std::fs::write(&name, &text).unwrap();
+        }
+        assert_eq!(text, std::fs::read_to_string(&name).unwrap(), "{name}");
+    }
+}
+
+#[test]
 fn the_ini_file_is_below_the_command_line() {
     let world = World::with_archive();
     let list = |ini: &str, arguments: &[&str]| {

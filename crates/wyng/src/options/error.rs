@@ -91,7 +91,7 @@ pub enum OptionError {
         needed: &'static str,
     },
     /// `--local` or `--save-to` names LVM.
-    #[error("--{option}={value}: LVM is not part of this version yet")]
+    #[error("--{option}={value}: there is no such folder, and LVM is not part of this version yet")]
     LvmLater {
         /// The option.
         option: &'static str,

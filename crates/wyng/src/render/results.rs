@@ -30,6 +30,8 @@ pub fn sent(volume: &VolumeSent, dry_run: bool, verbose: bool) -> String {
     } = volume;
     let time = seconds(volume.seconds);
     let kind = match kind {
+        // Everything was read, and was as before.
+        SendKind::Full(_) | SendKind::Incremental if !volume.session_stored && !dry_run => "no change",
         SendKind::Full(_) => "full",
         SendKind::Incremental => "incremental",
         SendKind::Unchanged if volume.session_stored => "unchanged",
@@ -65,11 +67,9 @@ pub fn send_summary(report: &SendReport) -> String {
         return String::new();
     }
     let sum = |of: fn(&VolumeSent) -> u64| report.volumes.iter().map(of).fold(0, u64::saturating_add);
-    let unchanged = report
-        .volumes
-        .iter()
-        .filter(|volume| !volume.session_stored && volume.kind == SendKind::Unchanged);
-    let unchanged = match unchanged.count() {
+    let is_unchanged =
+        |volume: &&VolumeSent| !volume.session_stored && (!report.dry_run || volume.kind == SendKind::Unchanged);
+    let unchanged = match report.volumes.iter().filter(is_unchanged).count() {
         0 => String::new(),
         count => format!(" ({count} unchanged)"),
     };
@@ -264,6 +264,23 @@ pub(crate) mod tests {
                  {RULE}3 volumes (1 unchanged), 10.0 MiB ——> 5.8 MiB in 0.4 s.\n"
             )
         );
+    }
+
+    #[test]
+    fn a_volume_that_was_read_and_found_as_before_says_so() {
+        let same = VolumeSent {
+            session_stored: false,
+            bytes_stored: 0,
+            ..volume_sent("v.img", SendKind::Incremental)
+        };
+        let line = "          0 B sent        5.0 MiB read       0.2 s  no change    v.img\n";
+        assert_eq!(sent(&same, false, false), line);
+        assert!(sent(&same, true, false).contains("incremental"));
+        let report = SendReport {
+            volumes: vec![same],
+            ..send_report()
+        };
+        assert!(send_summary(&report).contains("1 volume (1 unchanged), "));
     }
 
     #[test]

@@ -208,8 +208,8 @@ fn hint(error: &EngineError) -> Option<String> {
     Some(text.to_owned())
 }
 
-const NO_SNAPSHOTS_HINT: &str =
-    "files elsewhere can be sent with --import-other-from='VOLUME:|:PATH', without snapshots";
+const NO_SNAPSHOTS_HINT: &str = "is the right file system mounted there? \
+     Files without snapshots are sent by --import-other-from='VOLUME:|:PATH'";
 
 fn archive_hint(error: &ArchiveError) -> Option<&'static str> {
     Some(match error {

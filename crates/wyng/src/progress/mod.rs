@@ -176,7 +176,7 @@ impl Display {
             Event::Warning(warning) => self.output.warning(&events::warning(warning)),
             Event::Preparing { local } => {
                 self.output
-                    .say(&format!("\nPreparing snapshots in '{}'...\n", local.display()));
+                    .say(&format!("Preparing snapshots in '{}'...\n", local.display()));
             }
             Event::FullScan { volume, reason } => self.output.say(&events::full_scan(volume, reason)),
             Event::Sending { session, dry_run } => {

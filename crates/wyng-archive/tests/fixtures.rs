@@ -191,9 +191,9 @@ fn damaged_archives_give_right_bytes_or_named_errors() {
                             session.name
                         );
                         if readable.map(String::as_str) == Some("ok") {
-                            right += 1
+                            right += 1;
                         } else {
-                            better += 1
+                            better += 1;
                         }
                     }
                     Err(error) => {

@@ -68,6 +68,8 @@ impl ProcessIdentity {
 pub enum Purpose {
     /// Reading: no lasting lock, nothing is changed.
     Read,
+    /// Working on a local storage (restoring into it, a dry run): the locks of this host, but not the destination's.
+    Local,
     /// Writing: locks are taken, an interrupted operation is finished or undone first.
     Write,
 }

@@ -97,12 +97,18 @@ pub fn open(
             error: &error.to_string(),
         }));
     }
-    let (archive, locks) = if write {
+    let (archive, locks) = if request.purpose == Purpose::Read {
+        (
+            attach_reader(context, place, home.as_ref(), unlocked, request.allow_rollback)?,
+            None,
+        )
+    } else {
         let home = match home {
             Some(home) => home,
             None => StateHome::create(&context.fs, &place.state_home)?,
         };
-        let locks = take_locks(context, place, &home, &store, &unlocked, request.lock_wait, reporter)?;
+        let locked = write.then_some(&store);
+        let locks = take_locks(context, place, &home, locked, &unlocked, request.lock_wait, reporter)?;
         unlocked.read_again()?;
         let state = home.archive(place.uid, unlocked.uuid(), &place.url, true)?;
         let attach = Attach {
@@ -112,11 +118,6 @@ pub fn open(
             write,
         };
         (Archive::attach(unlocked, context, attach)?, Some(locks))
-    } else {
-        (
-            attach_reader(context, place, home.as_ref(), unlocked, request.allow_rollback)?,
-            None,
-        )
     };
     let mut open = OpenArchive {
         context: context.clone(),
@@ -126,7 +127,7 @@ pub fn open(
         max_sync: request.max_sync,
         keys,
     };
-    if let Some(locks) = &open.locks {
+    if let Some(locks) = open.locks.as_ref().filter(|_| write) {
         open.archive.recover(&|| locks.check())?;
     }
     open.report_notices(reporter);
@@ -181,7 +182,7 @@ fn take_locks(
     context: &Context,
     place: &Place,
     home: &StateHome,
-    store: &Arc<dyn Store>,
+    store: Option<&Arc<dyn Store>>,
     unlocked: &Unlocked,
     wait: Duration,
     reporter: &dyn Reporter,
@@ -192,12 +193,15 @@ fn take_locks(
     };
     let identity = unlocked.identity();
     let writer = wait_for(context, wait, || home.writer_lock(&identity))?;
-    let destination = lock_destination(context, place, store, wait, reporter)?;
+    let destination = match store {
+        Some(store) => Some(lock_destination(context, place, store, wait, reporter)?),
+        None => None,
+    };
     let refreshed = Mutex::new(context.clock.monotonic());
     Ok(Locks {
         _host: host,
         _writer: writer,
-        destination: Some(destination),
+        destination,
         refreshed,
     })
 }

@@ -20,11 +20,16 @@ pub(crate) struct Width {
 }
 
 impl Width {
-    /// One worker for each processor, and enough items that none of them waits for the disk's moods.
-    pub fn for_this_machine(chunk_bytes: u32) -> Self {
-        let workers = thread::available_parallelism()
+    /// One worker for each processor, and enough items that none of them waits for the disk's moods. `bytes` is what there
+    /// is to do at most, if that is known: a few chunks are not worth many threads.
+    pub fn for_this_machine(chunk_bytes: u32, bytes: Option<u64>) -> Self {
+        let processors = thread::available_parallelism()
             .map_or(2, std::num::NonZero::get)
             .min(16);
+        let needed = bytes.map_or(u64::MAX, |bytes| bytes / u64::from(chunk_bytes.max(1)) / 8);
+        let workers = usize::try_from(needed.saturating_add(1))
+            .unwrap_or(usize::MAX)
+            .min(processors);
         // At least three items a worker; for small chunks some 16 MiB in all.
         let chunk = usize::try_from(chunk_bytes).unwrap_or(1 << 17).max(1);
         let slots = ((16 << 20) / chunk).clamp(workers.saturating_mul(3), 256);

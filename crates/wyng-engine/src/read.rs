@@ -130,7 +130,7 @@ pub(crate) fn read_back(
     let chunk = view.chunk_size();
     let size = view.size();
     let mut total = ReadBack::default();
-    let mut width = Width::for_this_machine(chunk.bytes());
+    let mut width = Width::for_this_machine(chunk.bytes(), Some(size));
     if place.in_order() {
         width.workers = 1;
     }

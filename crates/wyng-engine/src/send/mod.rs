@@ -11,7 +11,6 @@ use crate::api::{
 use crate::error::{EngineError, Result};
 use crate::open::{OpenArchive, days_since_1970};
 use crate::progress::Progress;
-use std::collections::BTreeMap;
 use std::time::Duration;
 use volume::{Input, Job};
 use wyng_archive::{ArchiveError, DedupIndex, Trust};
@@ -29,6 +28,8 @@ struct Run<'a> {
     tags: Vec<Tag>,
     dedup: Option<DedupIndex>,
     owners: Owners,
+    /// The session has been announced.
+    announced: bool,
     report: SendReport,
 }
 
@@ -50,10 +51,6 @@ pub fn send(open: &mut OpenArchive, request: &SendRequest, reporter: &dyn Report
     } else {
         None
     };
-    reporter.event(Event::Sending {
-        session: session.date(),
-        dry_run: request.dry_run,
-    });
     let report = SendReport {
         session: session.date().to_owned(),
         dry_run: request.dry_run,
@@ -71,6 +68,7 @@ pub fn send(open: &mut OpenArchive, request: &SendRequest, reporter: &dyn Report
         tags,
         dedup,
         owners,
+        announced: false,
         report,
     };
     for import in &request.imports {
@@ -178,6 +176,15 @@ fn seconds_between(now: &SessionName, later: &SessionName) -> i64 {
 }
 
 impl Run<'_> {
+    /// Tells once that sending begins.
+    fn announce(&mut self) {
+        if !self.announced {
+            self.announced = true;
+            let (session, dry_run) = (self.session.date(), self.request.dry_run);
+            self.reporter.event(Event::Sending { session, dry_run });
+        }
+    }
+
     /// Notes what became of a volume; errors that concern the whole command end it.
     fn settle(&mut self, volume: String, result: Result<VolumeSent>) -> Result<()> {
         match result {
@@ -214,7 +221,7 @@ impl Run<'_> {
             }
         };
         let job = self.job(name)?;
-        self.volume(&job, input)
+        self.imported(&job, input)
     }
 
     fn set(&mut self, set: &StorageSet) -> Result<()> {
@@ -233,10 +240,16 @@ impl Run<'_> {
             Err(error) => return self.fail_set(set, error),
         };
         self.reporter.event(Event::Preparing { local: &set.local });
-        let mut jobs = Vec::new();
+        let mut jobs: Vec<Job> = Vec::new();
         for volume in in_order(&set.volumes) {
             match self.prepare(&*pool, volume) {
-                Ok(Some(job)) => jobs.push(job),
+                Ok(Some(mut job)) => {
+                    // New ids are random and not yet listed, so two could be the same.
+                    while job.new && jobs.iter().any(|other| other.vid == job.vid) {
+                        job.vid = self.open.archive.new_vid()?;
+                    }
+                    jobs.push(job);
+                }
                 Ok(None) => {}
                 Err(error) => self.settle(volume.alias.clone().unwrap_or_else(|| volume.name.clone()), Err(error))?,
             }
@@ -252,14 +265,20 @@ impl Run<'_> {
                 label: label(job),
             })
             .collect();
-        let mut frozen: BTreeMap<_, _> = pool.freeze(&requests).into_iter().enumerate().collect();
-        for (index, job) in jobs.into_iter().enumerate() {
-            let Some(state) = frozen.remove(&index) else { continue };
+        let mut plans = Vec::new();
+        for (job, frozen) in jobs.into_iter().zip(pool.freeze(&requests)) {
             let volume = job.name.to_string();
-            let result = match state {
-                Ok(state) => self.volume(&job, Input::Frozen(state)),
-                Err(error) => Err(error.into()),
-            };
+            match frozen
+                .map_err(EngineError::from)
+                .and_then(|frozen| self.plan(job, frozen))
+            {
+                Ok(plan) => plans.push(plan),
+                Err(error) => self.settle(volume, Err(error))?,
+            }
+        }
+        for plan in plans {
+            let volume = plan.job.name.to_string();
+            let result = self.apply(plan);
             self.settle(volume, result)?;
         }
         Ok(())

@@ -129,6 +129,10 @@ pub(crate) fn transfer(
         Source::File { size, .. } => *size,
         Source::Stream(_) => 0,
     });
+    let amount = match &source {
+        Source::File { spans, .. } => Some(spans.bytes()),
+        Source::Stream(_) => None,
+    };
     let seal_early = matches!(&sink, Sink::Draft { dedup: None, .. });
     let sealer = match &sink {
         Sink::Draft { draft, .. } if seal_early => Some(*draft),
@@ -141,7 +145,7 @@ pub(crate) fn transfer(
         buffers: &buffers,
     };
     pipeline::run(
-        Width::for_this_machine(chunk.bytes()),
+        Width::for_this_machine(chunk.bytes(), amount),
         |feed| {
             let end = reader.feed(source, before, feed)?;
             if let Some(end) = end {

@@ -21,9 +21,17 @@ pub(super) struct Job {
     pub newest: Option<Session>,
 }
 
-/// Where its data comes from.
+/// What will be done for one volume of a storage.
+pub(super) struct Planned {
+    pub job: Job,
+    frozen: Box<dyn Frozen>,
+    pairing: Pairing,
+    scan: Scan,
+    facts: SourceFacts,
+}
+
+/// Where data comes from that no storage freezes.
 pub(super) enum Input {
-    Frozen(Box<dyn Frozen>),
     Import(Import),
     Stream(StreamSource),
 }
@@ -43,76 +51,99 @@ struct SourceFacts {
 }
 
 impl Run<'_> {
-    /// Sends one volume.
-    pub(super) fn volume(&mut self, job: &Job, input: Input) -> Result<VolumeSent> {
+    /// Finds out what of a frozen volume has to be looked at. Nothing is read of it yet.
+    pub(super) fn plan(&mut self, job: Job, mut frozen: Box<dyn Frozen>) -> Result<Planned> {
+        let pairing = Pairing::look(self.open, &job)?;
+        let scan = pairing.scan(self.open, &job, &mut *frozen)?;
+        let facts = self.facts(frozen.info(), Some(frozen.info().size));
+        self.report_full_scan(&job, &scan);
+        Ok(Planned {
+            job,
+            frozen,
+            pairing,
+            scan,
+            facts,
+        })
+    }
+
+    /// Carries out a plan.
+    pub(super) fn apply(&mut self, planned: Planned) -> Result<VolumeSent> {
+        self.timed(|run| run.frozen(planned))
+    }
+
+    /// Sends an import or a pipe.
+    pub(super) fn imported(&mut self, job: &Job, input: Input) -> Result<VolumeSent> {
+        self.timed(|run| match input {
+            Input::Import(import) => run.import_of(job, &import),
+            Input::Stream(stream) => run.streamed(job, stream),
+        })
+    }
+
+    fn timed(&mut self, act: impl FnOnce(&mut Self) -> Result<VolumeSent>) -> Result<VolumeSent> {
         let begun = self.open.context.clock.monotonic();
-        let mut sent = match input {
-            Input::Frozen(frozen) => self.frozen(job, frozen),
-            Input::Import(import) => self.imported(job, &import),
-            Input::Stream(stream) => self.streamed(job, stream),
-        }?;
+        let mut sent = act(self)?;
         sent.seconds = self.open.context.clock.monotonic().saturating_sub(begun).as_secs_f64();
         Ok(sent)
     }
 
-    fn frozen(&mut self, job: &Job, mut frozen: Box<dyn Frozen>) -> Result<VolumeSent> {
-        let pairing = Pairing::look(self.open, job)?;
-        let scan = pairing.scan(self.open, job, &mut *frozen)?;
-        let facts = self.facts(frozen.info(), Some(frozen.info().size));
-        if let SendKind::Full(reason) = &scan.kind {
-            self.reporter.event(Event::FullScan {
-                volume: job.name.as_str(),
-                reason,
-            });
-        }
-        let nothing = scan.spans.as_ref().is_some_and(Spans::is_empty) && !self.must_store(job, &facts, facts.size);
-        if nothing && scan.kind == SendKind::Incremental {
-            frozen.discard()?;
-            return Ok(self.sent(
-                job,
-                SendKind::Unchanged,
-                &Transferred {
-                    size: facts.size.unwrap_or(0),
-                    ..Default::default()
-                },
-                false,
-            ));
-        }
-        let file = frozen.file();
-        let size = facts.size.unwrap_or(0);
-        let next_data = |from: u64| {
-            Ok(file
-                .next_data(from)?
-                .map(|range: Range<u64>| range.start.min(size)..range.end.min(size)))
-        };
-        let source = Reading::File {
-            file: file.clone(),
-            next_data: &next_data,
-        };
-        let (sent, session) = self.transfer(job, &scan, &facts, source, &|| Ok(()), Some(&pairing))?;
-        if self.request.dry_run {
-            frozen.discard()?;
-        } else {
-            pairing.renew(self.open, self.reporter, job, session, &mut *frozen, size);
-        }
-        Ok(sent)
-    }
-
-    fn imported(&mut self, job: &Job, import: &Import) -> Result<VolumeSent> {
-        let info = import.info();
-        let facts = self.facts(info, Some(info.size));
-        let scan = Scan {
-            kind: SendKind::Full(FullScanReason::Import),
-            spans: Some(Spans::all(info.size)),
-        };
+    fn report_full_scan(&self, job: &Job, scan: &Scan) {
+        let wrapper = matches!(scan.kind, SendKind::Full(FullScanReason::Import)) && job.name.is_metadata();
         if let SendKind::Full(reason) = &scan.kind
-            && !job.name.is_metadata()
+            && !wrapper
         {
             self.reporter.event(Event::FullScan {
                 volume: job.name.as_str(),
                 reason,
             });
         }
+    }
+
+    fn frozen(&mut self, planned: Planned) -> Result<VolumeSent> {
+        let Planned {
+            job,
+            mut frozen,
+            pairing,
+            scan,
+            facts,
+        } = planned;
+        let size = facts.size.unwrap_or(0);
+        self.announce();
+        let nothing = scan.spans.as_ref().is_some_and(Spans::is_empty) && !self.must_store(&job, &facts, facts.size);
+        if nothing && scan.kind == SendKind::Incremental {
+            frozen.discard()?;
+            let done = Transferred {
+                size,
+                ..Transferred::default()
+            };
+            return Ok(self.sent(&job, SendKind::Unchanged, &done, false));
+        }
+        let file = frozen.file();
+        let next_data = |from: u64| {
+            let cut = |range: Range<u64>| range.start.min(size)..range.end.min(size);
+            Ok(file.next_data(from)?.map(cut))
+        };
+        let source = Reading::File {
+            file: file.clone(),
+            next_data: &next_data,
+        };
+        let (sent, stored) = self.transfer(&job, &scan, &facts, source, &|| Ok(()), Some(&pairing))?;
+        if self.request.dry_run {
+            frozen.discard()?;
+        } else {
+            pairing.renew(self.open, self.reporter, &job, stored, &mut *frozen, size);
+        }
+        Ok(sent)
+    }
+
+    fn import_of(&mut self, job: &Job, import: &Import) -> Result<VolumeSent> {
+        let info = import.info();
+        let facts = self.facts(info, Some(info.size));
+        let scan = Scan {
+            kind: SendKind::Full(FullScanReason::Import),
+            spans: Some(Spans::all(info.size)),
+        };
+        self.report_full_scan(job, &scan);
+        self.announce();
         let next_data = |from: u64| Ok(import.next_data(from)?);
         let source = Reading::File {
             file: import.file(),
@@ -135,6 +166,7 @@ impl Run<'_> {
             kind: SendKind::Full(FullScanReason::Import),
             spans: None,
         };
+        self.announce();
         Ok(self
             .transfer(job, &scan, &facts, Reading::Stream(stream), &|| Ok(()), None)?
             .0)

@@ -14,7 +14,12 @@ impl Run<'_> {
     pub(super) fn receive(&mut self, args: &ReceiveArgs) -> Result<Done, Failure> {
         let listed = args.storage.listed_names().map(str::to_owned);
         self.requested = args.wanted.names.iter().cloned().chain(listed).collect();
-        self.with_archive(Purpose::Read, |run, archive| run.receive_from(archive, args))
+        let purpose = if args.save_to.is_some() {
+            Purpose::Read
+        } else {
+            Purpose::Local
+        };
+        self.with_archive(purpose, |run, archive| run.receive_from(archive, args))
     }
 
     fn receive_from(&mut self, archive: &OpenArchive, args: &ReceiveArgs) -> Result<Done, Failure> {

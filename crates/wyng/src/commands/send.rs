@@ -13,7 +13,7 @@ impl Run<'_> {
         let listed = args.storage.listed_names().map(str::to_owned);
         let imports = args.imports.iter().map(|import| import.volume.clone());
         self.requested = args.wanted.names.iter().cloned().chain(listed).chain(imports).collect();
-        let purpose = if args.dry_run { Purpose::Read } else { Purpose::Write };
+        let purpose = if args.dry_run { Purpose::Local } else { Purpose::Write };
         self.with_archive(purpose, |run, archive| run.send_to(archive, args))
     }
 

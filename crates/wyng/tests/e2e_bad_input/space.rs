@@ -1,0 +1,103 @@
+//! A destination that gets full.
+
+use crate::support::{Lab, Says, folders, volume_folder};
+use std::path::Path;
+use wyng_testkit::patterns::Pattern;
+use wyng_testkit::pools::LoopPool;
+use wyng_testkit::reader::assert_strict;
+
+#[test]
+fn a_full_destination_keeps_what_is_complete_and_takes_the_rest_later() {
+    let Some(disk) = LoopPool::ext4(24 << 20) else { return };
+    let Some(pool) = LoopPool::btrfs(128 << 20) else { return };
+    let lab = Lab::new();
+    let archive = disk.join("archive");
+    let dest = format!("--dest=file:{}", archive.display());
+    let with = |arguments: &[&str]| lab.run(&[&[dest.as_str()][..], arguments].concat());
+    with(&["arch-init", "--encrypt=off", "--chunk-factor=1"]).expect(0);
+    let volumes: Vec<(&str, Vec<u8>)> = [("a.img", 4), ("b.img", 14), ("c.img", 3)]
+        .map(|(name, size)| (name, Pattern::Noise.bytes(size, (size as usize) << 20)))
+        .into();
+    for (name, bytes) in &volumes {
+        std::fs::write(pool.join(name), bytes).unwrap();
+    }
+    std::fs::write(disk.join("ballast"), vec![1; 6 << 20]).unwrap();
+    let list = format!(r#"{{"{}": [["c.img", ""], ["b.img", null], ["a.img", ""]]}}"#, pool.path().display());
+    lab.write("vols.json", list.as_bytes());
+
+    with(&["send", "--vols-from=vols.json"])
+        .expect(2)
+        .says(&["b.img: no space left at the destination while writing Vol_", "hint: make room there"])
+        .says(&["Error on volumes: b.img\n"])
+        .prints(&["full         a.img\n", "full         c.img\n", "2 volumes, "]);
+    assert_eq!(lab.read("vols.json.error"), br#"{"rc": 2, "volumes": ["b.img"]}"#);
+    assert_clean(&archive, 2);
+    with(&["verify", "--all"]).expect(0).prints(&["2 volumes, "]);
+
+    // The same once more, for a volume that has a session already.
+    std::fs::write(pool.join("a.img"), Pattern::Noise.bytes(99, 14 << 20)).unwrap();
+    with(&["send", "a.img", &format!("--local={}", pool.path().display())])
+        .expect(2)
+        .says(&["a.img: no space left at the destination"]);
+    assert_clean(&archive, 2);
+    with(&["verify", "--all"]).expect(0);
+    let back = with(&["receive", "a.img", "--save-to=-"]).expect(0).stdout;
+    assert!(back == volumes[0].1, "a.img is the one before");
+
+    std::fs::remove_file(disk.join("ballast")).unwrap();
+    std::fs::write(pool.join("a.img"), &volumes[0].1).unwrap();
+    with(&["send", "--vols-from=vols.json"]).expect(0);
+    assert!(!lab.exists("vols.json.error"));
+    for (name, bytes) in &volumes {
+        assert!(with(&["receive", name, "--save-to=-"]).expect(0).stdout == *bytes, "{name}");
+    }
+    assert_clean(&archive, 3);
+}
+
+#[test]
+fn a_destination_without_room_for_the_first_file_is_said_to_be_full() {
+    let Some(disk) = LoopPool::ext4(8 << 20) else { return };
+    let lab = Lab::new();
+    lab.write("v", b"some data");
+    let dest = format!("--dest=file:{}", disk.join("archive").display());
+    let with = |arguments: &[&str]| lab.run(&[&[dest.as_str()][..], arguments].concat());
+    with(&["arch-init", "--encrypt=off"]).expect(0);
+    with(&["add", "w"]).expect(0);
+    fill(disk.path());
+    with(&["send", "--import-other-from=v:|:v"])
+        .expect(2)
+        .says(&["v: no space left at the destination", "hint: make room there"]);
+    let outcome = with(&["add", "x"]);
+    assert_ne!(outcome.code, Some(0), "{outcome:?}");
+    outcome.says(&["no space left at the destination"]);
+    let outcome = lab.run(&["arch-init", "--encrypt=off", &format!("--dest=file:{}", disk.join("b").display())]);
+    assert_ne!(outcome.code, Some(0), "{outcome:?}");
+    outcome.says(&["pace left"]);
+    assert!(!disk.join("b").exists(), "a failed arch-init leaves nothing");
+    with(&["list"]).expect(0).prints(&[" w\n"]);
+    std::fs::remove_file(disk.join("ballast")).unwrap();
+    with(&["send", "--import-other-from=v:|:v"]).expect(0);
+    assert_strict(&disk.join("archive"), None, false);
+}
+
+fn fill(folder: &Path) {
+    use std::io::Write;
+    let mut file = std::fs::File::create(folder.join("ballast")).unwrap();
+    for size in [1 << 16, 512] {
+        while file.write_all(&vec![1; size]).is_ok() {}
+    }
+}
+
+/// The archive is whole, has so many volumes, and nothing of a failed send.
+fn assert_clean(archive: &Path, volumes: usize) {
+    assert_strict(archive, None, false);
+    assert_eq!(folders(archive, "Vol_").len(), volumes);
+    for path in crate::support::files(archive) {
+        let name = path.display().to_string();
+        assert!(
+            !name.contains("S-tmp") && !name.contains("S-part") && !name.ends_with(".tmp") && !name.contains("lock"),
+            "{name} is left"
+        );
+    }
+    assert!(volume_folder(archive).exists());
+}

@@ -54,7 +54,7 @@ impl<E> Failure<E> {
     }
 
     fn is_set(&self) -> bool {
-        self.failed.load(Ordering::Relaxed)
+        self.failed.load(Ordering::SeqCst)
     }
 }
 
@@ -82,7 +82,7 @@ where
         failed: AtomicBool::new(false),
     };
     let (items_in, items_out) = bounded::<(u64, I)>(width.slots);
-    let (results_in, results_out) = bounded::<(u64, O)>(width.slots);
+    let (results_in, results_out) = bounded::<(u64, Option<O>)>(width.slots);
     let (tokens_in, tokens_out) = bounded::<()>(width.slots);
     for _ in 0..width.slots {
         let _ = tokens_in.send(());
@@ -118,30 +118,39 @@ where
     }
 }
 
+/// Wakes the consumer when a worker panics, so that the panic ends the program and nobody waits for ever.
+struct Alarm<'a, O>(&'a Sender<(u64, Option<O>)>);
+
+impl<O> Drop for Alarm<'_, O> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let _ = self.0.send((u64::MAX, None));
+        }
+    }
+}
+
 fn worker<I, O, S, E>(
     items: &Receiver<(u64, I)>,
-    results: &Sender<(u64, O)>,
+    results: &Sender<(u64, Option<O>)>,
     state: &mut S,
     work: &(impl Fn(&mut S, I) -> Result<O, E> + Sync),
     failure: &Failure<E>,
 ) {
+    let _alarm = Alarm(results);
     for (number, item) in items {
         if failure.is_set() {
             return;
         }
-        match work(state, item) {
-            Ok(result) => {
-                if results.send((number, result)).is_err() {
-                    return;
-                }
-            }
-            Err(error) => return failure.set(error),
+        // A failure is sent as well: all others may be waiting, the consumer for this very result.
+        let result = work(state, item).map_err(|error| failure.set(error)).ok();
+        if results.send((number, result)).is_err() {
+            return;
         }
     }
 }
 
 fn in_order<O, E>(
-    results: &Receiver<(u64, O)>,
+    results: &Receiver<(u64, Option<O>)>,
     tokens: &Sender<()>,
     consume: &mut impl FnMut(O) -> Result<(), E>,
     failure: &Failure<E>,
@@ -149,9 +158,9 @@ fn in_order<O, E>(
     let mut waiting = BTreeMap::new();
     let mut next = 0u64;
     for (number, result) in results {
-        if failure.is_set() {
+        let Some(result) = result.filter(|_| !failure.is_set()) else {
             return Ok(());
-        }
+        };
         waiting.insert(number, result);
         while let Some(result) = waiting.remove(&next) {
             next = next.saturating_add(1);
@@ -235,5 +244,52 @@ mod tests {
             );
             assert_eq!(result, Err(failing.to_owned()));
         }
+    }
+
+    #[test]
+    fn a_slow_failure_ends_all_although_everybody_waits_for_it() {
+        let done = AtomicUsize::new(0);
+        let result = run::<u64, u64, (), &str>(
+            WIDTH,
+            |feed| {
+                (0..1000).all(feed);
+                Ok(())
+            },
+            || (),
+            |(), i| {
+                if i > 0 {
+                    done.fetch_add(1, Ordering::SeqCst);
+                    return Ok(i);
+                }
+                // All slots but this one are filled with results that wait for it.
+                while done.load(Ordering::SeqCst) < WIDTH.slots - 1 {
+                    thread::yield_now();
+                }
+                thread::sleep(std::time::Duration::from_millis(50));
+                Err("slow")
+            },
+            |_| Ok(()),
+        );
+        assert_eq!(result, Err("slow"));
+    }
+
+    #[test]
+    fn a_panic_of_a_worker_ends_all() {
+        let panicked = std::panic::catch_unwind(|| {
+            run::<u64, u64, (), &str>(
+                WIDTH,
+                |feed| {
+                    (0..1000).all(feed);
+                    Ok(())
+                },
+                || (),
+                |(), i| {
+                    assert!(i != 20, "a bug");
+                    Ok(i)
+                },
+                |_| Ok(()),
+            )
+        });
+        assert!(panicked.is_err());
     }
 }

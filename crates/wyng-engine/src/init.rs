@@ -4,9 +4,9 @@ use crate::api::{InitRequest, OpenRequest, Purpose, Reporter, Secrets, VolumeFai
 use crate::error::{EngineError, Result};
 use crate::open::{OpenArchive, host_lock, lock_destination, open, open_folder};
 use std::sync::Arc;
-use wyng_archive::{ArchiveError, NewArchive, create};
+use wyng_archive::{ArchiveError, NewArchive, check_free, create};
 use wyng_format::{ChunkSize, CipherCode, Compression, Description, VolumeName};
-use wyng_store::{OpenMode, Store, StorePath};
+use wyng_store::{OpenMode, Store};
 use wyng_sys::Context;
 use zeroize::Zeroizing;
 
@@ -27,13 +27,8 @@ pub fn init(
     let _host = host_lock(context, place, request.lock_wait)?;
     let folder = Arc::new(open_folder(context, place, OpenMode::Create)?);
     let store: Arc<dyn Store> = folder.clone();
-    let made = (|| {
-        let root = StorePath::new("archive.ini").map_err(wyng_store::StoreError::from)?;
-        if store.stat(&root)?.is_some() {
-            return Err(EngineError::from(ArchiveError::ArchiveExists {
-                url: place.url.clone(),
-            }));
-        }
+    let made = (|| -> Result<_> {
+        check_free(&*store)?;
         let passphrase = match cipher {
             CipherCode::Off => Zeroizing::new(Vec::new()),
             _ => secrets.new_passphrase()?,

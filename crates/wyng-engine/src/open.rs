@@ -290,6 +290,13 @@ impl OpenArchive {
         names
     }
 
+    /// The volumes that can't be read at all, so that not even their names are known: id and what is wrong.
+    #[must_use]
+    pub fn unreadable(&self) -> Vec<(String, String)> {
+        let damaged = self.archive.damaged().iter();
+        damaged.map(|(vid, damage)| (vid.clone(), damage.to_string())).collect()
+    }
+
     /// Everything that a listing shows, in the order of the archive's index; damaged volumes come last, without a name.
     #[must_use]
     pub fn listing(&self) -> Vec<VolumeListing> {

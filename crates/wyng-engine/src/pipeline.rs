@@ -5,15 +5,18 @@
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::collections::BTreeMap;
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::num::NonZero;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
+
+/// Processors that this process may use; looked up once.
+static PROCESSORS: OnceLock<usize> = OnceLock::new();
 
 /// How wide a pipeline is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Width {
-    /// Worker threads.
+    /// Worker threads; none does all on the caller's thread.
     pub workers: usize,
     /// Items under way at once, each with its buffers.
     pub slots: usize,
@@ -21,15 +24,11 @@ pub(crate) struct Width {
 
 impl Width {
     /// One worker for each processor, and enough items that none of them waits for the disk's moods. `bytes` is what there
-    /// is to do at most, if that is known: a few chunks are not worth many threads.
+    /// is to do at most, if that is known: a few chunks are not worth a thread.
     pub fn for_this_machine(chunk_bytes: u32, bytes: Option<u64>) -> Self {
-        let processors = thread::available_parallelism()
-            .map_or(2, std::num::NonZero::get)
-            .min(16);
+        let processors = *PROCESSORS.get_or_init(|| thread::available_parallelism().map_or(2, NonZero::get).min(16));
         let needed = bytes.map_or(u64::MAX, |bytes| bytes / u64::from(chunk_bytes.max(1)) / 8);
-        let workers = usize::try_from(needed.saturating_add(1))
-            .unwrap_or(usize::MAX)
-            .min(processors);
+        let workers = usize::try_from(needed).unwrap_or(usize::MAX).min(processors);
         // At least three items a worker; for small chunks some 16 MiB in all.
         let chunk = usize::try_from(chunk_bytes).unwrap_or(1 << 17).max(1);
         let slots = ((16 << 20) / chunk).clamp(workers.saturating_mul(3), 256);
@@ -77,6 +76,9 @@ where
     O: Send,
     E: Send,
 {
+    if width.workers == 0 {
+        return run_here(produce, state, work, consume);
+    }
     let failure = Failure {
         first: Mutex::new(None),
         failed: AtomicBool::new(false),
@@ -129,6 +131,22 @@ impl<O> Drop for Alarm<'_, O> {
     }
 }
 
+/// The same without threads.
+fn run_here<I, O, S, E>(
+    produce: impl FnOnce(Feed<'_, I>) -> Result<(), E>,
+    state: impl Fn() -> S,
+    work: impl Fn(&mut S, I) -> Result<O, E>,
+    mut consume: impl FnMut(O) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut state = state();
+    let mut failed = None;
+    let produced = produce(&mut |item| {
+        failed = work(&mut state, item).and_then(&mut consume).err();
+        failed.is_none()
+    });
+    failed.map_or(produced, Err)
+}
+
 fn worker<I, O, S, E>(
     items: &Receiver<(u64, I)>,
     results: &Sender<(u64, Option<O>)>,
@@ -178,6 +196,8 @@ mod tests {
 
     const WIDTH: Width = Width { workers: 4, slots: 8 };
 
+    const ALONE: Width = Width { workers: 0, slots: 8 };
+
     #[test]
     fn results_arrive_in_order_and_few_are_under_way() {
         let under_way = AtomicUsize::new(0);
@@ -212,9 +232,15 @@ mod tests {
 
     #[test]
     fn whoever_fails_first_ends_all() {
-        for failing in ["producer", "worker", "consumer"] {
+        for (failing, width) in [
+            ("producer", WIDTH),
+            ("worker", WIDTH),
+            ("consumer", WIDTH),
+            ("worker", ALONE),
+            ("consumer", ALONE),
+        ] {
             let result = run::<u64, u64, (), String>(
-                WIDTH,
+                width,
                 |feed| {
                     for i in 0..u64::MAX {
                         if failing == "producer" && i == 500 {

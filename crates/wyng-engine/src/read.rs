@@ -132,7 +132,7 @@ pub(crate) fn read_back(
     let mut total = ReadBack::default();
     let mut width = Width::for_this_machine(chunk.bytes(), Some(size));
     if place.in_order() {
-        width.workers = 1;
+        width.workers = width.workers.min(1);
     }
     let cancel = &open.context.cancel;
     pipeline::run(

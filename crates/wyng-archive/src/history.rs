@@ -3,7 +3,7 @@
 use crate::error::{Damage, DamageReason, Result};
 use crate::layout;
 use crate::vault::{Trust, Vault};
-use wyng_format::{Digest, Root, SessionInfo, SessionName, VolInfo, VolumeId, limits};
+use wyng_format::{Digest, MetaObject, Root, SessionInfo, SessionName, VolInfo, VolumeId};
 use wyng_state::CacheFile;
 use wyng_store::{EntryKind, StorePath};
 
@@ -102,13 +102,7 @@ impl Vault {
     ) -> Result<(VolInfo, Option<(String, Damage)>), Damage> {
         let own = layout::volinfo(vid);
         let places = [own.clone(), layout::tmp(&own), layout::bak(&own)];
-        let object = self.object(
-            CacheFile::VolumeInfo(vid),
-            &places,
-            digest,
-            limits::VOLINFO as u64,
-            trust,
-        )?;
+        let object = self.object(CacheFile::VolumeInfo(vid), &places, digest, MetaObject::VolInfo, trust)?;
         let volinfo = VolInfo::decode(&object.text).map_err(|e| Damage::content(&own, &e))?;
         Ok((volinfo, object.copy))
     }
@@ -127,7 +121,7 @@ impl Vault {
             CacheFile::SessionInfo(vid, &name),
             &candidates,
             digest,
-            limits::INFO as u64,
+            MetaObject::Info,
             trust,
         )?;
         let own = layout::info(&layout::session(vid, &name));

@@ -13,7 +13,7 @@ use crate::vault::Trust;
 use crate::write::Guard;
 use wyng_format::limits;
 use wyng_format::{
-    ChunkHash, Digest, InProcess, Root, RootVolume, SessionName, VolInfo, VolumeId, encode_sessions_list,
+    ChunkHash, Digest, InProcess, MetaObject, Root, RootVolume, SessionName, VolInfo, VolumeId, encode_sessions_list,
 };
 use wyng_store::{EntryKind, Rename, StorePath};
 
@@ -185,7 +185,7 @@ impl Archive {
                 cache,
                 std::slice::from_ref(&place),
                 digest,
-                limits::VOLINFO as u64,
+                MetaObject::VolInfo,
                 Trust::Destination,
             );
             let Ok(object) = read else { continue };

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use wyng_format::limits;
 use wyng_format::{
-    ChunkSize, Compression, Decompressor, Digest, ManifestReader, MetaDecryptor, MetaOpener, Suite, TextDecompressor,
+    ChunkSize, Compression, Decompressor, Digest, FormatError, ManifestReader, MetaDecryptor, MetaObject, MetaOpener,
+    Suite, TextDecompressor,
 };
 use wyng_state::{ArchiveState, CacheFile};
 use wyng_store::{Store, StoreError, StorePath};
@@ -50,6 +51,8 @@ pub enum Trust {
 pub(crate) struct Object {
     /// Decompressed text.
     pub text: Vec<u8>,
+    /// The bytes that it was stored as.
+    pub stored: Vec<u8>,
     /// Where it was found, if not in its own place: the place, and what is wrong with the own one.
     pub copy: Option<(String, Damage)>,
 }
@@ -61,24 +64,27 @@ impl Vault {
         cache: CacheFile<'_>,
         places: &[StorePath],
         digest: &Digest,
-        limit: u64,
+        kind: MetaObject,
         trust: Trust,
     ) -> Result<Object, Damage> {
-        let from_cache = || self.decode("cache", &self.cached(cache, limit)?, digest, limit).ok();
+        let from_cache = || {
+            let stored = self.cached(cache, kind)?;
+            let text = self.decode("cache", &stored, digest, kind).ok()?;
+            Some((text, stored))
+        };
         if trust == Trust::Cache
-            && let Some(text) = from_cache()
+            && let Some((text, stored)) = from_cache()
         {
-            return Ok(Object { text, copy: None });
+            let copy = None;
+            return Ok(Object { text, stored, copy });
         }
         let mut first = None;
         for place in places {
-            match self.read_one(place, digest, limit) {
+            match self.read_one(place, digest, kind) {
                 Ok((text, stored)) => {
                     self.remember(cache, &stored);
-                    return Ok(Object {
-                        text,
-                        copy: first.map(|damage| (place.to_string(), damage)),
-                    });
+                    let copy = first.map(|damage| (place.to_string(), damage));
+                    return Ok(Object { text, stored, copy });
                 }
                 Err(damage) => {
                     first.get_or_insert(damage);
@@ -87,19 +93,17 @@ impl Vault {
         }
         let damage = first.unwrap_or_else(|| Damage::new(cache.path().display(), DamageReason::Missing));
         if trust == Trust::Destination
-            && let Some(text) = from_cache()
+            && let Some((text, stored)) = from_cache()
         {
-            return Ok(Object {
-                text,
-                copy: Some(("the local cache".to_owned(), damage)),
-            });
+            let copy = Some(("the local cache".to_owned(), damage));
+            return Ok(Object { text, stored, copy });
         }
         Err(damage)
     }
 
-    fn read_one(&self, place: &StorePath, digest: &Digest, limit: u64) -> Result<(Vec<u8>, Vec<u8>), Damage> {
-        let stored = self.read(place, self.most(limit))?;
-        let text = self.decode(place.as_str(), &stored, digest, limit)?;
+    fn read_one(&self, place: &StorePath, digest: &Digest, kind: MetaObject) -> Result<(Vec<u8>, Vec<u8>), Damage> {
+        let stored = self.read(place, self.most(kind.stored_limit() as u64))?;
+        let text = self.decode(place.as_str(), &stored, digest, kind)?;
         Ok((text, stored))
     }
 
@@ -119,15 +123,22 @@ impl Vault {
     }
 
     /// Decrypts, checks the hash, decompresses.
-    fn decode(&self, object: &str, stored: &[u8], digest: &Digest, limit: u64) -> Result<Vec<u8>, Damage> {
-        let compressed = self.opened(object, stored)?;
-        check_digest(object, &self.suite.meta_hash(&compressed), digest)?;
-        let mut text = Vec::new();
-        let most = usize::try_from(limit.saturating_mul(16)).unwrap_or(usize::MAX);
-        Decompressor::new(self.compression.kind)
-            .decompress(&compressed, most, &mut text)
-            .map_err(|e| Damage::content(object, &e))?;
-        Ok(text)
+    fn decode(&self, object: &str, stored: &[u8], digest: &Digest, kind: MetaObject) -> Result<Vec<u8>, Damage> {
+        let mut decompressor = Decompressor::new(self.compression.kind);
+        let opened = kind.open(&self.suite, &mut decompressor, stored, digest);
+        opened.map_err(|error| match error {
+            FormatError::Size { size, min, max, .. } => Damage::new(
+                object,
+                DamageReason::Size {
+                    size,
+                    least: min,
+                    most: max,
+                },
+            ),
+            FormatError::Authentication => Damage::new(object, DamageReason::Authentication),
+            FormatError::HashMismatch { .. } => Damage::new(object, DamageReason::Hash),
+            error => Damage::content(object, &error),
+        })
     }
 
     fn opened(&self, object: &str, stored: &[u8]) -> Result<Vec<u8>, Damage> {
@@ -146,9 +157,9 @@ impl Vault {
             .map_err(|_| Damage::new(object, DamageReason::Authentication))
     }
 
-    fn cached(&self, file: CacheFile<'_>, limit: u64) -> Option<Vec<u8>> {
+    fn cached(&self, file: CacheFile<'_>, kind: MetaObject) -> Option<Vec<u8>> {
         let cache = self.cache.as_ref()?;
-        cache.read(file, self.most(limit)).ok().flatten()
+        cache.read(file, self.most(kind.stored_limit() as u64)).ok().flatten()
     }
 
     /// Keeps a copy in the local cache; a cache that can't be written is no reason to fail.

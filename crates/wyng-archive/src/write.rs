@@ -14,8 +14,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use wyng_format::limits;
 use wyng_format::{
-    ChunkAddr, CipherCode, Compressor, Description, Digest, LocalTime, MetaSealer, NonceInput, Permissions, Root,
-    SessionInfo, SessionName, Tag, VolInfo, VolumeId, VolumeName, encode_sessions_list,
+    ChunkAddr, CipherCode, Compressor, Description, Digest, LocalTime, MetaObject, MetaSealer, NonceInput, Permissions,
+    Root, SessionInfo, SessionName, Tag, VolInfo, VolumeId, VolumeName, encode_sessions_list,
 };
 use wyng_state::{CacheFile, CounterRule, Counters, Key};
 use wyng_store::{Durability, Rename, StoreError, StorePath};
@@ -349,7 +349,7 @@ impl Archive {
             ignored_tags: 0,
             unknown: Vec::new(),
         };
-        let info = self.seal(&info.encode()?)?;
+        let info = self.seal(MetaObject::Info, &info.encode()?)?;
         self.vault.store.create(&layout::info(&draft.dir), &info.stored)?;
         volinfo.sessions.push((record.name, info.digest));
         let step = Step {
@@ -416,14 +416,10 @@ impl Archive {
     }
 
     /// Compresses and seals a metadata text.
-    pub(crate) fn seal(&self, text: &[u8]) -> Result<SealedObject> {
-        let mut compressed = Vec::new();
-        Compressor::new(self.vault.compression).compress(text, &mut compressed)?;
-        let digest = self.vault.suite.meta_hash(&compressed);
-        let stored = self
-            .vault
-            .suite
-            .seal_meta(&self.nonces().meta(compressed.len())?, &compressed)?;
+    fn seal(&self, kind: MetaObject, text: &[u8]) -> Result<SealedObject> {
+        let mut compressor = Compressor::new(self.vault.compression);
+        let nonce = self.nonces().meta(text.len())?;
+        let (stored, digest) = kind.seal(&self.vault.suite, &mut compressor, &nonce, text)?;
         Ok(SealedObject { stored, digest })
     }
 
@@ -520,7 +516,7 @@ impl Archive {
     /// Writes all new metadata under temporary names and makes it durable.
     fn stage(&self, step: &Step, old: Option<&Volume>) -> Result<Next> {
         let vid = &step.vid;
-        let volinfo = self.seal(&step.volinfo.encode()?)?;
+        let volinfo = self.seal(MetaObject::VolInfo, &step.volinfo.encode()?)?;
         let mut root = self.root.clone();
         root.set_volume(vid, volinfo.digest)?;
         let root_bytes = self.seal_root(&mut root)?;

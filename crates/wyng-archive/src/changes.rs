@@ -153,7 +153,7 @@ pub(crate) enum ManifestError {
     Io(#[from] io::Error),
 }
 
-const PIECE: usize = 1 << 20;
+const PIECE: usize = 1 << 16;
 /// What a spool holds in memory before it goes to a scratch file.
 const SPOOL_MEMORY: usize = 16 << 20;
 

@@ -23,7 +23,10 @@ use wyng_sys::fs::{
 
 /// Manifests up to this many stored bytes are read whole; larger ones go through a scratch file.
 const IN_MEMORY: u64 = 8 << 20;
+/// What is fetched of a large manifest at a time.
 const PIECE: usize = 1 << 20;
+/// Buffers between the stages of decoding; small, because most manifests are.
+const BUFFER: usize = 1 << 16;
 
 /// What is needed to read any object of one archive.
 #[derive(Clone)]
@@ -262,7 +265,7 @@ impl Vault {
         };
         let mut hasher = self.suite.meta_hasher();
         let mut blob = open()?;
-        let mut buffer = vec![0; PIECE];
+        let mut buffer = vec![0; BUFFER];
         loop {
             let got = blob.read(&mut buffer).map_err(io)?;
             let Some(piece) = buffer.get(..got).filter(|piece| !piece.is_empty()) else {
@@ -275,13 +278,13 @@ impl Vault {
     }
 
     fn decoded(&self, object: String, blob: Blob, limit: u64, volsize: u64, session: u32) -> RunStream<'static> {
-        let blob = io::BufReader::with_capacity(PIECE, blob);
+        let blob = io::BufReader::with_capacity(BUFFER, blob);
         let text = TextDecompressor::new(
             self.compression.kind,
             limit.saturating_add(limits::MANIFEST_SLACK),
             blob,
         );
-        let reader = ManifestReader::new(io::BufReader::with_capacity(PIECE, text), volsize, self.chunk);
+        let reader = ManifestReader::new(io::BufReader::with_capacity(BUFFER, text), volsize, self.chunk);
         Box::new(reader.map(move |entry| match entry {
             Ok(entry) => Ok(entry_run(entry.addr, entry.hash, session)),
             Err(error) => Err(Damage::content(&object, &error)),
@@ -422,7 +425,7 @@ impl FileBlob {
         let Ok(mut opener) = MetaOpener::new(suite, &nonce, &tag) else {
             return Ok(None);
         };
-        let mut buffer = vec![0; PIECE];
+        let mut buffer = vec![0; BUFFER];
         loop {
             let got = blob.read(&mut buffer)?;
             let Some(piece) = buffer.get(..got).filter(|piece| !piece.is_empty()) else {

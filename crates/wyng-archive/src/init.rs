@@ -5,6 +5,7 @@ use crate::layout;
 use std::sync::Arc;
 use wyng_format::{
     ChunkSize, CipherCode, Compression, HashType, NewRoot, NonceInput, Root, SaltFile, ScryptCost, Suite, UpdatedAt,
+    VolumeId,
 };
 use wyng_store::{Durability, Rename, Store, StorePath};
 use wyng_sys::Context;
@@ -23,17 +24,13 @@ pub struct NewArchive<'a> {
     pub chunk: ChunkSize,
 }
 
-/// Writes a new archive into an empty folder: durable when this returns.
+/// Writes a new archive into a folder that holds none: durable when this returns.
 ///
 /// # Errors
 /// [`ArchiveError::ArchiveExists`], and those of the destination; then no `archive.ini` is there.
 pub fn create(store: &Arc<dyn Store>, context: &Context, new: &NewArchive<'_>) -> Result<Durability> {
     let root_path = layout::root();
-    if store.stat(&root_path)?.is_some() {
-        return Err(ArchiveError::ArchiveExists {
-            url: store.url().to_owned(),
-        });
-    }
+    check_free(&**store)?;
     let now = context.clock.now();
     let seconds = u64::try_from(now / 1_000_000_000).unwrap_or(0);
     let nonce = |counter| {
@@ -80,6 +77,23 @@ pub fn create(store: &Arc<dyn Store>, context: &Context, new: &NewArchive<'_>) -
     // Last, because a copy alone would look like an archive that lost its archive.ini.
     put(&**store, layout::bak(&root_path).as_str(), &bytes)?;
     Ok(durability)
+}
+
+/// Fails where there is an archive, or what is left of one: a new one would overwrite the salts without which the old
+/// volumes can't be read. What an interrupted `arch-init` leaves has neither a copy of the root nor volumes.
+///
+/// # Errors
+/// [`ArchiveError::ArchiveExists`], and those of the destination.
+pub fn check_free(store: &dyn Store) -> Result<()> {
+    let copy = layout::bak(&layout::root());
+    let remains = |name: &str| name == layout::ROOT || name == copy.as_str() || VolumeId::new(name).is_ok();
+    let entries = store.list(&StorePath::root())?.unwrap_or_default();
+    if entries.iter().any(|entry| remains(&entry.name)) {
+        return Err(ArchiveError::ArchiveExists {
+            url: store.url().to_owned(),
+        });
+    }
+    Ok(())
 }
 
 /// Random bytes as a version 4 UUID, lower-case.

@@ -77,16 +77,20 @@ impl Archive {
         self.root.volumes().iter().filter_map(good).collect()
     }
 
-    /// Writes `archive.ini` and `archive.salt` again where a copy had to be used.
+    /// Writes `archive.ini`, and `archive.salt` with its copy, again where a copy had to be used.
     fn repair_root_files(&mut self) -> Result<()> {
         let store = self.vault.store.clone();
         if self.repair_salt
             && let Some(salt) = &self.salt
         {
-            let path = layout::path(layout::SALT);
+            let (path, backup) = (layout::path(layout::SALT), layout::path(layout::SALT_BACKUP));
             self.put_tmp(&path, &salt.to_bytes())?;
+            self.put_tmp(&backup, &salt.to_backup())?;
             store.sync()?;
             store.rename(&layout::tmp(&path), &path, Rename::Replace)?;
+            store.sync_dir(&StorePath::root())?;
+            // crash here: salt.bak is the old one, which may be the copy that was good, or damaged as well.
+            store.rename(&layout::tmp(&backup), &backup, Rename::Replace)?;
             store.sync_dir(&StorePath::root())?;
             self.repair_salt = false;
         }
@@ -110,7 +114,7 @@ impl Archive {
             return Ok(());
         };
         let own = layout::volinfo(vid);
-        let state = self.check_volinfo(vid, digest)?;
+        let state = self.check_volinfo(vid, digest);
         match state {
             VolinfoState::Good(volinfo) => {
                 if self.finish_rename(vid, &volinfo, &found, guard)? {
@@ -137,6 +141,8 @@ impl Archive {
                 self.undo(vid, &volinfo, &found, guard)
             }
             VolinfoState::Lost => self.roll_forward(vid, guard),
+            // Nothing that was interrupted, so there is nothing to recover; the other volumes go on.
+            VolinfoState::Unusable => Ok(()),
         }
     }
 
@@ -177,7 +183,7 @@ impl Archive {
         Ok((!regular || next || listed.is_none()).then_some(found))
     }
 
-    fn check_volinfo(&self, vid: &VolumeId, digest: &Digest) -> Result<VolinfoState> {
+    fn check_volinfo(&self, vid: &VolumeId, digest: &Digest) -> VolinfoState {
         let own = layout::volinfo(vid);
         for place in [own.clone(), layout::bak(&own), layout::tmp(&own)] {
             let cache = wyng_state::CacheFile::VolumeInfo(vid);
@@ -192,14 +198,16 @@ impl Archive {
             if object.copy.is_some() {
                 continue; // only the cache had it
             }
-            let volinfo = VolInfo::decode(&object.text).map_err(|e| Damage::content(&place, &e))?;
-            return Ok(if place == own {
+            let Ok(volinfo) = VolInfo::decode(&object.text) else {
+                return VolinfoState::Unusable;
+            };
+            return if place == own {
                 VolinfoState::Good(volinfo)
             } else {
                 VolinfoState::Copy(volinfo, place)
-            });
+            };
         }
-        Ok(VolinfoState::Lost)
+        VolinfoState::Lost
     }
 
     /// The original renames the folder of a new session last: finishes that (archive-format.md §9.1, last row but one).
@@ -497,4 +505,6 @@ enum VolinfoState {
     Copy(VolInfo, StorePath),
     /// Nobody at the destination has it.
     Lost,
+    /// It is there and can't be decoded: it was written so.
+    Unusable,
 }

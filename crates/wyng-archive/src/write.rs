@@ -9,7 +9,7 @@ use crate::changes::{Changes, Predecessor, Spool};
 use crate::dedup::Place;
 use crate::error::{ArchiveError, Damage, DamageReason, Result};
 use crate::layout;
-use crate::vault::Vault;
+use crate::vault::{Trust, Vault};
 use std::sync::Arc;
 use std::time::Duration;
 use wyng_format::limits;
@@ -533,7 +533,10 @@ impl Archive {
         }
         self.put_tmp(&volinfo_path, &volinfo.stored)?;
         self.put_tmp(&root_path, &root_bytes)?;
-        if old.is_some() {
+        // A damaged one must not replace its copy, which may be the last that is good.
+        if let Some(old) = old
+            && matches!(self.vault.volinfo(vid, &old.digest, Trust::Destination), Ok((_, None)))
+        {
             self.make_backup_exact(&volinfo_path)?;
         }
         self.make_backup_exact(&root_path)?;

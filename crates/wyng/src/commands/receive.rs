@@ -25,7 +25,7 @@ impl Run<'_> {
     fn receive_from(&mut self, archive: &OpenArchive, args: &ReceiveArgs) -> Result<Done, Failure> {
         let mut targets = targets(args, &archive.volume_names())?;
         let chosen = targets.keys().map(|name| (name.clone(), true)).collect();
-        let (known, mut failed) = self.known(archive, chosen);
+        let (known, mut failed) = self.known(archive, chosen, args.wanted.all);
         let item = |volume: String| targets.remove(&volume).map(|target| ReceiveItem { volume, target });
         let request = ReceiveRequest {
             items: known.into_iter().filter_map(item).collect(),

@@ -1,5 +1,6 @@
 //! `send`.
 
+use super::verify::unreadable;
 use super::{Done, Run};
 use crate::errors::{Failed, Failure};
 use crate::options::arguments::SendArgs;
@@ -34,17 +35,24 @@ impl Run<'_> {
             dry_run: args.dry_run,
             stdin: self.environment.stdin.clone(),
         };
+        // Nobody knows which local volumes these were.
+        let lost: Vec<Failed> = if args.wanted.all {
+            unreadable(archive).collect()
+        } else {
+            Vec::new()
+        };
         if request.sets.is_empty() && request.imports.is_empty() {
             self.output.warning("there is nothing to send");
+            self.display.announce(&lost);
             return Ok(Done {
                 report: json::fields(&json!({"volumes": []})),
-                failed: Vec::new(),
+                failed: lost,
             });
         }
         self.expect(&request.sets, args);
         let report = wyng_engine::send(archive, &request, &self.display)?;
         self.display.finish();
-        let failed: Vec<Failed> = report.failed.iter().map(Failed::from).collect();
+        let failed: Vec<Failed> = report.failed.iter().map(Failed::from).chain(lost).collect();
         self.display.announce(&failed);
         self.output.say(&results::send_summary(&report));
         Ok(Done {

@@ -15,7 +15,11 @@ impl Run<'_> {
     }
 
     fn verify_in(&mut self, archive: &OpenArchive, args: &VerifyArgs) -> Result<Done, Failure> {
-        let (volumes, unknown) = self.known(archive, args.wanted.in_archive(&archive.volume_names()));
+        let (volumes, unknown) = self.known(
+            archive,
+            args.wanted.in_archive(&archive.volume_names()),
+            args.wanted.all,
+        );
         let request = VerifyRequest {
             volumes,
             session: args.session.clone(),
@@ -33,16 +37,21 @@ impl Run<'_> {
         Ok(self.read(&report, unknown))
     }
 
-    /// Those of `chosen` that the archive has, and failures for the others, which are printed.
+    /// Those of `chosen` that the archive has, and failures for the others, which are printed; among these, if `all`
+    /// volumes were asked for, those that have lost even their names.
     pub(super) fn known(
         &mut self,
         archive: &OpenArchive,
         chosen: BTreeMap<String, bool>,
+        all: bool,
     ) -> (Vec<String>, Vec<Failed>) {
         let names = archive.volume_names();
         self.requested = chosen.keys().cloned().collect();
         let (known, unknown): (Vec<String>, Vec<String>) = chosen.into_keys().partition(|name| names.contains(name));
-        let unknown: Vec<Failed> = unknown.iter().map(|name| Failed::unknown(name)).collect();
+        let mut unknown: Vec<Failed> = unknown.iter().map(|name| Failed::unknown(name)).collect();
+        if all {
+            unknown.extend(unreadable(archive));
+        }
         self.display.announce(&unknown);
         self.display.expect(known.len());
         (known, unknown)
@@ -58,4 +67,10 @@ impl Run<'_> {
             failed,
         }
     }
+}
+
+/// Failures of the volumes that can't be read at all.
+pub(super) fn unreadable(archive: &OpenArchive) -> impl Iterator<Item = Failed> {
+    let volumes = archive.unreadable().into_iter();
+    volumes.map(|(vid, damage)| Failed::damaged(&vid, damage))
 }

@@ -4,17 +4,21 @@ use crate::support::{Lab, copy_folder, import, tree, volume_folder};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use wyng_testkit::bin::Outcome;
 
 /// An archive with one volume of two sessions, and a folder `outside`.
-fn lab() -> Lab {
+fn lab() -> (Lab, [String; 2]) {
     let lab = Lab::with_archive();
-    lab.source("v", 1, 200_000);
+    let mut bytes = lab.source("v", 1, 200_000);
     lab.import(&["v"]);
-    lab.source("v", 2, 210_000);
+    // Only one chunk is new, so that both sessions are needed.
+    bytes[10] ^= 1;
+    lab.write("v", &bytes);
     lab.import(&["v"]);
+    let sessions = lab.sessions("v").try_into().unwrap();
     fs::create_dir(lab.path("outside")).unwrap();
     fs::rename(lab.archive(), lab.path("sound")).unwrap();
-    lab
+    (lab, sessions)
 }
 
 /// Puts the sound archive in place again.
@@ -28,7 +32,7 @@ fn fresh(lab: &Lab) {
 
 #[test]
 fn nothing_is_read_through_a_link() {
-    let lab = lab();
+    let (lab, sessions) = lab();
     let names: Vec<PathBuf> = tree(&lab.path("sound"))
         .into_keys()
         .filter(|path| !path.as_os_str().is_empty())
@@ -41,10 +45,14 @@ fn nothing_is_read_through_a_link() {
         fs::rename(lab.archive().join(name), &there).unwrap();
         symlink(&there, lab.archive().join(name)).unwrap();
         let before = tree(&lab.path("outside"));
-        let outcome = lab.run(&["verify", "v", "--meta-dir=stranger"]);
-        let stderr = outcome.err();
+        // Each session has a chunk that only it needs.
+        let outcomes = sessions.each_ref().map(|session| {
+            let session = format!("--session={session}");
+            lab.run(&["verify", "--all", &session, "--meta-dir=stranger"])
+        });
+        let stderr = outcomes.each_ref().map(Outcome::err).concat();
         let file = name.file_name().unwrap().to_string_lossy();
-        match outcome.code {
+        match outcomes.iter().map(|outcome| outcome.code).max().unwrap() {
             // Its own copy was used, or the file is not needed for reading.
             Some(0) => assert!(
                 stderr.contains("was used instead") || is_not_read(name),
@@ -53,13 +61,21 @@ fn nothing_is_read_through_a_link() {
             ),
             Some(1 | 2) => {
                 refused += 1;
-                assert!(stderr.contains("error: ") && stderr.contains(&*file), "{}: {stderr}", name.display());
+                assert!(
+                    stderr.contains("error: ") && stderr.contains(&*file),
+                    "{}: {stderr}",
+                    name.display()
+                );
             }
             code => panic!("{}: {code:?} {stderr}", name.display()),
         }
         // A writer may refuse, or put the file itself in place of the link; it never goes through it.
         let sent = lab.run(&["send", &import("v"), "--send-unchanged", "--meta-dir=stranger"]);
-        assert!([Some(0), Some(1), Some(2)].contains(&sent.code), "{}: {sent:?}", name.display());
+        assert!(
+            [Some(0), Some(1), Some(2)].contains(&sent.code),
+            "{}: {sent:?}",
+            name.display()
+        );
         assert_eq!(tree(&lab.path("outside")), before, "{}", name.display());
     }
     assert!(refused >= 8, "only {refused} of {names:?}");
@@ -73,7 +89,7 @@ fn is_not_read(name: &Path) -> bool {
 
 #[test]
 fn nothing_is_written_through_a_link() {
-    let lab = lab();
+    let (lab, _) = lab();
     let volume = volume_folder(&lab.path("sound"));
     let volume = volume.strip_prefix(lab.path("sound")).unwrap();
     let mut names = vec![
@@ -86,7 +102,14 @@ fn nothing_is_written_through_a_link() {
         "archive.salt".into(),
         "salt.bak".into(),
     ];
-    for name in ["S-tmp", "volinfo.tmp", "volinfo.bak", "sessions.tmp", "sessions", "S-part-1"] {
+    for name in [
+        "S-tmp",
+        "volinfo.tmp",
+        "volinfo.bak",
+        "sessions.tmp",
+        "sessions",
+        "S-part-1",
+    ] {
         names.push(volume.join(name));
     }
     for name in &names {
@@ -104,7 +127,10 @@ fn nothing_is_written_through_a_link() {
             let wait = "--lock-wait=0";
             let sent = lab.run(&["send", &import("v"), "--send-unchanged", "--meta-dir=stranger", wait]);
             assert_eq!(tree(&lab.path("outside")), before, "{what}: {sent:?}");
-            assert!([Some(0), Some(1), Some(2), Some(5)].contains(&sent.code), "{what}: {sent:?}");
+            assert!(
+                [Some(0), Some(1), Some(2), Some(5)].contains(&sent.code),
+                "{what}: {sent:?}"
+            );
             if sent.code == Some(0) {
                 lab.ok(&["verify", "v", "--meta-dir=stranger"]);
             } else {
@@ -121,7 +147,14 @@ fn a_new_archive_is_not_made_through_links() {
     let lab = Lab::new();
     fs::create_dir_all(lab.path("outside")).unwrap();
     fs::write(lab.path("outside/victim"), b"precious").unwrap();
-    for name in ["archive.ini", "archive.ini.tmp", "archive.salt", "archive.dat", ".hardlink", ".wyng-lock"] {
+    for name in [
+        "archive.ini",
+        "archive.ini.tmp",
+        "archive.salt",
+        "archive.dat",
+        ".hardlink",
+        ".wyng-lock",
+    ] {
         for target in ["victim", "nothing"] {
             let _ = fs::remove_dir_all(lab.archive());
             fs::create_dir(lab.archive()).unwrap();

@@ -48,7 +48,6 @@ fn a_second_writer_of_this_host_ends_with_1_or_waits() {
     lab.ok(&["list"]).prints(&[" v\n"]);
     lab.ok(&["verify", "v"]);
     lab.assert_newest("v", &bytes);
-    lab.ok(&["send", &import("v"), "--dry-run"]);
     let waiting = lab.start(&["add", "w", "--lock-wait=60"]);
     std::thread::sleep(Duration::from_millis(300));
     writer.finish();
@@ -65,9 +64,11 @@ fn a_writer_with_another_memory_finds_the_lock_of_the_destination() {
     lab.source("v", 1, 200_000);
     let writer = Writer::start(&lab);
     let pid = writer.0.id().to_string();
-    lab.run(&["send", &import("v"), "--meta-dir=other"])
-        .expect(1)
-        .says(&["the archive is locked by", &pid, "hint: --lock-wait=SECONDS"]);
+    lab.run(&["send", &import("v"), "--meta-dir=other"]).expect(1).says(&[
+        "the archive is locked by",
+        &pid,
+        "hint: --lock-wait=SECONDS",
+    ]);
     let waiting = lab.start(&["send", &import("v"), "--meta-dir=other", "--lock-wait=60"]);
     std::thread::sleep(Duration::from_millis(300));
     writer.finish();
@@ -124,10 +125,17 @@ fn root_shares_one_lock_with_the_original_program() {
     let lab = Lab::with_archive();
     lab.source("v", 1, 1000);
     // A closed descriptor gives record locks up, so this one lives until the end.
-    let lock = std::fs::OpenOptions::new().read(true).write(true).open("/var/lock/wyng").unwrap();
+    let lock = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/var/lock/wyng")
+        .unwrap();
     let start = Instant::now();
     while fcntl_lock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
-        assert!(start.elapsed() < Duration::from_secs(120), "somebody holds /var/lock/wyng");
+        assert!(
+            start.elapsed() < Duration::from_secs(120),
+            "somebody holds /var/lock/wyng"
+        );
         std::thread::sleep(Duration::from_millis(5));
     }
     let busy = lab.run(&["send", &import("v"), "--lock-wait=0"]);

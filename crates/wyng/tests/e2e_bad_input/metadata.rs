@@ -49,7 +49,11 @@ fn damaged_metadata_of_one_volume_does_not_stop_the_others() {
         assert_eq!(lab.read("kept"), b"as it was");
         assert_eq!(lab.ok(&["receive", "b", "--save-to=-", stranger]).stdout, b);
         if old_is_whole {
-            let session = oldest.file_name().unwrap().to_string_lossy().replace("S_", "--session=");
+            let session = oldest
+                .file_name()
+                .unwrap()
+                .to_string_lossy()
+                .replace("S_", "--session=");
             lab.ok(&["verify", "a", &session, stranger]);
         }
         // The host that wrote it has what it needs in its cache, and says so.
@@ -75,27 +79,51 @@ fn a_volume_index_is_taken_from_its_copies_and_repaired() {
     let lab = Lab::with_archive();
     let [a, b] = two_volumes(&lab);
     let volinfo = folder(&lab, "a").join("volinfo");
-    let good = std::fs::read(&volinfo).unwrap();
+    let copy = volinfo.with_file_name("volinfo.bak");
     let [first, second] = <[_; 2]>::try_from(lab.sessions("a")).unwrap();
-    for missing in [false, true] {
-        if missing {
-            std::fs::remove_file(&volinfo).unwrap();
-        } else {
-            damage(&volinfo);
+    let stranger = "--meta-dir=stranger";
+    for loss in ["damaged", "missing", "both damaged", "both missing"] {
+        let both = [&volinfo, &copy];
+        for path in both.iter().take(if loss.starts_with("both") { 2 } else { 1 }) {
+            if loss.ends_with("damaged") {
+                damage(path);
+            } else {
+                std::fs::remove_file(path).unwrap();
+            }
         }
-        // `volinfo.bak` is of the state before, so the copy in the cache is the right one.
-        lab.ok(&["list", "a"]).says(&["volinfo", "the local cache"]).prints(&[&first, &second]);
-        lab.run(&["list", "--meta-dir=stranger"])
-            .expect(2)
-            .says(&["volinfo", "Error on volumes: Vol_"])
-            .prints(&[" b\n"]);
-        lab.ok(&["verify", "b", "--meta-dir=stranger"]);
+        if loss.starts_with("both") {
+            // Who has never seen the archive can't read this volume, and the others as ever.
+            lab.run(&["list", stranger])
+                .expect(2)
+                .says(&["volinfo", "Error on volumes: Vol_"])
+                .prints(&[" b\n"]);
+            for command in [
+                &["verify", "--all", stranger][..],
+                &["receive", "--all", "--local=.", stranger],
+            ] {
+                lab.run(command)
+                    .expect(2)
+                    .says(&["volinfo", "Error on volumes: Vol_"])
+                    .prints(&["100% : OK"]);
+            }
+            lab.run(&["verify", "a", stranger])
+                .expect(2)
+                .says(&["Volume 'a' not found"]);
+            lab.ok(&["send", &import("b"), "--send-unchanged", stranger]);
+            std::fs::remove_dir_all(lab.path("stranger")).unwrap();
+        } else {
+            lab.ok(&["verify", "--all", stranger])
+                .says(&["volinfo can't be used", "volinfo.bak was used instead"]);
+        }
+        lab.ok(&["list", "a"]).prints(&[&first, &second]);
         lab.assert_newest("a", &a);
-        lab.ok(&["send", &import("b"), "--send-unchanged"]);
-        assert_eq!(std::fs::read(&volinfo).unwrap(), good, "a write command repairs");
-        lab.ok(&["verify", "--all", "--meta-dir=stranger"]).hides(&["warning"]);
+        // The next session makes it new.
+        lab.ok(&["send", &import("a"), "--send-unchanged"]);
+        lab.ok(&["verify", "--all", stranger]).hides(&["warning"]);
+        std::fs::remove_dir_all(lab.path("stranger")).unwrap();
         lab.assert_strict();
     }
+    assert_eq!(lab.sessions("a").len(), 6);
     lab.assert_newest("b", &b);
 }
 
@@ -110,7 +138,10 @@ fn every_damaged_archive_gives_the_right_bytes_or_an_error() {
         let list = lab.run(&["list", &dest]);
         if fixture.expected.open != "ok" {
             // These have an `archive.ini.bak`.
-            assert!(list.code == Some(0) && list.err().contains("archive.ini.bak"), "{name}: {list:?}");
+            assert!(
+                list.code == Some(0) && list.err().contains("archive.ini.bak"),
+                "{name}: {list:?}"
+            );
         }
         for (volume, sessions) in &fixture.expected.volumes {
             let images = &fixture.volumes[volume].sessions;

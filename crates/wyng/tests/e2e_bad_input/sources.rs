@@ -30,7 +30,7 @@ fn an_unreadable_import_fails_alone() {
             "folder",
             "is a folder",
             "missing does not exist",
-            "/dev/null is a character device",
+            "/dev/null is neither a file nor a block device",
             "Error on volumes: closed, folder, missing, terminal\n",
         ])
         .prints(&["full         good\n", "1 volume, "]);
@@ -50,7 +50,8 @@ fn an_import_that_changes_while_it_is_read_makes_no_session() {
         scope.spawn(|| {
             let file = std::fs::OpenOptions::new().write(true).open(lab.path("busy")).unwrap();
             for count in 0_u64.. {
-                file.write_all_at(&count.to_le_bytes(), count * 4096 % (48 << 20)).unwrap();
+                file.write_all_at(&count.to_le_bytes(), count * 4096 % (48 << 20))
+                    .unwrap();
                 if done.load(Ordering::Relaxed) {
                     break;
                 }
@@ -110,7 +111,9 @@ fn storage_that_is_offline_or_without_snapshots_ends_with_7() {
     lab.run(&["send", "v", "--local=/nonexistent/pool"])
         .expect(7)
         .says(&["local storage is offline: /nonexistent/pool", "is it mounted?"]);
-    lab.run(&["send", "v", "--local=v"]).expect(7).says(&["v is not a folder"]);
+    lab.run(&["send", "v", "--local=v"])
+        .expect(7)
+        .says(&["v is not a folder"]);
     let Some(plain) = LoopPool::ext4(8 << 20) else { return };
     std::fs::write(plain.join("v"), b"x").unwrap();
     lab.run(&["send", "v", &format!("--local={}", plain.path().display())])

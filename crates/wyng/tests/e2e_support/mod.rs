@@ -43,7 +43,12 @@ impl Lab {
         }
         fs::write(program.home().join("empty.ini"), "[var-global-default]\n").unwrap();
         // Writers of other tests may hold the host's lock.
-        let prefix = ["--dest=file:archive", "--lock-wait=120", "--meta-dir=state", "--config=empty.ini"];
+        let prefix = [
+            "--dest=file:archive",
+            "--lock-wait=120",
+            "--meta-dir=state",
+            "--config=empty.ini",
+        ];
         Self {
             program,
             prefix: prefix.map(str::to_owned).to_vec(),
@@ -55,7 +60,9 @@ impl Lab {
         if !need_root() || !need_tool("setpriv") {
             return None;
         }
-        let program = Program::new("setpriv").env("TZ", "UTC").env("XDG_RUNTIME_DIR", "/nonexistent");
+        let program = Program::new("setpriv")
+            .env("TZ", "UTC")
+            .env("XDG_RUNTIME_DIR", "/nonexistent");
         let home = program.home().to_path_buf();
         let program = program.env("XDG_STATE_HOME", home.join("xdg-state"));
         // The folder of the build may be closed to others.
@@ -63,7 +70,11 @@ impl Lab {
         fs::copy(env!("CARGO_BIN_EXE_wyng"), &copy).unwrap();
         chown(&home, Some(NOBODY), Some(NOBODY)).unwrap();
         let id = [format!("--reuid={NOBODY}"), format!("--regid={NOBODY}")];
-        let rest = ["--clear-groups".to_owned(), copy.display().to_string(), "--dest=file:archive".to_owned()];
+        let rest = [
+            "--clear-groups".to_owned(),
+            copy.display().to_string(),
+            "--dest=file:archive".to_owned(),
+        ];
         Some(Self {
             program,
             prefix: id.into_iter().chain(rest).collect(),
@@ -80,8 +91,11 @@ impl Lab {
     /// Makes the archive, of 64 KiB chunks.
     pub fn init(&self, arguments: &[&str]) {
         let input = format!("{PASSPHRASE}\n");
-        self.run_with(&[&["arch-init", "--chunk-factor=1"][..], arguments].concat(), input.as_bytes())
-            .expect(0);
+        self.run_with(
+            &[&["arch-init", "--chunk-factor=1"][..], arguments].concat(),
+            input.as_bytes(),
+        )
+        .expect(0);
     }
 
     pub fn home(&self) -> &Path {
@@ -165,7 +179,22 @@ impl Lab {
         let listing = self.listing();
         let sessions = listing["volumes"][volume]["sessions"].as_object();
         let name = |name: &String| name.trim_start_matches("S_").to_owned();
-        sessions.map(|sessions| sessions.keys().map(name).collect()).unwrap_or_default()
+        sessions
+            .map(|sessions| sessions.keys().map(name).collect())
+            .unwrap_or_default()
+    }
+
+    /// How many sessions a volume has, if it exists yet.
+    pub fn session_count(&self, volume: &str) -> usize {
+        let outcome = self.run(&["list", volume]);
+        outcome.out().lines().filter(|line| line.starts_with("20")).count()
+    }
+
+    /// Some volume of the archive has an unfinished session.
+    pub fn has_draft(&self) -> bool {
+        folders(&self.archive(), "Vol_")
+            .iter()
+            .any(|volume| volume.join("S-tmp").exists())
     }
 
     /// The bytes of a session.
@@ -225,16 +254,39 @@ impl Says for Outcome {
     }
 }
 
+/// What was found below a folder, by relative path.
+pub type Tree = BTreeMap<PathBuf, String>;
+
 /// Every name below `path` with kind, mode, owner, time and content: equal trees were not touched in between.
-pub fn tree(path: &Path) -> BTreeMap<PathBuf, String> {
+pub fn tree(path: &Path) -> Tree {
     let mut found = BTreeMap::new();
     add_to_tree(path, path, &mut found);
     found
 }
 
-fn add_to_tree(root: &Path, path: &Path, found: &mut BTreeMap<PathBuf, String>) {
-    let stat = path.symlink_metadata().unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let mut text = format!("{:o} {}:{} {}.{:09}", stat.mode(), stat.uid(), stat.gid(), stat.mtime(), stat.mtime_nsec());
+/// As [`tree`], without the times of folders, in which something may have come and gone.
+pub fn contents(path: &Path) -> Tree {
+    let mut found = tree(path);
+    for (name, text) in &mut found {
+        if path.join(name).is_dir() {
+            *text = text.rsplit_once(' ').map(|(kept, _)| kept.to_owned()).unwrap();
+        }
+    }
+    found
+}
+
+fn add_to_tree(root: &Path, path: &Path, found: &mut Tree) {
+    let stat = path
+        .symlink_metadata()
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let mut text = format!(
+        "{:o} {}:{} {}.{:09}",
+        stat.mode(),
+        stat.uid(),
+        stat.gid(),
+        stat.mtime(),
+        stat.mtime_nsec()
+    );
     if stat.is_symlink() {
         let _ = write!(text, " -> {}", fs::read_link(path).unwrap().display());
     } else if stat.is_file() {
@@ -249,7 +301,10 @@ fn add_to_tree(root: &Path, path: &Path, found: &mut BTreeMap<PathBuf, String>) 
 
 /// All files below `path`, relative to it, sorted.
 pub fn files(path: &Path) -> Vec<PathBuf> {
-    tree(path).into_keys().filter(|name| path.join(name).is_file()).collect()
+    tree(path)
+        .into_keys()
+        .filter(|name| path.join(name).is_file())
+        .collect()
 }
 
 /// Copies a folder with hard links, times and owners.

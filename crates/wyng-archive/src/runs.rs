@@ -5,7 +5,7 @@
 
 use crate::error::{Damage, DamageReason};
 use std::io;
-use wyng_format::{ChunkAddr, ChunkHash, ChunkSize, Digest};
+use wyng_format::{ChunkHash, ChunkSize, Digest, ManifestEntry};
 use wyng_sys::fs::{
     FileRef,
     ext::{read_exact_at, write_all_at},
@@ -341,13 +341,68 @@ impl Iterator for RunListIter<'_> {
     }
 }
 
-/// Turns manifest entries into runs of one session.
-pub(crate) fn entry_run(addr: ChunkAddr, hash: ChunkHash, session: u32) -> Run {
-    Run {
-        addr: addr.0,
-        count: 1,
-        hash,
-        session,
+/// Turns the entries of one session's manifest into runs; a hole of millions of zero lines is one of them, so that only
+/// this loop is as long as the volume is large.
+pub(crate) struct ManifestRuns<I> {
+    entries: I,
+    object: String,
+    session: u32,
+    chunk: ChunkSize,
+    /// Read already, but not part of the run before.
+    next: Option<Result<Run, Damage>>,
+}
+
+impl<I: Iterator<Item = wyng_format::Result<ManifestEntry>>> ManifestRuns<I> {
+    pub(crate) fn new(entries: I, object: String, session: u32, chunk: ChunkSize) -> Self {
+        Self {
+            entries,
+            object,
+            session,
+            chunk,
+            next: None,
+        }
+    }
+
+    fn run(&self, entry: &ManifestEntry) -> Run {
+        Run {
+            addr: entry.addr.0,
+            count: 1,
+            hash: entry.hash,
+            session: self.session,
+        }
+    }
+}
+
+impl<I: Iterator<Item = wyng_format::Result<ManifestEntry>>> Iterator for ManifestRuns<I> {
+    type Item = Result<Run, Damage>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut run = match self.next.take() {
+            Some(Ok(run)) => run,
+            Some(Err(damage)) => return Some(Err(damage)),
+            None => match self.entries.next()? {
+                Ok(entry) => self.run(&entry),
+                Err(error) => return Some(Err(Damage::content(&self.object, &error))),
+            },
+        };
+        if !run.is_zero() {
+            return Some(Ok(run));
+        }
+        let step = u64::from(self.chunk.bytes());
+        let mut end = run.addr.saturating_add(step);
+        loop {
+            match self.entries.next() {
+                Some(Ok(entry)) if entry.addr.0 == end && matches!(entry.hash, ChunkHash::Zero) => {
+                    run.count = run.count.saturating_add(1);
+                    end = end.saturating_add(step);
+                    continue;
+                }
+                Some(Ok(entry)) => self.next = Some(Ok(self.run(&entry))),
+                Some(Err(error)) => self.next = Some(Err(Damage::content(&self.object, &error))),
+                None => {}
+            }
+            return Some(Ok(run));
+        }
     }
 }
 
@@ -390,6 +445,37 @@ mod tests {
             list.push(run.unwrap(), chunk(), &|| Ok(None)).unwrap();
         }
         list.iter().map(Result::unwrap).collect()
+    }
+
+    #[test]
+    fn lines_of_a_manifest_become_runs_and_end_at_an_error() {
+        let entry = |at: u64, hash| {
+            Ok(ManifestEntry {
+                addr: wyng_format::ChunkAddr(at * C),
+                hash,
+            })
+        };
+        let zeros = |range: std::ops::Range<u64>| range.map(move |at| entry(at, ChunkHash::Zero));
+        let entries = zeros(0..5)
+            .chain([entry(5, data(5, 1).hash)])
+            .chain(zeros(6..7))
+            .chain(zeros(9..11));
+        let bad = std::iter::once(Err(wyng_format::FormatError::SaltHash));
+        let runs: Vec<_> = ManifestRuns::new(entries.chain(bad), "x".into(), 0, chunk()).collect();
+        let good: Vec<_> = runs.iter().filter_map(|run| run.as_ref().ok().copied()).collect();
+        assert_eq!(
+            good,
+            vec![
+                zero(0, 5),
+                Run {
+                    session: 0,
+                    ..data(5, 1)
+                },
+                zero(6, 1),
+                zero(9, 2)
+            ]
+        );
+        assert!(runs.last().unwrap().is_err());
     }
 
     #[test]

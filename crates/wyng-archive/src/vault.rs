@@ -5,7 +5,7 @@
 
 use crate::error::{Damage, DamageReason, Result, check_digest};
 use crate::layout;
-use crate::runs::{RunStream, entry_run};
+use crate::runs::{ManifestRuns, RunStream};
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -285,10 +285,7 @@ impl Vault {
             blob,
         );
         let reader = ManifestReader::new(io::BufReader::with_capacity(BUFFER, text), volsize, self.chunk);
-        Box::new(reader.map(move |entry| match entry {
-            Ok(entry) => Ok(entry_run(entry.addr, entry.hash, session)),
-            Err(error) => Err(Damage::content(&object, &error)),
-        }))
+        Box::new(ManifestRuns::new(reader, object, session, self.chunk))
     }
 
     /// Reads a chunk file of the session folders `dirs`, checks it and decompresses it to exactly `length` bytes.

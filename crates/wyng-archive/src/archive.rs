@@ -4,10 +4,10 @@ use crate::error::{ArchiveError, Damage, DamageReason, Notice, Result};
 use crate::history::{History, Session};
 use crate::layout;
 use crate::open::{ROOT_FILE, Unlocked};
-use crate::vault::{Trust, Vault};
+use crate::vault::{Trust, UsedCopy, Vault};
 use crate::view::View;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError};
 use wyng_format::{
     ChunkSize, CipherCode, Digest, InProcess, Root, RootVolume, SaltFile, SessionName, Suite, VolInfo, VolumeId,
 };
@@ -97,6 +97,7 @@ impl Archive {
             chunk: unlocked.root.chunk_size(),
             cache: attach.state,
             caching: Arc::new(AtomicBool::new(caching)),
+            copies: Arc::default(),
         };
         let mut archive = Self {
             context: context.clone(),
@@ -167,6 +168,22 @@ impl Archive {
     #[must_use]
     pub fn suite(&self) -> &Arc<Suite> {
         &self.vault.suite
+    }
+
+    /// Reads a volume's `volinfo` once more, at the destination; where it can't be used, [`Archive::take_copies`] tells.
+    ///
+    /// # Errors
+    /// [`Damage`] if no copy of it can be used either.
+    pub fn reread_volinfo(&self, volume: &Volume) -> Result<(), Damage> {
+        self.vault
+            .volinfo(&volume.vid, &volume.digest, Trust::Destination)
+            .map(|_| ())
+    }
+
+    /// Takes what is known of files that a copy stood in for, since the last call.
+    #[must_use]
+    pub fn take_copies(&self) -> Vec<UsedCopy> {
+        std::mem::take(&mut self.vault.copies.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Takes the notices that have come up since the last call.
@@ -271,21 +288,16 @@ impl Archive {
         self.drop_duplicate_names();
     }
 
-    fn load_volume(&mut self, vid: &VolumeId, digest: &Digest) -> Result<VolInfo, Damage> {
+    fn load_volume(&self, vid: &VolumeId, digest: &Digest) -> Result<VolInfo, Damage> {
         let merging =
             matches!(self.root.in_process(), Ok(Some(InProcess::Merge { vid: merged, .. })) if merged == *vid);
         match self.vault.volinfo(vid, digest, Trust::Cache) {
-            Ok((volinfo, None)) => Ok(volinfo),
-            Ok((volinfo, Some((copy, damage)))) => {
-                let (file, error) = (damage.object, damage.reason.to_string());
-                self.notices.push(Notice::UsedCopy { file, copy, error });
-                Ok(volinfo)
-            }
+            Ok(volinfo) => Ok(volinfo),
             // Past its commit point a prune has renamed `volinfo` before `archive.ini`.
             Err(damage) if merging => {
                 let next = self.next_root().and_then(|next| next.volume(vid));
                 let read = next.and_then(|digest| self.vault.volinfo(vid, &digest, Trust::Destination).ok());
-                read.map(|(volinfo, _)| volinfo).ok_or(damage)
+                read.ok_or(damage)
             }
             Err(damage) => Err(damage),
         }

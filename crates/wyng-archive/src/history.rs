@@ -94,17 +94,24 @@ impl Places {
 
 impl Vault {
     /// Reads `volinfo` with this digest, from its own place or a copy.
-    pub(crate) fn volinfo(
-        &self,
-        vid: &VolumeId,
-        digest: &Digest,
-        trust: Trust,
-    ) -> Result<(VolInfo, Option<(String, Damage)>), Damage> {
+    pub(crate) fn volinfo(&self, vid: &VolumeId, digest: &Digest, trust: Trust) -> Result<VolInfo, Damage> {
         let own = layout::volinfo(vid);
         let places = [own.clone(), layout::tmp(&own), layout::bak(&own)];
         let object = self.object(CacheFile::VolumeInfo(vid), &places, digest, MetaObject::VolInfo, trust)?;
-        let volinfo = VolInfo::decode(&object.text).map_err(|e| Damage::content(&own, &e))?;
-        Ok((volinfo, object.copy))
+        VolInfo::decode(&object.text).map_err(|e| Damage::content(&own, &e))
+    }
+
+    /// Whether the destination has the `volinfo` with this digest in its own place.
+    pub(crate) fn volinfo_is_in_place(&self, vid: &VolumeId, digest: &Digest) -> bool {
+        let own = [layout::volinfo(vid)];
+        let read = self.object(
+            CacheFile::VolumeInfo(vid),
+            &own,
+            digest,
+            MetaObject::VolInfo,
+            Trust::Destination,
+        );
+        read.is_ok_and(|object| object.copy.is_none())
     }
 
     /// Reads the metadata of one session.
@@ -170,7 +177,7 @@ impl Vault {
     /// `archive.ini.tmp`. Accepted only if it lists nothing but a part of the present sessions.
     pub(crate) fn after_merge(&self, vid: &VolumeId, before: &VolInfo, next: &Root) -> Option<VolInfo> {
         let digest = next.volume(vid)?;
-        let (after, _) = self.volinfo(vid, &digest, Trust::Destination).ok()?;
+        let after = self.volinfo(vid, &digest, Trust::Destination).ok()?;
         let known = |name: &SessionName| before.sessions.iter().any(|(listed, _)| listed == name);
         let shrunk = after.sessions.len() < before.sessions.len();
         let newest_kept = after.sessions.last().map(|(name, _)| name) == before.sessions.last().map(|(name, _)| name);

@@ -26,6 +26,6 @@ pub use history::{History, Session, SessionEntry};
 pub use init::{NewArchive, check_free, create};
 pub use open::{KeySource, Sealed, Unlocked};
 pub use runs::Run;
-pub use vault::{ChunkWork, Trust};
+pub use vault::{ChunkWork, LOCAL_CACHE, Trust, UsedCopy};
 pub use view::View;
 pub use write::{Draft, DraftFor, Guard, Linked, SessionRecord};

@@ -6,7 +6,7 @@
 
 use crate::error::{ArchiveError, Damage, DamageReason, Notice, Result};
 use crate::layout;
-use crate::vault::store_damage;
+use crate::vault::{LOCAL_CACHE, store_damage};
 use std::sync::Arc;
 use wyng_format::{CipherCode, HashType, Header, MasterKeys, Root, SaltFile, ScryptCost, Suite};
 use wyng_state::{ArchiveIdentity, ArchiveState, CacheFile, StateHome};
@@ -104,12 +104,12 @@ impl Sealed {
                 && let Ok((header, _)) = Header::parse(&bytes)
             {
                 roots.push(Copy {
-                    from: "the local cache".to_owned(),
+                    from: LOCAL_CACHE.to_owned(),
                     content: (header, bytes),
                 });
             }
         }
-        if root_damage.as_ref().is_some_and(Damage::is_missing) && roots.iter().all(|r| r.from == "the local cache") {
+        if root_damage.as_ref().is_some_and(Damage::is_missing) && roots.iter().all(|r| r.from == LOCAL_CACHE) {
             return Err(ArchiveError::NoArchive { url });
         }
         if roots.is_empty() {
@@ -402,7 +402,7 @@ fn read_salts(store: &dyn Store, caches: &[ArchiveState]) -> (Vec<Copy<SaltFile>
     for cache in caches {
         if let Ok(Some(content)) = cache.cached_salt() {
             salts.push(Copy {
-                from: "the local cache".to_owned(),
+                from: LOCAL_CACHE.to_owned(),
                 content,
             });
         }

@@ -110,10 +110,9 @@ impl Archive {
     }
 
     fn recover_volume(&mut self, vid: &VolumeId, digest: &Digest, guard: &Guard<'_>) -> Result<()> {
-        let Some(found) = self.leftovers(vid)? else {
+        let Some(found) = self.leftovers(vid, digest)? else {
             return Ok(());
         };
-        let own = layout::volinfo(vid);
         let state = self.check_volinfo(vid, digest);
         match state {
             VolinfoState::Good(volinfo) => {
@@ -122,32 +121,44 @@ impl Archive {
                 }
                 self.undo(vid, &volinfo, &found, guard)
             }
-            VolinfoState::Copy(volinfo, from) => {
-                // The old state is there: put it back.
-                self.notices.push(Notice::Recovering {
-                    operation: "send",
-                    vid: Some(vid.to_string()),
-                });
-                guard()?;
-                let bytes = self.vault.store.read(&from, limits::VOLINFO as u64 + 4000)?;
-                let bytes = bytes.ok_or_else(|| Damage::new(&from, DamageReason::Missing))?;
-                let fresh = layout::path(format!("{}.new", own.as_str()));
-                self.vault.store.remove(&fresh)?;
-                self.vault.store.create(&fresh, &bytes)?;
-                self.vault.store.sync()?;
-                self.vault.store.rename(&fresh, &own, Rename::Replace)?;
-                self.vault.store.sync_dir(&layout::volume(vid))?;
-                // crash here: the old state stands in its place, the rest is undone next time.
-                self.undo(vid, &volinfo, &found, guard)
-            }
-            VolinfoState::Lost => self.roll_forward(vid, guard),
+            VolinfoState::Copy(volinfo, bytes) => self.put_volinfo_back(vid, &volinfo, &bytes, &found, guard),
+            VolinfoState::Lost(cached) => match cached.filter(|_| self.next_root().is_none()) {
+                Some((volinfo, bytes)) => self.put_volinfo_back(vid, &volinfo, &bytes, &found, guard),
+                None => self.roll_forward(vid, guard),
+            },
             // Nothing that was interrupted, so there is nothing to recover; the other volumes go on.
             VolinfoState::Unusable => Ok(()),
         }
     }
 
+    /// The listed `volinfo` is not in its place, but its bytes are known: the old state is put back.
+    fn put_volinfo_back(
+        &mut self,
+        vid: &VolumeId,
+        volinfo: &VolInfo,
+        bytes: &[u8],
+        found: &Leftovers,
+        guard: &Guard<'_>,
+    ) -> Result<()> {
+        if self.next_root().is_some() {
+            let vid = Some(vid.to_string());
+            self.notices.push(Notice::Recovering { operation: "send", vid });
+        }
+        guard()?;
+        let own = layout::volinfo(vid);
+        // A temporary name of its own: volinfo.tmp may be evidence.
+        let fresh = layout::path(format!("{}.new", own.as_str()));
+        self.vault.store.remove(&fresh)?;
+        self.vault.store.create(&fresh, bytes)?;
+        self.vault.store.sync()?;
+        self.vault.store.rename(&fresh, &own, Rename::Replace)?;
+        self.vault.store.sync_dir(&layout::volume(vid))?;
+        // crash here: the old state stands in its place, the rest is undone next time.
+        self.undo(vid, volinfo, found, guard)
+    }
+
     /// What lies beside the listed sessions; `None` if there is nothing to do.
-    fn leftovers(&self, vid: &VolumeId) -> Result<Option<Leftovers>> {
+    fn leftovers(&self, vid: &VolumeId, digest: &Digest) -> Result<Option<Leftovers>> {
         let Some(entries) = self.vault.store.list(&layout::volume(vid))? else {
             return Ok(None);
         };
@@ -179,35 +190,34 @@ impl Archive {
         }
         let regular = !found.session_tmp && found.tmp_files.is_empty() && found.unlisted.is_empty() && missing == 0;
         // Between the last two renames of a commit nothing is left over but a volinfo that the root does not know.
-        let next = self.next_root().is_some();
-        Ok((!regular || next || listed.is_none()).then_some(found))
+        let in_place = self.vault.volinfo_is_in_place(vid, digest);
+        Ok((!regular || !in_place || listed.is_none()).then_some(found))
     }
 
     fn check_volinfo(&self, vid: &VolumeId, digest: &Digest) -> VolinfoState {
         let own = layout::volinfo(vid);
+        let mut cached = None;
         for place in [own.clone(), layout::bak(&own), layout::tmp(&own)] {
             let cache = wyng_state::CacheFile::VolumeInfo(vid);
-            let read = self.vault.object(
-                cache,
-                std::slice::from_ref(&place),
-                digest,
-                MetaObject::VolInfo,
-                Trust::Destination,
-            );
+            let places = std::slice::from_ref(&place);
+            let read = self
+                .vault
+                .object(cache, places, digest, MetaObject::VolInfo, Trust::Destination);
             let Ok(object) = read else { continue };
-            if object.copy.is_some() {
-                continue; // only the cache had it
-            }
             let Ok(volinfo) = VolInfo::decode(&object.text) else {
                 return VolinfoState::Unusable;
             };
+            if object.copy.is_some() {
+                cached = Some((volinfo, object.stored)); // only the cache has it
+                continue;
+            }
             return if place == own {
                 VolinfoState::Good(volinfo)
             } else {
-                VolinfoState::Copy(volinfo, place)
+                VolinfoState::Copy(volinfo, object.stored)
             };
         }
-        VolinfoState::Lost
+        VolinfoState::Lost(cached)
     }
 
     /// The original renames the folder of a new session last: finishes that (archive-format.md §9.1, last row but one).
@@ -315,7 +325,7 @@ impl Archive {
         let Some(digest) = next.volume(vid) else {
             return Vec::new();
         };
-        let Ok((after, _)) = self.vault.volinfo(vid, &digest, Trust::Destination) else {
+        let Ok(after) = self.vault.volinfo(vid, &digest, Trust::Destination) else {
             return Vec::new();
         };
         let new = |name: &SessionName| !volinfo.sessions.iter().any(|(known, _)| known == name);
@@ -331,7 +341,7 @@ impl Archive {
         if !self.is_one_step(&next, vid)? {
             return Ok(());
         }
-        let Ok((volinfo, _)) = self.vault.volinfo(vid, &digest, Trust::Destination) else {
+        let Ok(volinfo) = self.vault.volinfo(vid, &digest, Trust::Destination) else {
             return Ok(());
         };
         if let Some((name, digest)) = volinfo.sessions.last()
@@ -501,10 +511,10 @@ impl Archive {
 enum VolinfoState {
     /// It is in its place.
     Good(VolInfo),
-    /// A copy has it.
-    Copy(VolInfo, StorePath),
-    /// Nobody at the destination has it.
-    Lost,
+    /// A copy at the destination has it: these bytes.
+    Copy(VolInfo, Vec<u8>),
+    /// Nobody at the destination has it; perhaps the local cache has.
+    Lost(Option<(VolInfo, Vec<u8>)>),
     /// It is there and can't be decoded: it was written so.
     Unusable,
 }

@@ -7,8 +7,8 @@ use crate::error::{Damage, DamageReason, Result, check_digest};
 use crate::layout;
 use crate::runs::{ManifestRuns, RunStream};
 use std::io::{self, Read};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use wyng_format::limits;
 use wyng_format::{
     ChunkSize, Compression, Decompressor, Digest, FormatError, ManifestReader, MetaDecryptor, MetaObject, MetaOpener,
@@ -39,7 +39,23 @@ pub(crate) struct Vault {
     pub cache: Option<ArchiveState>,
     /// Whether the cache may be changed now: only under the locks of decisions.md §4.
     pub caching: Arc<AtomicBool>,
+    /// Files that a copy stood in for.
+    pub copies: Arc<Mutex<Vec<UsedCopy>>>,
 }
+
+/// A metadata file of the destination that could not be used, and what stood in for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsedCopy {
+    /// The file.
+    pub file: String,
+    /// The copy: a file of the destination, or [`LOCAL_CACHE`].
+    pub copy: String,
+    /// What is wrong with the file.
+    pub error: String,
+}
+
+/// What messages call this host's own copies.
+pub const LOCAL_CACHE: &str = "the local cache";
 
 /// Whether the local cache may stand in for the destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +103,7 @@ impl Vault {
                 Ok((text, stored)) => {
                     self.remember(cache, &stored);
                     let copy = first.map(|damage| (place.to_string(), damage));
+                    self.note_copy(copy.as_ref());
                     return Ok(Object { text, stored, copy });
                 }
                 Err(damage) => {
@@ -98,10 +115,25 @@ impl Vault {
         if trust == Trust::Destination
             && let Some((text, stored)) = from_cache()
         {
-            let copy = Some(("the local cache".to_owned(), damage));
+            let copy = Some((LOCAL_CACHE.to_owned(), damage));
+            self.note_copy(copy.as_ref());
             return Ok(Object { text, stored, copy });
         }
         Err(damage)
+    }
+
+    /// Remembers that a copy was used, once for each file.
+    fn note_copy(&self, copy: Option<&(String, Damage)>) {
+        let Some((copy, damage)) = copy else { return };
+        let used = UsedCopy {
+            file: damage.object.clone(),
+            copy: copy.clone(),
+            error: damage.reason.to_string(),
+        };
+        let mut copies = self.copies.lock().unwrap_or_else(PoisonError::into_inner);
+        if !copies.contains(&used) {
+            copies.push(used);
+        }
     }
 
     fn read_one(&self, place: &StorePath, digest: &Digest, kind: MetaObject) -> Result<(Vec<u8>, Vec<u8>), Damage> {
@@ -195,21 +227,35 @@ impl Vault {
     ) -> Result<RunStream<'static>, Damage> {
         let limit = limits::manifest(volsize, self.chunk);
         let name = own.path().display().to_string();
+        let from_cache = || {
+            let file = self.cache.as_ref()?.open_file(own).ok()??;
+            self.checked_file(&name, &file, digest, limit).ok()
+        };
         if trust == Trust::Cache
-            && let Some(cache) = &self.cache
-            && let Ok(Some(file)) = cache.open_file(own)
-            && let Ok(blob) = self.checked_file(&name, &file, digest, limit)
+            && let Some(blob) = from_cache()
         {
             return Ok(self.decoded(name, blob, limit, volsize, session));
         }
         let mut first = None;
         for place in places {
             match self.fetched(own, place, digest, limit) {
-                Ok(blob) => return Ok(self.decoded(place.to_string(), blob, limit, volsize, session)),
-                Err(damage) => first.get_or_insert(damage),
-            };
+                Ok(blob) => {
+                    self.note_copy(first.map(|damage| (place.to_string(), damage)).as_ref());
+                    return Ok(self.decoded(place.to_string(), blob, limit, volsize, session));
+                }
+                Err(damage) => {
+                    first.get_or_insert(damage);
+                }
+            }
         }
-        Err(first.unwrap_or_else(|| Damage::new(name, DamageReason::Missing)))
+        let damage = first.unwrap_or_else(|| Damage::new(&name, DamageReason::Missing));
+        if trust == Trust::Destination
+            && let Some(blob) = from_cache()
+        {
+            self.note_copy(Some(&(LOCAL_CACHE.to_owned(), damage)));
+            return Ok(self.decoded(name, blob, limit, volsize, session));
+        }
+        Err(damage)
     }
 
     fn fetched(&self, own: CacheFile<'_>, place: &StorePath, digest: &Digest, limit: u64) -> Result<Blob, Damage> {

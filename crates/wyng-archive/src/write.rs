@@ -9,7 +9,7 @@ use crate::changes::{Changes, Predecessor, Spool};
 use crate::dedup::Place;
 use crate::error::{ArchiveError, Damage, DamageReason, Result};
 use crate::layout;
-use crate::vault::{Trust, Vault};
+use crate::vault::Vault;
 use std::sync::Arc;
 use std::time::Duration;
 use wyng_format::limits;
@@ -535,7 +535,7 @@ impl Archive {
         self.put_tmp(&root_path, &root_bytes)?;
         // A damaged one must not replace its copy, which may be the last that is good.
         if let Some(old) = old
-            && matches!(self.vault.volinfo(vid, &old.digest, Trust::Destination), Ok((_, None)))
+            && self.vault.volinfo_is_in_place(vid, &old.digest)
         {
             self.make_backup_exact(&volinfo_path)?;
         }

@@ -62,6 +62,14 @@ pub enum EngineError {
         /// Their length together, bytes.
         bytes: u64,
     },
+    /// A metadata file of the destination is damaged, and nobody but this host has a good copy of it.
+    #[error("{file} is damaged at the destination ({error}); only the local cache of this host still has it")]
+    OnlyInCache {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        error: String,
+    },
     /// The session asked for is not a date and time.
     #[error("{text:?} is not a session: YYYYMMDD-HHMMSS is expected")]
     BadSession {

@@ -331,6 +331,7 @@ impl OpenArchive {
     }
 
     pub(crate) fn report_notices(&mut self, reporter: &dyn Reporter) {
+        crate::read::report_copies(self, reporter);
         for notice in self.archive.take_notices() {
             report_notice(&notice, reporter);
         }

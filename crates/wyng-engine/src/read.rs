@@ -8,7 +8,7 @@ use crate::error::{EngineError, Result};
 use crate::open::{OpenArchive, report_notice, session_name};
 use crate::pipeline::{self, Width};
 use crate::progress::Progress;
-use wyng_archive::{ArchiveError, ChunkWork, Damage, History, Run, Trust, View};
+use wyng_archive::{ArchiveError, ChunkWork, Damage, History, LOCAL_CACHE, Run, Trust, UsedCopy, View};
 use wyng_format::{ChunkAddr, ChunkHash, SessionName};
 
 /// A session that was chosen for a volume.
@@ -22,6 +22,7 @@ pub(crate) struct Chosen {
 /// Finds the session of a volume that the user means.
 pub(crate) fn choose(open: &OpenArchive, name: &str, choice: &SessionChoice, strict: bool) -> Result<Chosen> {
     let volume = open.archive.volume(name)?;
+    open.archive.reread_volinfo(volume)?;
     let history = open.archive.history(volume, Trust::Destination);
     let no_session = |session: &str| ArchiveError::NoSession {
         volume: name.to_owned(),
@@ -78,6 +79,15 @@ pub(crate) fn view(open: &OpenArchive, chosen: &Chosen, reporter: &dyn Reporter)
         report_notice(notice, reporter);
     }
     Ok(view)
+}
+
+/// Tells of files of the destination that copies stood in for. The result names one that nobody but this host has.
+pub(crate) fn report_copies(open: &OpenArchive, reporter: &dyn Reporter) -> Option<UsedCopy> {
+    let copies = open.archive.take_copies();
+    for UsedCopy { file, copy, error } in &copies {
+        reporter.event(Event::Warning(Warning::UsedCopy { file, copy, error }));
+    }
+    copies.into_iter().find(|used| used.copy == LOCAL_CACHE)
 }
 
 /// Tells that another session was taken.

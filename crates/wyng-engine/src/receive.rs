@@ -137,6 +137,8 @@ pub fn receive(
             }
             Err(error @ EngineError::Cancelled(_)) => return Err(error),
             Err(error) => {
+                // A wait that the user ended is no failure of the volume.
+                open.context.cancel.check()?;
                 let failure = VolumeFailure {
                     volume: item.volume.clone(),
                     error,
@@ -162,6 +164,7 @@ fn receive_one(
     read::report_substitution(&item.volume, &request.session, &chosen, reporter);
     // All metadata is checked before anything is touched.
     let view = read::view(open, &chosen, reporter)?;
+    read::report_copies(open, reporter);
     let wanted = ReceiveItem {
         volume: item.volume.clone(),
         target: item.target.clone(),

@@ -94,6 +94,12 @@ fn verify_one(
     reporter.event(start);
     let mut progress = Progress::new(&*open.context.clock, reporter, Some(view.size()));
     let done = read::read_back(open, &view, &Nowhere, &mut progress)?;
+    if let Some(lost) = read::report_copies(open, reporter) {
+        return Err(EngineError::OnlyInCache {
+            file: lost.file,
+            error: lost.error,
+        });
+    }
     Ok(VolumeRead {
         volume: volume.to_owned(),
         session: session.to_owned(),

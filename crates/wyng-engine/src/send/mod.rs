@@ -195,6 +195,8 @@ impl Run<'_> {
             }
             Err(error) if ends_command(&error) => Err(error),
             Err(error) => {
+                // A wait that the user ended is no failure of the volume.
+                self.open.context.cancel.check()?;
                 if let Some(index) = &mut self.dedup {
                     index.abandoned();
                 }

@@ -90,6 +90,11 @@ impl Lab {
         }
     }
 
+    /// The same machine after a restart, with nothing reported yet.
+    pub fn reboot(&self) -> Self {
+        Self::on(self.fs.fork(), self.clock.clone(), self.seed.wrapping_add(1))
+    }
+
     pub fn context(&self) -> Context {
         test_context_at(self.seen.clone(), self.clock.clone(), self.seed)
     }

@@ -9,11 +9,11 @@
 )]
 
 use sha2::{Digest, Sha256};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::Arc;
 use wyng_archive::{Archive, ArchiveError, Attach, KeySource, Sealed, Trust};
-use wyng_format::{ChunkHash, MasterKeys, SaltFile, ScryptCost};
+use wyng_format::{ChunkHash, MasterKeys, ScryptCost};
 use wyng_state::ArchiveIdentity;
 use wyng_store::{FolderStore, OpenMode, Store};
 use wyng_sys::fs::Fs;
@@ -21,38 +21,31 @@ use wyng_testkit::fixtures::{self, Images, Volume};
 use wyng_testkit::{MemFs, test_context};
 use zeroize::Zeroizing;
 
-/// Keys that were derived once, with the real cost, for all fixtures that share their salts.
-static DERIVED: LazyLock<Mutex<HashMap<String, MasterKeys>>> = LazyLock::new(Mutex::default);
+/// The keys of all encrypted fixtures, derived with the real cost; deriving itself is tested in wyng-format.
+const KEYS: &str = include_str!("../../wyng-format/tests/common/fixture-keys.txt");
 
-struct Passphrase {
-    text: Option<String>,
-    dir: MemFs,
+struct Keys {
+    fixture: String,
 }
 
-impl KeySource for Passphrase {
-    fn remembered(&self, identity: &ArchiveIdentity) -> Option<MasterKeys> {
-        let text = self.text.as_ref()?;
-        let mut derived = DERIVED.lock().unwrap();
-        if let Some(keys) = derived.get(&identity.to_string()) {
-            return Some(keys.clone());
-        }
-        let from = |name: &str| self.dir.read(Path::new("/archive").join(name));
-        let salts = [
-            from("archive.salt").and_then(|bytes| SaltFile::parse(&bytes).ok()),
-            from("salt.bak").and_then(|bytes| SaltFile::from_backup(&bytes).ok()),
-        ];
-        let salt = salts
-            .into_iter()
-            .flatten()
-            .find(|salt| ArchiveIdentity::from_salts(salt) == *identity)?;
-        let ini = from("archive.ini").or_else(|| from("archive.ini.bak"))?;
-        let code = wyng_format::Header::parse(&ini).ok()?.0.code;
-        if !code.is_encrypted() {
-            return None;
-        }
-        let keys = MasterKeys::derive(text.as_bytes(), &salt, code, ScryptCost::default()).ok()?;
-        derived.insert(identity.to_string(), keys.clone());
-        Some(keys)
+impl KeySource for Keys {
+    fn remembered(&self, _: &ArchiveIdentity) -> Option<MasterKeys> {
+        // The damaged archives are copies of one; what is derived from a damaged salt is of no use.
+        let name = if self.fixture.starts_with("dmg-dgr") {
+            "dmg-dgr-chunk-bitflip"
+        } else {
+            &self.fixture
+        };
+        let line = KEYS.lines().find(|line| line.starts_with(&format!("{name} ")))?;
+        let key = |column: usize| {
+            let hex = line.split(' ').nth(column).unwrap();
+            let byte = |at: usize| u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).unwrap();
+            std::array::from_fn(byte)
+        };
+        Some(MasterKeys {
+            meta: key(1),
+            data: key(2),
+        })
     }
 
     fn stale(&self, _: &ArchiveIdentity) {}
@@ -62,15 +55,14 @@ impl KeySource for Passphrase {
     }
 }
 
-fn open(name: &str, passphrase: Option<&str>) -> Result<Archive, ArchiveError> {
+fn open(name: &str) -> Result<Archive, ArchiveError> {
     let fs = MemFs::new();
     fixtures::unpack_into(name, &fs, "/archive");
     let dynamic: Arc<dyn Fs> = Arc::new(fs.clone());
     let store = FolderStore::open(&dynamic, "file:/archive", Path::new("/archive"), OpenMode::Read)?;
     let store: Arc<dyn Store> = Arc::new(store);
-    let keys = Passphrase {
-        text: passphrase.map(str::to_owned),
-        dir: fs,
+    let keys = Keys {
+        fixture: name.to_owned(),
     };
     let unlocked = Sealed::read(store, None, 0)?.unlock(&keys, ScryptCost::default())?;
     let attach = Attach {
@@ -156,7 +148,7 @@ fn check_sessions(archive: &Archive, volumes: &BTreeMap<String, Volume>, fixture
 fn good_archives_give_every_session_byte_for_byte() {
     let mut sessions = 0;
     for good in fixtures::fixtures().good {
-        let archive = open(&good.name, good.passphrase.as_deref()).unwrap_or_else(|e| panic!("{}: {e}", good.name));
+        let archive = open(&good.name).unwrap_or_else(|e| panic!("{}: {e}", good.name));
         assert!(archive.damaged().is_empty(), "{}", good.name);
         assert_eq!(archive.volumes().len(), good.volumes.len(), "{}", good.name);
         sessions += check_sessions(&archive, &good.volumes, &good.name);
@@ -171,7 +163,7 @@ fn damaged_archives_give_right_bytes_or_named_errors() {
     let (mut right, mut refused, mut better) = (0, 0, 0);
     for damaged in fixtures::fixtures().damaged {
         let name = &damaged.name;
-        let archive = match open(name, damaged.passphrase.as_deref()) {
+        let archive = match open(name) {
             Ok(archive) => archive,
             Err(error) => {
                 assert_ne!(damaged.expected.open, "ok", "{name}: {error}");
@@ -229,7 +221,7 @@ fn lost_roots_are_taken_from_their_copies() {
         "dmg-off-ini-badmagic",
     ] {
         let damaged = fixtures.damaged(name);
-        let mut archive = open(name, damaged.passphrase.as_deref()).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let mut archive = open(name).unwrap_or_else(|e| panic!("{name}: {e}"));
         let notices = archive.take_notices();
         assert!(
             matches!(notices.first(), Some(wyng_archive::Notice::UsedCopy { .. })),
@@ -244,7 +236,7 @@ fn lost_roots_are_taken_from_their_copies() {
 fn interrupted_archives_read_as_before_or_after() {
     for interrupted in fixtures::fixtures().interrupted {
         let name = &interrupted.name;
-        let archive = open(name, interrupted.passphrase.as_deref()).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let archive = open(name).unwrap_or_else(|e| panic!("{name}: {e}"));
         assert!(archive.damaged().is_empty(), "{name}: {:?}", archive.damaged());
         let mut got = Images::new();
         for volume in archive.volumes() {

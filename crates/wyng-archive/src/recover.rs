@@ -26,6 +26,8 @@ struct Leftovers {
     tmp_files: Vec<String>,
     /// `S_date` folders that `volinfo` does not list.
     unlisted: Vec<SessionName>,
+    /// A prune has taken listed sessions out of their places.
+    pruning: bool,
 }
 
 impl Archive {
@@ -55,8 +57,21 @@ impl Archive {
             Err(error) => return Err(Damage::content(layout::ROOT, &error).into()),
         }
         let entries: Vec<(VolumeId, Digest)> = self.listed();
+        let mut irregular = Vec::new();
         for (vid, digest) in &entries {
-            self.recover_volume(vid, digest, guard)?;
+            if let Some(found) = self.leftovers(vid, digest)? {
+                irregular.push((vid, digest, found));
+            }
+        }
+        // The original can lose its note of a prune that has taken sessions out of their places.
+        if let Some((vid, ..)) = irregular.iter().find(|(.., found)| found.pruning) {
+            return Err(ArchiveError::Pending {
+                kind: "prune",
+                vid: vid.to_string(),
+            });
+        }
+        for (vid, digest, found) in irregular {
+            self.recover_volume(vid, digest, &found, guard)?;
         }
         self.remove_strays(&entries, guard)?;
         self.remove_lock_remains(guard)?;
@@ -109,21 +124,18 @@ impl Archive {
         Ok(())
     }
 
-    fn recover_volume(&mut self, vid: &VolumeId, digest: &Digest, guard: &Guard<'_>) -> Result<()> {
-        let Some(found) = self.leftovers(vid, digest)? else {
-            return Ok(());
-        };
+    fn recover_volume(&mut self, vid: &VolumeId, digest: &Digest, found: &Leftovers, guard: &Guard<'_>) -> Result<()> {
         let state = self.check_volinfo(vid, digest);
         match state {
             VolinfoState::Good(volinfo) => {
-                if self.finish_rename(vid, &volinfo, &found, guard)? {
+                if self.finish_rename(vid, &volinfo, found, guard)? {
                     return Ok(());
                 }
-                self.undo(vid, &volinfo, &found, guard)
+                self.undo(vid, &volinfo, found, guard)
             }
-            VolinfoState::Copy(volinfo, bytes) => self.put_volinfo_back(vid, &volinfo, &bytes, &found, guard),
+            VolinfoState::Copy(volinfo, bytes) => self.put_volinfo_back(vid, &volinfo, &bytes, found, guard),
             VolinfoState::Lost(cached) => match cached.filter(|_| self.next_root().is_none()) {
-                Some((volinfo, bytes)) => self.put_volinfo_back(vid, &volinfo, &bytes, &found, guard),
+                Some((volinfo, bytes)) => self.put_volinfo_back(vid, &volinfo, &bytes, found, guard),
                 None => self.roll_forward(vid, guard),
             },
             // Nothing that was interrupted, so there is nothing to recover; the other volumes go on.
@@ -169,9 +181,11 @@ impl Archive {
             .map(|volume| &volume.volinfo.sessions);
         let mut found = Leftovers::default();
         let mut missing = listed.map_or(0, Vec::len);
+        let mut merging = false;
         for entry in entries {
             match (entry.kind, entry.name.as_str()) {
                 (EntryKind::Dir, layout::SESSION_TMP) => found.session_tmp = true,
+                (EntryKind::Dir, "merge" | "merge-init") => merging = true,
                 (EntryKind::Dir, name) => {
                     let Ok(session) = SessionName::parse(name) else {
                         continue;
@@ -188,6 +202,7 @@ impl Archive {
                 _ => {}
             }
         }
+        found.pruning = merging && missing > 0;
         let regular = !found.session_tmp && found.tmp_files.is_empty() && found.unlisted.is_empty() && missing == 0;
         // Between the last two renames of a commit nothing is left over but a volinfo that the root does not know.
         let in_place = self.vault.volinfo_is_in_place(vid, digest);

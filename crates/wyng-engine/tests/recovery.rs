@@ -1,0 +1,91 @@
+//! Archives that the original left interrupted, opened for writing: sends are finished or undone without a trace; prunes
+//! and deletions, which this version can't finish, are refused and left as they are.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation
+)]
+
+mod common;
+
+use common::{ARCHIVE, Contents, Lab, image};
+use wyng_engine::{EngineError, Purpose, errors::ArchiveError};
+use wyng_testkit::fixtures::{self, Images};
+use wyng_testkit::model::sha256_hex;
+
+fn images(contents: &Contents) -> Images {
+    let image = |bytes: &Vec<u8>| fixtures::Image {
+        size: bytes.len() as u64,
+        sha256: sha256_hex(bytes),
+    };
+    let sessions =
+        |s: &std::collections::BTreeMap<String, Vec<u8>>| s.iter().map(|(n, b)| (n.clone(), image(b))).collect();
+    contents
+        .iter()
+        .map(|(volume, s)| (volume.clone(), sessions(s)))
+        .collect()
+}
+
+#[test]
+fn interrupted_sends_are_settled_and_the_next_send_works() {
+    for interrupted in fixtures::fixtures().interrupted {
+        let name = &interrupted.name;
+        if !name.starts_with("int-send") {
+            continue;
+        }
+        let lab = Lab::new(1);
+        fixtures::unpack_into(name, &lab.fs, ARCHIVE);
+        drop(lab.open(Purpose::Write).unwrap_or_else(|e| panic!("{name}: {e}")));
+        assert_eq!(lab.left_overs(), Vec::<String>::new(), "{name}");
+        let got = images(&lab.contents().unwrap());
+        let allowed = |state: &str| {
+            interrupted
+                .after_recovery_allowed
+                .iter()
+                .any(|allowed| allowed == state)
+        };
+        let before = allowed("before") && got == interrupted.state_before_operation;
+        let after = allowed("after") && got == interrupted.state_after_operation;
+        assert!(before || after, "{name}: {got:#?}");
+        lab.write("A.img", &image(5, 400_000));
+        let report = lab.send(&["A.img"]).unwrap();
+        assert!(report.failed.is_empty(), "{name}: {:?}", report.failed);
+        let now = lab.contents().unwrap();
+        assert_eq!(now["A.img"].values().next_back().unwrap(), &image(5, 400_000), "{name}");
+        assert_eq!(now["A.img"].len(), got["A.img"].len() + 1, "{name}");
+    }
+}
+
+#[test]
+fn interrupted_prunes_and_deletions_are_left_alone() {
+    for interrupted in fixtures::fixtures().interrupted {
+        let name = &interrupted.name;
+        if !(name.starts_with("int-prune") || name.starts_with("int-delete")) {
+            continue;
+        }
+        let lab = Lab::new(1);
+        fixtures::unpack_into(name, &lab.fs, ARCHIVE);
+        let before = lab.fs.tree(ARCHIVE);
+        let state = images(&lab.contents().unwrap());
+        let pending = !interrupted.as_found.in_process.as_array().is_none_or(Vec::is_empty);
+        match lab.open(Purpose::Write) {
+            Err(EngineError::Archive(ArchiveError::Pending { .. })) => {
+                let now = lab.fs.tree(ARCHIVE);
+                let changed: Vec<_> = before
+                    .differences(&now)
+                    .into_iter()
+                    .filter(|line| !line.contains("archive.dat") && !line.contains(".hardlink"))
+                    .collect();
+                assert_eq!(changed, Vec::<String>::new(), "{name}");
+            }
+            Ok(open) => {
+                drop(open);
+                assert!(!pending, "{name} was opened for writing");
+            }
+            Err(error) => panic!("{name}: {error}"),
+        }
+        assert_eq!(images(&lab.contents().unwrap()), state, "{name}");
+    }
+}

@@ -15,8 +15,7 @@ use std::time::{Duration, Instant};
 const CHUNK: u64 = 128 * 1024;
 /// The archive's default compression level.
 const LEVEL: i32 = 3;
-/// Bytes asked for by one read of the cold image.
-const READ: usize = 1024 * 1024;
+const READ: usize = 1024 * 1024; // bytes of one read of the cold image
 
 /// A first backup: L = max(cold read, compress and hash / 2) + writing the files and one syncfs.
 pub fn send(image: &Path, folder: &Path) -> Result<String, String> {

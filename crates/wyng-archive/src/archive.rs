@@ -27,6 +27,7 @@ pub struct Volume {
 }
 
 /// How an archive is to be attached to this host's memory.
+#[derive(Clone)]
 pub struct Attach {
     /// This host's memory of the archive; `None` if it has none and may not begin one.
     pub state: Option<ArchiveState>,
@@ -65,17 +66,27 @@ impl Archive {
     /// # Errors
     /// [`ArchiveError::Rollback`], [`ArchiveError::CacheContradiction`], [`ArchiveError::ClockBehind`] (writers only),
     /// or those of destination and state folder. Damage of single volumes is no error: see [`Archive::damaged`].
-    pub fn attach(unlocked: Unlocked, context: &Context, attach: Attach) -> Result<Self> {
+    pub fn attach(mut unlocked: Unlocked, context: &Context, attach: Attach) -> Result<Self> {
+        // What a writer commits after the root was read looks like a rollback to this host's memory, and like damage of
+        // a volume. So in doubt the root is read again, as long as it is another each time.
+        for _ in 0..ATTEMPTS {
+            let attached = Self::attach_once(unlocked.clone(), context, attach.clone());
+            let doubtful = match &attached {
+                Ok(archive) => !archive.broken.is_empty(),
+                Err(ArchiveError::Rollback { .. } | ArchiveError::CacheContradiction { .. }) => true,
+                Err(_) => false,
+            };
+            if !doubtful || !unlocked.read_again().unwrap_or(false) {
+                return attached;
+            }
+        }
+        Self::attach_once(unlocked, context, attach)
+    }
+
+    fn attach_once(unlocked: Unlocked, context: &Context, attach: Attach) -> Result<Self> {
         let identity = unlocked.identity();
+        compare(&unlocked, &attach)?;
         let mut notices = unlocked.notices;
-        compare(
-            &unlocked.store,
-            &unlocked.suite,
-            unlocked.code,
-            &unlocked.root,
-            &unlocked.root_bytes,
-            &attach,
-        )?;
         let now = u64::try_from(context.clock.now()).unwrap_or(0);
         let behind = unlocked
             .root
@@ -334,17 +345,23 @@ impl Archive {
 /// How far the wall clock may be behind the archive before writing is refused, seconds (decisions.md §7).
 const CLOCK_TOLERANCE: u64 = 5;
 
+/// How often a root that keeps changing is read.
+const ATTEMPTS: usize = 5;
+
 /// The rows of archive-format.md §10.3, and the newest state ever seen.
-fn compare(
-    store: &Arc<dyn Store>,
-    suite: &Suite,
-    code: CipherCode,
-    root: &Root,
-    root_bytes: &[u8],
-    attach: &Attach,
-) -> Result<()> {
-    let Some(state) = &attach.state else { return Ok(()) };
-    let url = || store.url().to_owned();
+fn compare(unlocked: &Unlocked, attach: &Attach) -> Result<()> {
+    let Unlocked { code, root, .. } = unlocked;
+    let url = || unlocked.store.url().to_owned();
+    let decrypted = || ArchiveError::CacheContradiction {
+        url: url(),
+        what: "it is no longer encrypted",
+    };
+    // An unencrypted archive may have any uuid, so one that stands where an encrypted one was is nobody's until the user
+    // has said so: what is sent there could be read by all.
+    let stripped = *code == CipherCode::Off && unlocked.was_encrypted && !attach.allow_rollback;
+    let Some(state) = &attach.state else {
+        return if stripped { Err(decrypted()) } else { Ok(()) };
+    };
     let rollback = |seen: &wyng_format::UpdatedAt| ArchiveError::Rollback {
         url: url(),
         found: root.updated_at().to_string(),
@@ -356,20 +373,23 @@ fn compare(
         }
         return Ok(());
     }
-    if let Some(bytes) = state.read(CacheFile::Index, ROOT_FILE)?
-        && bytes != root_bytes
+    let cached = state.read(CacheFile::Index, ROOT_FILE)?;
+    if stripped && cached.is_none() {
+        return Err(decrypted());
+    }
+    if let Some(bytes) = cached
+        && bytes != unlocked.root_bytes
         && let Ok((header, _)) = wyng_format::Header::parse(&bytes)
     {
-        if header.code != code {
-            let what = if code == CipherCode::Off {
-                "it is no longer encrypted"
-            } else {
-                "its cipher has changed"
-            };
-            return Err(ArchiveError::CacheContradiction { url: url(), what });
+        if header.code != *code {
+            let what = "its cipher has changed";
+            return Err(match code {
+                CipherCode::Off => decrypted(),
+                _ => ArchiveError::CacheContradiction { url: url(), what },
+            });
         }
         // A cached file that can't be decoded proves nothing and is replaced.
-        if let Ok(cached) = Root::decode(&bytes, suite)
+        if let Ok(cached) = Root::decode(&bytes, &unlocked.suite)
             && !cached.same_content(root)
         {
             if cached.updated_at() > root.updated_at() {

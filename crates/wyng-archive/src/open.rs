@@ -50,6 +50,7 @@ pub struct Sealed {
 }
 
 /// An archive whose root has been decrypted and decoded.
+#[derive(Clone)]
 pub struct Unlocked {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) suite: Arc<Suite>,
@@ -63,6 +64,8 @@ pub struct Unlocked {
     pub(crate) repair_root: bool,
     /// `archive.salt` must be written again from `salt`.
     pub(crate) repair_salt: bool,
+    /// This host knows an encrypted archive at this place.
+    pub(crate) was_encrypted: bool,
 }
 
 impl Sealed {
@@ -149,12 +152,6 @@ impl Sealed {
             return self.decode(CipherCode::Off, None);
         }
         let url = self.store.url().to_owned();
-        let code = self
-            .roots
-            .iter()
-            .map(|root| root.content.0.code)
-            .find(|code| *code != CipherCode::Off);
-        let code = code.unwrap_or(CipherCode::Off);
         let mut salts: Vec<SaltFile> = Vec::new();
         for salt in &self.salts {
             if !salts.iter().any(|known| known.identity() == salt.content.identity()) {
@@ -170,7 +167,7 @@ impl Sealed {
         for salt in &salts {
             let identity = ArchiveIdentity::from_salts(salt);
             if let Some(found) = keys.remembered(&identity) {
-                if let Some(good) = self.good_copy(code, &found, salt) {
+                if let Some((code, good)) = self.readable(&self.codes(), &found, salt) {
                     return self.decode(code, Some(&(found, good)));
                 }
                 keys.stale(&identity);
@@ -178,20 +175,22 @@ impl Sealed {
         }
         let passphrase = keys.passphrase().map_err(ArchiveError::Passphrase)?;
         let mut passphrase_fits = false;
-        for salt in &salts {
-            let meta = wyng_format::derive_meta_key(&passphrase, salt, code, cost)?;
-            if !self.meta_fits(code, &meta, salt) {
-                continue;
+        for code in self.codes() {
+            for salt in &salts {
+                let meta = wyng_format::derive_meta_key(&passphrase, salt, code, cost)?;
+                if !self.meta_fits(code, &meta, salt) {
+                    continue;
+                }
+                passphrase_fits = true;
+                let data = wyng_format::derive_data_key(&passphrase, salt, code, cost)?;
+                let keys = MasterKeys {
+                    data: *data,
+                    meta: *meta,
+                };
+                if let Some((code, good)) = self.readable(&self.codes(), &keys, salt) {
+                    return self.decode(code, Some(&(keys, good)));
+                }
             }
-            let data = wyng_format::derive_data_key(&passphrase, salt, code, cost)?;
-            let keys = MasterKeys {
-                data: *data,
-                meta: *meta,
-            };
-            if let Some(good) = self.good_copy(code, &keys, salt) {
-                return self.decode(code, Some(&(keys, good)));
-            }
-            passphrase_fits = true;
         }
         if passphrase_fits {
             // The salts are damaged and there is no good copy of them.
@@ -201,6 +200,32 @@ impl Sealed {
             });
         }
         Err(ArchiveError::Authentication { url })
+    }
+
+    /// The ciphers that the headers of the copies name, best copy first. Headers are not authenticated, so each is tried.
+    fn codes(&self) -> Vec<CipherCode> {
+        let mut codes = Vec::new();
+        for root in &self.roots {
+            let code = root.content.0.code;
+            if code != CipherCode::Off && !codes.contains(&code) {
+                codes.push(code);
+            }
+        }
+        codes
+    }
+
+    /// The first cipher with which these keys authenticate a copy of the root, one that can be decoded if there is any,
+    /// and a copy of the salts that proves itself.
+    fn readable(&self, codes: &[CipherCode], keys: &MasterKeys, salt: &SaltFile) -> Option<(CipherCode, SaltFile)> {
+        let decodes = |code: &CipherCode| {
+            let suite = Suite::new(*code, keys.clone(), salt, default_hash(*code));
+            self.roots
+                .iter()
+                .any(|root| Root::decode(&root.content.1, &suite).is_ok())
+        };
+        let (good, others): (Vec<CipherCode>, Vec<CipherCode>) = codes.iter().partition(|code| decodes(code));
+        let mut best = good.into_iter().chain(others);
+        best.find_map(|code| Some((code, self.good_copy(code, keys, salt)?)))
     }
 
     /// Some copy of the root authenticates with this metadata key.
@@ -303,6 +328,8 @@ impl Sealed {
             notices,
             repair_root,
             repair_salt,
+            was_encrypted: (self.roots.iter())
+                .any(|root| root.from == LOCAL_CACHE && root.content.0.code != CipherCode::Off),
             store: self.store,
         })
     }
@@ -330,24 +357,26 @@ impl Unlocked {
         self.suite.master_keys()
     }
 
-    /// Reads the root once more, now that locks are held.
+    /// Reads the root once more, now that locks are held, and tells whether it is another. One that was damaged may have
+    /// been mended and replaced by another writer, so it must not be put back from the copy then.
     ///
     /// # Errors
     /// As for opening.
-    pub fn read_again(&mut self) -> Result<()> {
-        if self.repair_root {
-            return Ok(());
+    pub fn read_again(&mut self) -> Result<bool> {
+        let bytes = match read_root(&*self.store, layout::ROOT)? {
+            Ok((_, bytes)) if bytes == self.root_bytes && !self.repair_root => return Ok(false),
+            Ok((_, bytes)) => bytes,
+            Err(_) if self.repair_root => return Ok(false),
+            Err(_) => return Err(ArchiveError::ChangedMeanwhile),
+        };
+        match Root::decode(&bytes, &self.suite) {
+            Ok(root) => self.root = root,
+            Err(_) if self.repair_root => return Ok(false),
+            Err(error) => return Err(Damage::content(layout::ROOT, &error).into()),
         }
-        match read_root(&*self.store, layout::ROOT)? {
-            Ok((_, bytes)) if bytes == self.root_bytes => Ok(()),
-            Ok((_, bytes)) => {
-                let object = layout::ROOT;
-                self.root = Root::decode(&bytes, &self.suite).map_err(|e| Damage::content(object, &e))?;
-                self.root_bytes = bytes;
-                Ok(())
-            }
-            Err(_) => Err(ArchiveError::ChangedMeanwhile),
-        }
+        self.root_bytes = bytes;
+        self.repair_root = false;
+        Ok(true)
     }
 }
 

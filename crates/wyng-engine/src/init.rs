@@ -4,9 +4,9 @@ use crate::api::{InitRequest, OpenRequest, Purpose, Reporter, Secrets, VolumeFai
 use crate::error::{EngineError, Result};
 use crate::open::{OpenArchive, host_lock, lock_destination, open, open_folder};
 use std::sync::Arc;
-use wyng_archive::{ArchiveError, NewArchive, check_free, create};
+use wyng_archive::{ArchiveError, NewArchive, create};
 use wyng_format::{ChunkSize, CipherCode, Compression, Description, VolumeName};
-use wyng_store::{OpenMode, Store};
+use wyng_store::{OpenMode, Store, StorePath};
 use wyng_sys::Context;
 use zeroize::Zeroizing;
 
@@ -27,8 +27,13 @@ pub fn init(
     let _host = host_lock(context, place, request.lock_wait)?;
     let folder = Arc::new(open_folder(context, place, OpenMode::Create)?);
     let store: Arc<dyn Store> = folder.clone();
-    let made = (|| -> Result<_> {
-        check_free(&*store)?;
+    let made = (|| {
+        let root = StorePath::new("archive.ini").map_err(wyng_store::StoreError::from)?;
+        if store.stat(&root)?.is_some() {
+            return Err(EngineError::from(ArchiveError::ArchiveExists {
+                url: place.url.clone(),
+            }));
+        }
         let passphrase = match cipher {
             CipherCode::Off => Zeroizing::new(Vec::new()),
             _ => secrets.new_passphrase()?,
@@ -59,7 +64,8 @@ pub fn init(
         place: place.clone(),
         purpose: Purpose::Read,
         remember_minutes: -1,
-        allow_rollback: false,
+        // It is new, whatever this host remembers of the place.
+        allow_rollback: true,
         lock_wait: request.lock_wait,
         max_sync: false,
     };

@@ -85,11 +85,15 @@ pub fn send(open: &mut OpenArchive, request: &SendRequest, reporter: &dyn Report
     Ok(report)
 }
 
-/// All names are usable, and none comes twice.
+/// No name comes twice, be it that of a volume in the archive or the one that it gets: two sources would go into one
+/// volume.
 fn check_names(request: &SendRequest) -> Result<()> {
     let mut seen = std::collections::HashSet::new();
     let sets = request.sets.iter().flat_map(|set| &set.volumes);
-    let names = sets.map(|volume| volume.alias.as_ref().unwrap_or(&volume.name));
+    let names = sets.flat_map(|volume| {
+        let alias = volume.alias.iter().filter(|alias| **alias != volume.name);
+        std::iter::once(&volume.name).chain(alias)
+    });
     for name in names.chain(request.imports.iter().map(|import| &import.volume)) {
         if !seen.insert(name) {
             return Err(EngineError::NamedTwice { volume: name.clone() });
@@ -153,16 +157,22 @@ fn session_at(context: &Context, nanos: i64) -> Result<SessionName> {
     Ok(SessionName::from_parts(year, month, day, hour, minute, second)?)
 }
 
+/// Seconds by which a calendar may be off the clock, and a little more.
+const CALENDAR_SHIFT: i64 = 100_000;
+
 /// The first free name after `newest`, which lies `ahead` seconds in the future by the wall clock.
 fn following(context: &Context, newest: &SessionName, ahead: i64) -> Result<SessionName> {
-    let mut at = context.clock.now().saturating_add(ahead.saturating_mul(1_000_000_000));
-    loop {
-        let name = session_at(context, at)?;
+    let now = context.clock.now();
+    for later in 0..CALENDAR_SHIFT {
+        let seconds = ahead.saturating_add(later);
+        let name = session_at(context, now.saturating_add(seconds.saturating_mul(1_000_000_000)))?;
         if name > *newest {
             return Ok(name);
         }
-        at = at.saturating_add(1_000_000_000);
     }
+    // There is no time after the end of all clocks.
+    let behind = u64::try_from(ahead).unwrap_or(0);
+    Err(ArchiveError::ClockBehind { behind }.into())
 }
 
 /// How far `later` is ahead of `now`, in seconds, by the calendar alone.

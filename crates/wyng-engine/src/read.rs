@@ -142,7 +142,7 @@ pub(crate) fn read_back(
     let mut total = ReadBack::default();
     let mut width = Width::for_this_machine(chunk.bytes(), Some(size));
     if place.in_order() {
-        width.workers = width.workers.min(1);
+        width.workers = 1;
     }
     let cancel = &open.context.cancel;
     pipeline::run(
@@ -204,12 +204,18 @@ fn read_run(view: &View, run: &Run, size: u64, place: &dyn Place, work: &mut Chu
     Ok(done)
 }
 
-/// Notes a bad range; one that follows the last directly and for the same reason is joined to it.
+/// Notes a bad range; one that follows the last directly and for the same reason is joined to it, whose file is named.
 fn note_bad(bad: &mut Vec<BadRange>, start: u64, end: u64, damage: &Damage) {
     let length = end.saturating_sub(start);
-    bad.push(BadRange {
-        offset: start,
-        length,
-        error: damage.to_string(),
-    });
+    let reason = format!(": {}", damage.reason);
+    match bad.last_mut() {
+        Some(last) if last.offset.saturating_add(last.length) == start && last.error.ends_with(&reason) => {
+            last.length = last.length.saturating_add(length);
+        }
+        _ => bad.push(BadRange {
+            offset: start,
+            length,
+            error: damage.to_string(),
+        }),
+    }
 }

@@ -236,8 +236,10 @@ fn finish(
         Permissions::ReadWrite => restore.mode = Some(0o600),
         Permissions::Posix { mode, user, group } => {
             let unknown = |name: &str| reporter.event(Event::Warning(Warning::UnknownOwner { path, name }));
-            restore.uid = user.parse().ok().or_else(|| owners.user_id(user));
-            restore.gid = group.parse().ok().or_else(|| owners.group_id(group));
+            // The last number means "nobody" to the kernel, which then leaves the owner as it is.
+            let number = |text: &str| text.parse().ok().filter(|id| *id != u32::MAX);
+            restore.uid = number(user).or_else(|| owners.user_id(user));
+            restore.gid = number(group).or_else(|| owners.group_id(group));
             if restore.uid.is_none() {
                 unknown(user);
             }

@@ -91,33 +91,26 @@ fn a_good_copy_of_volinfo_survives_every_crash_of_a_send_to_a_volume_whose_own_i
 }
 
 #[test]
-fn a_writer_mends_a_damaged_volinfo() {
-    let lab = sent("off");
-    let volinfo = volume_folder(&lab.fs).join("volinfo");
-    let good = lab.fs.read(&volinfo).unwrap();
-    damage(&lab.fs, &volinfo);
-    lab.open(Purpose::Write).unwrap().close();
-    assert_eq!(lab.fs.read(&volinfo).unwrap(), good);
-    assert_eq!(lab.fs.read(volinfo.with_extension("bak")).unwrap(), good);
-}
-
-#[test]
-fn a_reader_who_types_slowly_sees_what_was_committed_meanwhile() {
-    for known in [true, false] {
+fn a_reader_who_types_slowly_sees_the_state_before_or_after_what_was_committed_meanwhile() {
+    for memory in ["of this host", "another", "none"] {
         let lab = sent("xchacha20-dgr");
-        let place = if known { lab.place() } else { stranger(&lab) };
-        if !known {
-            // It has a memory, but not of what comes now.
+        let place = if memory == "of this host" {
+            lab.place()
+        } else {
+            stranger(&lab)
+        };
+        if memory == "another" {
             drop(open_at(&lab, place.clone(), Purpose::Read, &PASSPHRASE).unwrap());
         }
+        let old = lab.read("a.img");
         lab.change("a.img", 70_000, b"changed");
         let send = || drop(lab.send(&["a.img"]).unwrap());
-        let open = open_at(&lab, place, Purpose::Read, &Meanwhile(&send)).unwrap_or_else(|e| panic!("{known}: {e}"));
+        let open = open_at(&lab, place, Purpose::Read, &Meanwhile(&send)).unwrap_or_else(|e| panic!("{memory}: {e}"));
         let listing = open.listing();
-        assert_eq!((listing.len(), listing[0].sessions.len()), (1, 2), "{known}");
-        assert!(listing[0].damage.is_empty(), "{known}: {:?}", listing[0].damage);
+        assert!(listing[0].damage.is_empty(), "{memory}: {:?}", listing[0].damage);
         let bytes = common::restore_from(&lab, &open, "a.img", SessionChoice::Newest).unwrap();
-        assert_eq!(bytes, lab.read("a.img"), "{known}");
+        let expected = [&old, &lab.read("a.img")][listing[0].sessions.len() - 1].clone();
+        assert!(bytes == expected, "{memory}");
     }
 }
 
@@ -415,7 +408,6 @@ fn many_missing_chunks_beside_each_other_are_one_bad_range() {
     chunks.iter().for_each(|path| remove(&lab.fs, path));
     let report = lab.verify(&["a.img"]).unwrap();
     let bad = &report.volumes[0].bad;
-    assert_eq!(bad.iter().map(|range| range.length).sum::<u64>(), 200_000);
-    assert_eq!((bad.len(), bad[0].offset), (1, 0), "{bad:?}");
+    assert_eq!((bad.len(), bad[0].offset, bad[0].length), (1, 0, 65_536 * 3), "{bad:?}");
     assert!(bad[0].error.contains("missing"), "{bad:?}");
 }

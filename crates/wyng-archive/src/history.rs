@@ -2,7 +2,7 @@
 
 use crate::error::{Damage, DamageReason, Result};
 use crate::layout;
-use crate::vault::{Trust, Vault};
+use crate::vault::{Object, Trust, Vault};
 use wyng_format::{Digest, MetaObject, Root, SessionInfo, SessionName, VolInfo, VolumeId};
 use wyng_state::CacheFile;
 use wyng_store::{EntryKind, StorePath};
@@ -95,10 +95,15 @@ impl Places {
 impl Vault {
     /// Reads `volinfo` with this digest, from its own place or a copy.
     pub(crate) fn volinfo(&self, vid: &VolumeId, digest: &Digest, trust: Trust) -> Result<VolInfo, Damage> {
+        let object = self.find_volinfo(vid, digest, trust)?;
+        VolInfo::decode(&object.text).map_err(|e| Damage::content(layout::volinfo(vid), &e))
+    }
+
+    /// The `volinfo` with this digest as it is stored, in its own place or a copy.
+    pub(crate) fn find_volinfo(&self, vid: &VolumeId, digest: &Digest, trust: Trust) -> Result<Object, Damage> {
         let own = layout::volinfo(vid);
         let places = [own.clone(), layout::tmp(&own), layout::bak(&own)];
-        let object = self.object(CacheFile::VolumeInfo(vid), &places, digest, MetaObject::VolInfo, trust)?;
-        VolInfo::decode(&object.text).map_err(|e| Damage::content(&own, &e))
+        self.object(CacheFile::VolumeInfo(vid), &places, digest, MetaObject::VolInfo, trust)
     }
 
     /// Whether the destination has the `volinfo` with this digest in its own place.

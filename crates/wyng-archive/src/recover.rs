@@ -30,6 +30,9 @@ struct Leftovers {
     pruning: bool,
 }
 
+/// An `archive.ini.tmp` that could neither be put in place nor undone.
+const UNFINISHED: &str = "archive.ini.unfinished";
+
 impl Archive {
     /// Prepares the archive for writing. The locks of a writer must be held; `guard` checks them before each deletion.
     ///
@@ -70,15 +73,23 @@ impl Archive {
                 vid: vid.to_string(),
             });
         }
+        let mut lost = false;
         for (vid, digest, found) in irregular {
-            self.recover_volume(vid, digest, &found, guard)?;
+            lost |= !self.recover_volume(vid, digest, &found, guard)?;
         }
         self.remove_strays(&entries, guard)?;
         self.remove_lock_remains(guard)?;
         let tmp = layout::tmp(&layout::root());
         if self.vault.store.stat(&tmp)?.is_some() {
             guard()?;
-            self.vault.store.remove(&tmp)?;
+            if lost && self.next_root().is_some() {
+                // The next commit replaces it, and it may be all that still proves what the volume was.
+                let kept = layout::path(UNFINISHED);
+                self.vault.store.rename(&tmp, &kept, Rename::Replace)?;
+                self.notices.push(Notice::Unlisted { path: kept.to_string() });
+            } else {
+                self.vault.store.remove(&tmp)?;
+            }
             self.forget_next_root();
         }
         Ok(())
@@ -124,23 +135,31 @@ impl Archive {
         Ok(())
     }
 
-    fn recover_volume(&mut self, vid: &VolumeId, digest: &Digest, found: &Leftovers, guard: &Guard<'_>) -> Result<()> {
+    /// Finishes or undoes what lies in a volume's folder; `false` if neither its old nor its new state is to be had.
+    fn recover_volume(
+        &mut self,
+        vid: &VolumeId,
+        digest: &Digest,
+        found: &Leftovers,
+        guard: &Guard<'_>,
+    ) -> Result<bool> {
         let state = self.check_volinfo(vid, digest);
         match state {
             VolinfoState::Good(volinfo) => {
-                if self.finish_rename(vid, &volinfo, found, guard)? {
-                    return Ok(());
+                if !self.finish_rename(vid, &volinfo, found, guard)? {
+                    self.undo(vid, &volinfo, found, guard)?;
                 }
-                self.undo(vid, &volinfo, found, guard)
             }
-            VolinfoState::Copy(volinfo, bytes) => self.put_volinfo_back(vid, &volinfo, &bytes, found, guard),
-            VolinfoState::Lost(cached) => match cached.filter(|_| self.next_root().is_none()) {
-                Some((volinfo, bytes)) => self.put_volinfo_back(vid, &volinfo, &bytes, found, guard),
-                None => self.roll_forward(vid, guard),
+            VolinfoState::Copy(volinfo, bytes) => self.put_volinfo_back(vid, &volinfo, &bytes, found, guard)?,
+            VolinfoState::Lost(cached) => match (self.roll_forward(vid, guard)?, cached) {
+                (true, _) => {}
+                (false, Some((volinfo, bytes))) => self.put_volinfo_back(vid, &volinfo, &bytes, found, guard)?,
+                (false, None) => return Ok(false),
             },
             // Nothing that was interrupted, so there is nothing to recover; the other volumes go on.
-            VolinfoState::Unusable => Ok(()),
+            VolinfoState::Unusable => {}
         }
+        Ok(true)
     }
 
     /// The listed `volinfo` is not in its place, but its bytes are known: the old state is put back.
@@ -157,16 +176,22 @@ impl Archive {
             self.notices.push(Notice::Recovering { operation: "send", vid });
         }
         guard()?;
-        let own = layout::volinfo(vid);
-        // A temporary name of its own: volinfo.tmp may be evidence.
-        let fresh = layout::path(format!("{}.new", own.as_str()));
-        self.vault.store.remove(&fresh)?;
-        self.vault.store.create(&fresh, bytes)?;
-        self.vault.store.sync()?;
-        self.vault.store.rename(&fresh, &own, Rename::Replace)?;
-        self.vault.store.sync_dir(&layout::volume(vid))?;
+        self.put_volinfo(vid, bytes)?;
         // crash here: the old state stands in its place, the rest is undone next time.
         self.undo(vid, volinfo, found, guard)
+    }
+
+    /// Puts a `volinfo` in its place, durably and in one step. Under a temporary name of its own: `volinfo.tmp` may be
+    /// evidence.
+    fn put_volinfo(&self, vid: &VolumeId, stored: &[u8]) -> Result<()> {
+        let (store, own) = (&self.vault.store, layout::volinfo(vid));
+        let fresh = layout::path(format!("{}.new", own.as_str()));
+        store.remove(&fresh)?;
+        store.create(&fresh, stored)?;
+        store.sync()?;
+        store.rename(&fresh, &own, Rename::Replace)?;
+        store.sync_dir(&layout::volume(vid))?;
+        Ok(())
     }
 
     /// What lies beside the listed sessions; `None` if there is nothing to do.
@@ -347,29 +372,34 @@ impl Archive {
         after.sessions.iter().map(|(name, _)| *name).filter(new).collect()
     }
 
-    /// The old state is gone: the new one counts if all of it is proven to be there.
-    fn roll_forward(&mut self, vid: &VolumeId, guard: &Guard<'_>) -> Result<()> {
+    /// The old state is gone: the new one counts if all of it is proven to be there; `false` if not.
+    fn roll_forward(&mut self, vid: &VolumeId, guard: &Guard<'_>) -> Result<bool> {
         let Some(next) = self.next_root().cloned() else {
-            return Ok(());
+            return Ok(false);
         };
-        let Some(digest) = next.volume(vid) else { return Ok(()) };
+        let Some(digest) = next.volume(vid) else {
+            return Ok(false);
+        };
         if !self.is_one_step(&next, vid)? {
-            return Ok(());
+            return Ok(false);
         }
-        let Ok(volinfo) = self.vault.volinfo(vid, &digest, Trust::Destination) else {
-            return Ok(());
+        let Ok(object) = self.vault.find_volinfo(vid, &digest, Trust::Destination) else {
+            return Ok(false);
+        };
+        let Ok(volinfo) = VolInfo::decode(&object.text) else {
+            return Ok(false);
         };
         if let Some((name, digest)) = volinfo.sessions.last()
             && self.complete_session(vid, *name, digest).is_err()
         {
-            return Ok(());
+            return Ok(false);
         }
         self.notices.push(Notice::Recovering {
             operation: "send",
             vid: Some(vid.to_string()),
         });
         guard()?;
-        self.finish_forward(vid, &volinfo)?;
+        self.finish_forward(vid, &volinfo, &object.stored)?;
         let root = layout::root();
         let bytes = self
             .vault
@@ -382,11 +412,12 @@ impl Archive {
         self.root_bytes = bytes.unwrap_or_default();
         self.forget_next_root();
         self.load_volumes();
-        self.remember_root()
+        self.remember_root()?;
+        Ok(true)
     }
 
     /// Puts the volume's files in their places, the session folder first.
-    fn finish_forward(&self, vid: &VolumeId, volinfo: &VolInfo) -> Result<()> {
+    fn finish_forward(&self, vid: &VolumeId, volinfo: &VolInfo, stored: &[u8]) -> Result<()> {
         let store = &self.vault.store;
         if let Some((name, _)) = volinfo.sessions.last() {
             let target = layout::session(vid, name);
@@ -395,15 +426,9 @@ impl Archive {
                 store.rename(&layout::session_tmp(vid), &target, Rename::Keep)?;
             }
         }
-        store.sync()?;
-        for path in [layout::sessions(vid), layout::volinfo(vid)] {
-            let tmp = layout::tmp(&path);
-            if store.stat(&tmp)?.is_some() {
-                store.rename(&tmp, &path, Rename::Replace)?;
-            }
-        }
-        store.sync_dir(&layout::volume(vid))?;
-        Ok(())
+        // What lies under temporary names may be anything, so these bytes are written again.
+        self.settle_sessions(vid, volinfo)?;
+        self.put_volinfo(vid, stored)
     }
 
     /// `next` differs from the root by exactly one volume's entry, and is newer than anything seen here.

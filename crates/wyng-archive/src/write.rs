@@ -205,11 +205,11 @@ impl Archive {
         }
     }
 
-    /// Begins a session; what an earlier, interrupted one left in its place is removed.
+    /// Begins a session; what an earlier, interrupted one left in its place is removed, if `guard` allows.
     ///
     /// # Errors
     /// [`ArchiveError::TooMany`], or those of the destination.
-    pub fn draft(&self, target: &DraftFor) -> Result<Draft> {
+    pub fn draft(&self, target: &DraftFor, guard: &Guard<'_>) -> Result<Draft> {
         let (vid, new) = match target {
             DraftFor::Existing(vid) => (vid.clone(), None),
             DraftFor::New { vid, name, description } => {
@@ -218,6 +218,7 @@ impl Archive {
             }
         };
         let dir = layout::session_tmp(&vid);
+        guard()?;
         self.vault.store.remove_tree(&dir)?;
         self.vault.store.make_dir(&dir)?;
         Ok(Draft {
@@ -494,6 +495,8 @@ impl Archive {
 
     /// The common end of every change of one volume's `volinfo`.
     fn publish(&mut self, step: Step, old: Option<&Volume>, guard: &Guard<'_>) -> Result<Durability> {
+        // The names of staged files are those that a successor who stole the lock uses as well.
+        guard()?;
         let next = match self.stage(&step, old) {
             Ok(next) => next,
             Err(error) => {

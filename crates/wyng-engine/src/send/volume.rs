@@ -211,7 +211,8 @@ impl Run<'_> {
         let draft = if self.request.dry_run {
             None
         } else {
-            Some(self.open.archive.draft(&draft_for(self, job)?)?)
+            let open = &*self.open;
+            Some(open.archive.draft(&draft_for(self, job)?, &|| open.guard())?)
         };
         let mut changes = self.open.archive.changes();
         let done = self.read(job, scan, facts, source, view.as_ref(), draft.as_ref(), &mut changes);
@@ -251,7 +252,9 @@ impl Run<'_> {
     /// The chunk list of the newest session, if anything is to be compared with it.
     fn view_of_newest(&mut self, job: &Job, scan: &Scan) -> Result<Option<View>> {
         let Some(newest) = &job.newest else { return Ok(None) };
-        if scan.spans.as_ref().is_some_and(Spans::is_empty) && newest.info.mfcs.is_some() {
+        // Only our own checksum may be handed on unseen: the original's is wrong for some volumes (archive-format.md §7.4).
+        let ours = scan.kind == SendKind::Incremental && newest.info.mfcs.is_some();
+        if ours && scan.spans.as_ref().is_some_and(Spans::is_empty) {
             return Ok(None);
         }
         let volume = self.open.archive.volume(job.name.as_str())?;

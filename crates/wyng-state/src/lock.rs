@@ -155,8 +155,11 @@ fn open_host_lock(fs: &Arc<dyn Fs>, path: &Path) -> Result<FileRef> {
         folder
     };
     if fs.stat(folder)?.is_none() {
-        // Bare systems have no folder for locks.
-        fs.make_dirs(folder, 0o755)?;
+        // Bare systems have no folder for locks, or /var/lock as a link to one that is missing.
+        match fs.make_dirs(folder, 0o755) {
+            Err(error) if error.is_exists() => fs.make_dirs(Path::new("/run/lock"), 0o755)?,
+            made => made?,
+        }
     }
     let dir = fs.open_dir(folder, Links::Refuse)?;
     Ok(open_lock_file(dir.as_ref(), Path::new(name))?)

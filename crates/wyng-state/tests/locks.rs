@@ -206,3 +206,14 @@ fn a_reader_that_cannot_lock_keeps_to_itself() {
     assert!(home.try_update_guard(&identity(), None).unwrap().is_none());
     let _ = context;
 }
+
+#[test]
+fn a_link_to_a_missing_folder_of_locks_is_no_obstacle() {
+    let fs = wyng_testkit::MemFs::new();
+    wyng_sys::fs::Fs::make_dirs(&fs, std::path::Path::new("/var"), 0o755).unwrap();
+    fs.symlink("/run/lock", "/var/lock");
+    let fs: std::sync::Arc<dyn wyng_sys::fs::Fs> = std::sync::Arc::new(fs);
+    let lock = wyng_state::HostLock::try_acquire(&fs, std::path::Path::new("/var/lock/wyng"));
+    assert!(lock.is_ok(), "{lock:?}");
+    assert!(fs.stat(std::path::Path::new("/run/lock/wyng")).unwrap().is_some());
+}

@@ -157,7 +157,7 @@ fn open_host_lock(fs: &Arc<dyn Fs>, path: &Path) -> Result<FileRef> {
     if fs.stat(folder)?.is_none() {
         // Bare systems have no folder for locks, or /var/lock as a link to one that is missing.
         match fs.make_dirs(folder, 0o755) {
-            Err(error) if error.is_exists() => fs.make_dirs(Path::new("/run/lock"), 0o755)?,
+            Err(error) if error.is_exists() || error.is_not_found() => fs.make_dirs(Path::new("/run/lock"), 0o755)?,
             made => made?,
         }
     }

@@ -10,7 +10,7 @@ use crate::open::{OpenArchive, source_nanos};
 use crate::progress::Progress;
 use crate::read::{self, Chosen, Place};
 use wyng_archive::{ArchiveError, View};
-use wyng_format::Permissions;
+use wyng_format::{ChunkHash, Permissions};
 use wyng_volume::{Owners, Restore, TargetKind, TargetOptions, TargetPlan, TargetSpec, TargetWriter};
 
 /// A target as a place for bytes.
@@ -66,7 +66,7 @@ pub fn plan_receive(open: &OpenArchive, request: &ReceiveRequest) -> Result<Rece
 fn plan_one(open: &OpenArchive, request: &ReceiveRequest, item: &ReceiveItem) -> Result<PlannedReceive> {
     let chosen = read::choose(open, &item.volume, &request.session, request.strict)?;
     let size = size_of(&chosen, &item.volume)?;
-    let target = look_at_target(open, request, item, size)?;
+    let target = look_at_target(open, request, item, size, None)?;
     Ok(PlannedReceive {
         volume: item.volume.clone(),
         session: chosen.session.to_string(),
@@ -89,7 +89,26 @@ fn size_of(chosen: &Chosen, volume: &str) -> Result<u64> {
     Ok(session.ok_or_else(missing)?.info.volsize)
 }
 
-fn look_at_target(open: &OpenArchive, request: &ReceiveRequest, item: &ReceiveItem, size: u64) -> Result<TargetPlan> {
+/// Bytes of a volume that are not zero chunks: what a restored file takes at most.
+fn data_bytes(view: &View) -> Result<u64> {
+    let mut bytes = 0u64;
+    for run in view.runs() {
+        let run = run?;
+        if matches!(run.hash, ChunkHash::Data(_)) {
+            bytes = bytes.saturating_add(u64::from(view.chunk_size().bytes()));
+        }
+    }
+    Ok(bytes)
+}
+
+/// `data_bytes` tells whether there is space for a second file, if it is known.
+fn look_at_target(
+    open: &OpenArchive,
+    request: &ReceiveRequest,
+    item: &ReceiveItem,
+    size: u64,
+    data_bytes: Option<u64>,
+) -> Result<TargetPlan> {
     let spec = match &item.target {
         RestoreTarget::Local { storage, name } => TargetSpec::Pool {
             pool: storage.clone(),
@@ -103,7 +122,7 @@ fn look_at_target(open: &OpenArchive, request: &ReceiveRequest, item: &ReceiveIt
     };
     let options = TargetOptions {
         force_in_use: request.force_in_use,
-        data_bytes: None,
+        data_bytes,
     };
     Ok(TargetPlan::new(&open.context.fs, spec, size, options)?)
 }
@@ -169,7 +188,7 @@ fn receive_one(
         volume: item.volume.clone(),
         target: item.target.clone(),
     };
-    let target = look_at_target(open, request, &wanted, view.size())?;
+    let target = look_at_target(open, request, &wanted, view.size(), Some(data_bytes(&view)?))?;
     if let Some(reason) = target.in_place {
         let reason = reason.to_string();
         reporter.event(Event::Warning(Warning::InPlace {

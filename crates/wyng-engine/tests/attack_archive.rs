@@ -17,8 +17,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use wyng_engine::errors::{ArchiveError, StoreError};
 use wyng_engine::{
-    EngineError, InitRequest, OpenArchive, OpenRequest, Place, Purpose, SecretError, Secrets, SendRequest,
-    SessionChoice, SetVolume,
+    EngineError, InitRequest, OpenArchive, OpenRequest, Place, Purpose, ReceiveItem, ReceiveRequest, RestoreTarget,
+    SecretError, Secrets, SendRequest, SessionChoice, SetVolume,
 };
 use wyng_testkit::crash::CrashExplorer;
 use zeroize::Zeroizing;
@@ -410,4 +410,36 @@ fn many_missing_chunks_beside_each_other_are_one_bad_range() {
     let bad = &report.volumes[0].bad;
     assert_eq!((bad.len(), bad[0].offset, bad[0].length), (1, 0, 65_536 * 3), "{bad:?}");
     assert!(bad[0].error.contains("missing"), "{bad:?}");
+}
+
+#[test]
+fn a_sparse_volume_larger_than_the_free_space_does_not_overwrite_its_target() {
+    let lab = Lab::new(5);
+    lab.init("off").unwrap();
+    lab.write("a.img", &image(1, 200_000));
+    let file = attack_common::dir(&lab.fs, "/pool")
+        .open(Path::new("a.img"), wyng_sys::fs::OpenHow::WRITE)
+        .unwrap();
+    file.set_len(1 << 30).unwrap();
+    drop(file);
+    lab.send(&["a.img"]).unwrap();
+    lab.write("restored", b"old");
+    lab.fs.set_capacity("/pool", Some(64 << 20), None);
+    let open = lab.open(Purpose::Read).unwrap();
+    let item = ReceiveItem {
+        volume: "a.img".to_owned(),
+        target: RestoreTarget::Path("/pool/restored".into()),
+    };
+    let request = ReceiveRequest {
+        items: vec![item],
+        session: SessionChoice::Newest,
+        strict: true,
+        force: false,
+        force_in_use: false,
+        stdout: None,
+    };
+    let plan = wyng_engine::plan_receive(&open, &request).unwrap();
+    let report = wyng_engine::receive(&open, &request, plan, &lab.reporter).unwrap();
+    assert!(report.failed.is_empty(), "{:?}", report.failed);
+    assert!(!lab.reporter.has("InPlace"), "{}", lab.reporter.text());
 }

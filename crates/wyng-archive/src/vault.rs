@@ -23,6 +23,8 @@ use wyng_sys::fs::{
 
 /// Manifests up to this many stored bytes are read whole; larger ones go through a scratch file.
 const IN_MEMORY: u64 = 8 << 20;
+/// Where there is no scratch file, larger manifests than this are refused, stored bytes.
+const WITHOUT_SCRATCH: u64 = 256 << 20;
 /// What is fetched of a large manifest at a time.
 const PIECE: usize = 1 << 20;
 /// Buffers between the stages of decoding; small, because most manifests are.
@@ -271,7 +273,8 @@ impl Vault {
             None
         };
         let Some(file) = scratch else {
-            let stored = self.read(place, most)?;
+            // Not more than it had when it was looked at, and not more than memory bears.
+            let stored = self.read(place, size.min(WITHOUT_SCRATCH))?;
             let compressed = self.opened(place.as_str(), &stored)?;
             check_digest(place.as_str(), &self.suite.meta_hash(&compressed), digest)?;
             self.remember(own, &stored);

@@ -10,8 +10,7 @@
     clippy::indexing_slicing,
     clippy::cast_possible_truncation,
     clippy::print_stdout,
-    clippy::print_stderr,
-    clippy::exit
+    clippy::print_stderr
 )]
 
 mod attack_common;
@@ -238,7 +237,7 @@ fn run(sounds: &[Sound], mutate: fn(&Sound, &MemFs, &mut Rng) -> Harm, each: usi
                     && begun.elapsed() > MOST
                 {
                     eprintln!("{name} takes more than {MOST:?}");
-                    std::process::exit(101);
+                    std::process::abort();
                 }
             }
         }
@@ -376,12 +375,12 @@ fn harm_file(
         }
         7 => {
             let (from, older) = rng.pick(&sound.others).clone();
-            let same = sound
+            let mut same = sound
                 .others
                 .iter()
                 .filter(|(name, _)| name == path)
                 .map(|(_, bytes)| bytes);
-            let older = same.last().filter(|_| rng.chance(2, 3)).cloned().unwrap_or(older);
+            let older = same.next_back().filter(|_| rng.chance(2, 3)).cloned().unwrap_or(older);
             put(fs, &place, &older);
             format!("as it was before, or {}", from.display())
         }
@@ -439,7 +438,7 @@ fn harm_folder(fs: &MemFs, rng: &mut Rng, path: &Path, all: &[(PathBuf, FileKind
             // Moved to a name that has a meaning.
             let parent = place.parent().unwrap().to_path_buf();
             let target = parent.join(name);
-            remove(fs, &parent.join(name.split('/').next().unwrap()));
+            remove(fs, parent.join(name.split('/').next().unwrap()));
             wyng_sys::fs::Fs::make_dirs(fs, target.parent().unwrap(), 0o755).unwrap();
             let _ = attempt_rename(fs, &place, &target);
             format!("moved to {name}")

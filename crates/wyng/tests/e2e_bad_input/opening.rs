@@ -2,32 +2,31 @@
 
 use crate::support::{Lab, PASSPHRASE, Says, contents, import, tree};
 use wyng_testkit::bin::Outcome;
+use wyng_testkit::fixtures::unpack;
 
 #[test]
 fn a_wrong_or_empty_passphrase_ends_with_3_and_touches_nothing() {
     let lab = Lab::new();
     lab.source("v", 1, 100_000);
-    lab.init(&[]);
+    let archive = unpack("ct-zlib-cf2", lab.home());
+    std::fs::rename(archive, lab.archive()).unwrap();
     let before = contents(&lab.archive());
     let send = import("v");
+    let with = |command: &[&str], input: &str| lab.run_with(&[command, &["--authmin=0"]].concat(), input.as_bytes());
     for command in [&["list"][..], &["send", &send]] {
-        let with = |input: &str| lab.run_with(&[command, &["--authmin=0"]].concat(), input.as_bytes());
-        with("wrong horse battery staple\n").expect(3).says(&[
+        with(command, "wrong horse battery staple\n").expect(3).says(&[
             "Enter passphrase: \n",
             "could not decrypt and authenticate the archive at file:archive",
             "wrong passphrase",
             "hint: try again",
         ]);
-        if command == ["list"] {
-            for empty in ["", "\n"] {
-                with(empty).expect(3).says(&["no passphrase was given", "--passcmd"]);
-            }
+        for empty in ["", "\n"] {
+            with(command, empty)
+                .expect(3)
+                .says(&["no passphrase was given", "--passcmd"]);
         }
     }
     assert_eq!(contents(&lab.archive()), before);
-    // Keys are not remembered after a failure, and the right passphrase is as good as before.
-    lab.run_with(&["send", &send, "--authmin=0"], format!("{PASSPHRASE}\n").as_bytes())
-        .expect(0);
 }
 
 #[test]

@@ -42,11 +42,8 @@ fn round(options: &[&str], passphrase: Option<&str>) {
 
 #[test]
 fn unencrypted_in_all_compressions_and_chunk_sizes() {
-    for (number, compression) in ["zstd", "zstd:1", "zstd:19", "zlib", "zlib:9", "bz2"]
-        .into_iter()
-        .enumerate()
-    {
-        let factor = format!("--chunk-factor={}", number + 1);
+    for (factor, compression) in [(1, "zstd"), (6, "zstd:19"), (3, "zlib"), (4, "bz2")] {
+        let factor = format!("--chunk-factor={factor}");
         round(
             &["--encrypt=off", &format!("--compression={compression}"), &factor],
             None,

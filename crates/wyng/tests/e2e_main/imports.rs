@@ -1,6 +1,6 @@
 //! `--import-other-from` of files, devices and standard input; what is read from standard input, and what is not.
 
-use crate::support::{Lab, PASSPHRASE, Says, import};
+use crate::support::{Lab, Says, import};
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::process::{Command, Stdio};
@@ -69,26 +69,6 @@ fn metadata_volumes_have_a_session_of_each_run() {
     }
     lab.assert_newest("wyng-qubes-metadata", &bytes);
     lab.assert_strict();
-}
-
-#[test]
-fn a_passphrase_from_a_command_leaves_standard_input_to_the_import() {
-    let lab = Lab::new();
-    lab.init(&[]);
-    let piped = Pattern::Mixed.bytes(3, 150_000);
-    let passcmd = format!("--passcmd=echo {PASSPHRASE}");
-    lab.run_with(
-        &["send", "--import-other-from=pipe:|:-", &passcmd, "--authmin=1"],
-        &piped,
-    )
-    .expect(0);
-    assert_eq!(lab.ok(&["receive", "pipe", "--save-to=-", "--authmin=1"]).stdout, piped);
-    // Of a passphrase on standard input only its line is taken: the rest is the volume.
-    let input = [format!("{PASSPHRASE}\n").as_bytes(), b"\n\nthe volume\n"].concat();
-    lab.ok(&["list", "--authmin=-1"]);
-    lab.run_with(&["send", "--import-other-from=pipe:|:-", "--authmin=1"], &input)
-        .expect(0);
-    lab.assert_newest("pipe", b"\n\nthe volume\n");
 }
 
 #[test]

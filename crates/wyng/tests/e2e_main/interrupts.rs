@@ -6,7 +6,7 @@ use std::process::{Child, Output};
 use std::time::{Duration, Instant};
 use wyng_testkit::patterns::Pattern;
 use wyng_testkit::pools::LoopPool;
-use wyng_testkit::reader::{assert_strict, strict_check};
+use wyng_testkit::reader::{Finding, assert_strict, strict_check};
 use wyng_testkit::rng::{Rng, test_seed};
 
 const SIGNALS: [rustix::process::Signal; 3] = [
@@ -87,10 +87,13 @@ fn a_signal_during_a_restore_ends_with_8_and_leaves_nothing_half_named() {
     lab.ok(&["receive", "large", "--save-to=target"]);
     assert!(lab.read("target") == large);
     assert!(!lab.exists("target.wyng-part"));
-    // To a pipe as well.
-    let child = lab.start(&["receive", "large", "--save-to=-"]);
-    std::thread::sleep(Duration::from_millis(50));
-    assert_interrupted(&signal(child, SIGNALS[0]));
+    // To a pipe that nobody reads as well.
+    let mut child = lab.start(&["receive", "large", "--save-to=-"]);
+    std::thread::sleep(Duration::from_millis(200));
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, SIGNALS[0]).unwrap();
+    wait_until("the end", || child.try_wait().unwrap().is_some());
+    assert_eq!(child.wait().unwrap().code(), Some(8));
 }
 
 #[test]
@@ -116,13 +119,14 @@ fn a_signal_while_waiting_for_a_pipe_or_a_lock_ends_with_8() {
 /// What a killed writer may leave until the next one.
 fn assert_readable(lab: &Lab, what: &str) {
     let report = strict_check(&lab.archive(), None);
-    // Between the last two renames a plain reader sees a volinfo that archive.ini does not know yet.
-    let transient = report
+    // Unfinished things; and between the last two renames a volinfo that archive.ini does not know yet.
+    let allowed = |finding: &Finding| finding.rule == "stray" || finding.file.ends_with("volinfo");
+    let bad: Vec<_> = report
         .findings
         .iter()
-        .filter(|finding| finding.error)
-        .all(|finding| finding.file.contains("volinfo"));
-    assert!(report.code == 0 || transient, "{what}: {}", report.output);
+        .filter(|finding| finding.error && !allowed(finding))
+        .collect();
+    assert!(bad.is_empty(), "{what}: {bad:?}\n{}", report.output);
     lab.ok(&["list"]);
     lab.ok(&["verify", "--all"]);
 }
@@ -159,6 +163,8 @@ fn kills_at_random_moments_lose_nothing() {
                 .unwrap();
             std::os::unix::fs::FileExt::write_all_at(&file, image, 0).unwrap();
         }
+        // Otherwise the program waits for the next second, so that its session has a name of its own.
+        std::thread::sleep(Duration::from_millis(1050));
         let delay = whole.mul_f64(rng.below(1000) as f64 / 800.0);
         let outcome = lab.kill_after(&["send", "a.img", "b.img", &local, "--dedup"], delay);
         let what = format!("seed {seed}, round {round}, {delay:?}: {outcome:?}");
@@ -177,7 +183,6 @@ fn kills_at_random_moments_lose_nothing() {
                 "{what}: {name} after the next send"
             );
         }
-        lab.assert_strict();
         let left: Vec<_> = files(&lab.archive())
             .into_iter()
             .map(|path| path.display().to_string())
@@ -192,6 +197,7 @@ fn kills_at_random_moments_lose_nothing() {
         assert!(left.is_empty(), "{what}: {left:?}");
         known.clone_from(&images);
     }
+    lab.assert_strict();
     // No frozen copy of the pool stays behind.
     let left: Vec<_> = std::fs::read_dir(pool.path())
         .unwrap()

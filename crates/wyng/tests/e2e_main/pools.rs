@@ -1,6 +1,6 @@
 //! From an empty folder to restored, verified images: as root on Btrfs and XFS, as a plain user from plain files.
 
-use crate::support::{Lab, Says, import};
+use crate::support::{Lab, PASSPHRASE, Says, import};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use wyng_testkit::patterns::Pattern;
@@ -132,18 +132,27 @@ fn a_user_backs_up_files_of_his_own() {
 }
 
 #[test]
-fn a_user_with_a_passphrase() {
+fn a_user_with_a_passphrase_and_a_pipe() {
     let Some(lab) = Lab::of_user() else { return };
-    let passcmd = format!("--passcmd=echo {}", crate::support::PASSPHRASE);
+    let passcmd = format!("--passcmd=echo {PASSPHRASE}");
     lab.ok(&["arch-init", "--chunk-factor=1", &passcmd]);
-    let bytes = lab.source("disk.img", 1, 200_001);
-    lab.ok(&["send", &import("disk.img"), &passcmd]);
+    // A command gives the passphrase, so that all of standard input is the volume.
+    let piped = Pattern::Mixed.bytes(3, 150_000);
+    lab.run_with(&["send", "--import-other-from=pipe:|:-", &passcmd], &piped)
+        .expect(0);
     // The keys are remembered for this user.
-    lab.ok(&["verify", "disk.img"]);
-    lab.assert_newest("disk.img", &bytes);
-    lab.ok(&["list", "--authmin=-1"]).prints(&["disk.img"]);
+    lab.assert_newest("pipe", &piped);
+    // Dropped, they are asked for; of standard input only that line is taken, and the rest is the volume.
+    let input = [PASSPHRASE.as_bytes(), b"\n\n\nthe volume\n"].concat();
+    lab.run_with(&["send", "--import-other-from=pipe:|:-", "--authmin=-1"], &input)
+        .expect(0);
     lab.run(&["list"]).expect(3).says(&["no passphrase was given"]);
-    wyng_testkit::reader::assert_strict(&lab.archive(), Some(crate::support::PASSPHRASE), false);
+    lab.run_with(
+        &["receive", "pipe", "--save-to=-"],
+        format!("{PASSPHRASE}\n").as_bytes(),
+    )
+    .expect(0);
+    lab.assert_newest("pipe", b"\n\nthe volume\n");
 }
 
 #[test]

@@ -159,7 +159,7 @@ fn unchanged_volumes_have_a_session_only_where_it_is_asked_for() {
 fn names_may_stand_anywhere_and_options_be_short() {
     let lab = Lab::with_archive();
     let bytes = lab.source("-v", 1, 100_000);
-    lab.ok(&["send", "--import-other-from", "-v:|:-v"]);
+    lab.ok(&["send", "--import-other-from=-v:|:-v"]);
     lab.ok(&["--verb", "verify", "--session=newest", "--", "-v"])
         .prints(&["Data bytes: "]);
     assert!(lab.ok(&["--save-to", "-", "receive", "--", "-v"]).stdout == bytes);

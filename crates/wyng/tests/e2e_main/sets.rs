@@ -97,7 +97,9 @@ fn one_run_sends_from_and_restores_to_several_storages() {
         "{}",
         outcome.out()
     );
-    lab.run(&["receive", "--vols-from=none.json"]).expect(9).says(&["null"]);
+    lab.run(&["receive", "--vols-from=none.json"])
+        .expect(9)
+        .says(&["receive needs --local"]);
     lab.assert_strict();
 }
 

@@ -23,4 +23,12 @@ impl Label {
     pub fn fresh_name(&self) -> PathBuf {
         format!("sn{}_{}.wyng2", self.archive, self.volume).into()
     }
+
+    /// Whether `name` is a [`Self::fresh_name`] of any volume of this archive.
+    pub(crate) fn is_fresh_name(&self, name: &str) -> bool {
+        let rest = name
+            .strip_prefix("sn")
+            .and_then(|rest| rest.strip_prefix(&self.archive));
+        rest.is_some_and(|rest| rest.starts_with('_') && rest.ends_with(".wyng2"))
+    }
 }

@@ -317,6 +317,25 @@ fn a_stale_copy_is_replaced() {
     }
 }
 
+/// A killed first backup leaves a copy under an id that the archive never gets; on storages without snapshots of subvolumes
+/// it would hold the image's old blocks for ever.
+#[test]
+fn copies_for_volumes_that_never_counted_are_removed() {
+    for rig in rigs() {
+        rig.image("vol", &noise(1, 5000));
+        let stranger = wyng_volume::Label {
+            archive: "another".to_owned(),
+            ..label("vol")
+        };
+        let (lost, other) = (label("lost").fresh_name(), stranger.fresh_name());
+        for name in [&lost, &other] {
+            fs::write(rig.path(name.to_str().unwrap()), "copy").unwrap();
+        }
+        drop(rig.freeze("vol"));
+        assert_eq!(rig.others(&["vol"]), [other.to_str().unwrap()]);
+    }
+}
+
 #[test]
 fn a_base_can_be_found_dated_moved_and_removed() {
     for rig in rigs() {

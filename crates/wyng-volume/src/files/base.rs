@@ -238,6 +238,16 @@ fn clone_span(range: &Range<u64>, size: u64) -> Option<(u64, u64)> {
     Some((start, if end >= size { 0 } else { end - start }))
 }
 
+/// Removes every copy in `folder` that was made for the archive of `label` and did not become a base.
+pub(super) fn remove_copies(folder: &dyn Dir, label: &Label) -> Result<(), SysError> {
+    for entry in folder.list(Path::new("."))? {
+        if entry.name.to_str().is_some_and(|name| label.is_fresh_name(name)) {
+            remove(folder, Path::new(&entry.name))?;
+        }
+    }
+    Ok(())
+}
+
 fn remove(folder: &dyn Dir, name: &Path) -> Result<bool, SysError> {
     match folder.remove_file(name) {
         Ok(()) => Ok(true),

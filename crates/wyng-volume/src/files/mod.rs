@@ -10,7 +10,7 @@ use crate::{Label, NoBase, Result, VolumeError, privilege};
 use base::Base;
 use frozen::{FrozenFile, Holder};
 use snapshot::Snapshot;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use wyng_sys::fs::{Access, Creation, Dir, DirRef, FileKind, FileRef, FsKind, Links, OpenHow, Stat};
@@ -215,6 +215,7 @@ impl Pool for FilePool {
             .iter()
             .map(|request| (self.found(&request.name), &request.label))
             .collect();
+        sweep_copies(&volumes);
         let snapshots = self.snapshots(&volumes);
         let freeze = |(request, (found, label)): (&FreezeRequest, (Result<Found>, &Label))| {
             let found = found?;
@@ -283,6 +284,19 @@ impl Pool for FilePool {
             old.folder.sync()?;
         }
         Ok(Base::new(new.folder, label).evidence()?)
+    }
+}
+
+/// Removes the copies that killed runs left in the folders of these volumes, also those of volumes whose first backup never
+/// counted, so that nobody knows their names any more. Only one run at a time works for an archive on a storage.
+fn sweep_copies(volumes: &[(Result<Found>, &Label)]) {
+    let mut seen = HashSet::new();
+    for (found, label) in volumes {
+        let Ok(found) = found else { continue };
+        if seen.insert((&found.place.folder_path, &label.archive)) {
+            // What can't be removed does not hinder this run.
+            let _ = base::remove_copies(found.place.folder.as_ref(), label);
+        }
     }
 }
 

@@ -58,6 +58,9 @@ pub struct Archive {
     pub(crate) from_copy: bool,
     /// `archive.ini.tmp`, if it authenticates; read when first needed.
     next: OnceLock<Option<Root>>,
+    /// The renames of a commit have failed half way: what they left must be dealt with before anything else is written,
+    /// because `archive.ini.tmp` is the evidence for that.
+    pub(crate) unfinished: bool,
 }
 
 impl Archive {
@@ -126,6 +129,7 @@ impl Archive {
             repair_salt: unlocked.repair_salt,
             from_copy: unlocked.repair_root,
             next: OnceLock::new(),
+            unfinished: false,
         };
         if !archive.repair_root {
             archive.remember_root()?;

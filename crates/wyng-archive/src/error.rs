@@ -179,6 +179,9 @@ pub enum ArchiveError {
     /// Somebody else changed the archive since it was opened.
     #[error("the archive was changed by somebody else since it was opened")]
     ChangedMeanwhile,
+    /// An earlier commit of this command failed half way; the next command that writes finishes or undoes it.
+    #[error("an earlier change of the archive was not finished, so nothing more is written to it")]
+    Unfinished,
     /// No volume has this name.
     #[error("there is no volume {name:?} in the archive")]
     NoVolume {

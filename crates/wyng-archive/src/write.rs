@@ -208,8 +208,9 @@ impl Archive {
     /// Begins a session; what an earlier, interrupted one left in its place is removed, if `guard` allows.
     ///
     /// # Errors
-    /// [`ArchiveError::TooMany`], or those of the destination.
+    /// [`ArchiveError::TooMany`], [`ArchiveError::Unfinished`], or those of the destination.
     pub fn draft(&self, target: &DraftFor, guard: &Guard<'_>) -> Result<Draft> {
+        self.check_finished()?;
         let (vid, new) = match target {
             DraftFor::Existing(vid) => (vid.clone(), None),
             DraftFor::New { vid, name, description } => {
@@ -493,8 +494,17 @@ impl Archive {
         Ok(())
     }
 
+    /// No commit of this command has failed half way.
+    fn check_finished(&self) -> Result<()> {
+        if self.unfinished {
+            return Err(ArchiveError::Unfinished);
+        }
+        Ok(())
+    }
+
     /// The common end of every change of one volume's `volinfo`.
     fn publish(&mut self, step: Step, old: Option<&Volume>, guard: &Guard<'_>) -> Result<Durability> {
+        self.check_finished()?;
         // The names of staged files are those that a successor who stole the lock uses as well.
         guard()?;
         let next = match self.stage(&step, old) {
@@ -505,7 +515,9 @@ impl Archive {
                 return Err(error);
             }
         };
-        let durability = self.swap(&step, guard)?;
+        let swapped = self.swap(&step, guard);
+        self.unfinished = swapped.is_err();
+        let durability = swapped?;
         self.root = next.root;
         self.root_bytes = next.bytes;
         self.adopt(step, &next.volinfo, old.is_none())?;

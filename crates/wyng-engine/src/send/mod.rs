@@ -387,7 +387,10 @@ fn in_order(volumes: &[SetVolume]) -> Vec<&SetVolume> {
 fn ends_command(error: &EngineError) -> bool {
     match error {
         EngineError::Cancelled(_) | EngineError::State(_) | EngineError::Secret(_) => true,
-        EngineError::Archive(error) => matches!(error, ArchiveError::ChangedMeanwhile | ArchiveError::Rollback { .. }),
+        EngineError::Archive(error) => matches!(
+            error,
+            ArchiveError::ChangedMeanwhile | ArchiveError::Unfinished | ArchiveError::Rollback { .. }
+        ),
         EngineError::Store(error) => matches!(
             error,
             StoreError::LockLost { .. }

@@ -78,7 +78,7 @@ impl Archive {
             lost |= !self.recover_volume(vid, digest, &found, guard)?;
         }
         self.remove_strays(&entries, guard)?;
-        self.remove_lock_remains(guard)?;
+        self.remove_file_remains(guard)?;
         let tmp = layout::tmp(&layout::root());
         if self.vault.store.stat(&tmp)?.is_some() {
             guard()?;
@@ -175,10 +175,14 @@ impl Archive {
             let vid = Some(vid.to_string());
             self.notices.push(Notice::Recovering { operation: "send", vid });
         }
+        let proven = self.unlisted_of_interrupted_send(vid, volinfo);
         guard()?;
+        // First, because the volinfo that is replaced may be what proves them.
+        self.remove_unlisted(vid, found, &proven)?;
+        // crash here: as before, but for a session that never counted.
         self.put_volinfo(vid, bytes)?;
         // crash here: the old state stands in its place, the rest is undone next time.
-        self.undo(vid, volinfo, found, guard)
+        self.remove_unfinished(vid, volinfo, found)
     }
 
     /// Puts a `volinfo` in its place, durably and in one step. Under a temporary name of its own: `volinfo.tmp` may be
@@ -306,20 +310,37 @@ impl Archive {
     fn undo(&mut self, vid: &VolumeId, volinfo: &VolInfo, found: &Leftovers, guard: &Guard<'_>) -> Result<()> {
         let proven = self.unlisted_of_interrupted_send(vid, volinfo);
         guard()?;
+        self.remove_unlisted(vid, found, &proven)?;
+        self.remove_unfinished(vid, volinfo, found)
+    }
+
+    /// Removes the session folders that are proven to be of a send that never counted; others are kept and reported.
+    fn remove_unlisted(&mut self, vid: &VolumeId, found: &Leftovers, proven: &[SessionName]) -> Result<()> {
+        let mut removed = false;
+        for session in &found.unlisted {
+            let path = layout::session(vid, session);
+            if proven.contains(session) && !self.from_copy {
+                self.vault.store.remove_tree(&path)?;
+                removed = true;
+            } else {
+                self.notices.push(Notice::Unlisted { path: path.to_string() });
+            }
+        }
+        if removed {
+            // Before what proves them goes.
+            self.vault.store.sync_dir(&layout::volume(vid))?;
+        }
+        Ok(())
+    }
+
+    /// Removes temporary names, and settles the list of sessions.
+    fn remove_unfinished(&mut self, vid: &VolumeId, volinfo: &VolInfo, found: &Leftovers) -> Result<()> {
         if found.session_tmp {
             self.notices.push(Notice::Recovering {
                 operation: "send",
                 vid: Some(vid.to_string()),
             });
             self.vault.store.remove_tree(&layout::session_tmp(vid))?;
-        }
-        for session in &found.unlisted {
-            let path = layout::session(vid, session);
-            if proven.contains(session) && !self.from_copy {
-                self.vault.store.remove_tree(&path)?;
-            } else {
-                self.notices.push(Notice::Unlisted { path: path.to_string() });
-            }
         }
         self.remove_tmp_files(vid, found)?;
         self.settle_sessions(vid, volinfo)
@@ -515,12 +536,19 @@ impl Archive {
         Ok(())
     }
 
-    /// Locks that dead processes had taken away, to give them up or to steal them. None of them is ours: `guard` knows.
-    fn remove_lock_remains(&self, guard: &Guard<'_>) -> Result<()> {
+    /// Locks that dead processes had taken away, to give them up or to steal them (none of them is ours: `guard` knows), and
+    /// half-made copies of the root's files.
+    fn remove_file_remains(&self, guard: &Guard<'_>) -> Result<()> {
+        const HALF_MADE: [&str; 4] = [
+            "archive.ini.bak.tmp",
+            "archive.ini.new",
+            "archive.salt.tmp",
+            "salt.bak.tmp",
+        ];
         let entries = self.vault.store.list(&StorePath::root())?.unwrap_or_default();
         for entry in entries {
-            if entry.kind == EntryKind::File && entry.name.starts_with(".wyng-lock-") && entry.name.ends_with(".taken")
-            {
+            let lock = entry.name.starts_with(".wyng-lock-") && entry.name.ends_with(".taken");
+            if entry.kind == EntryKind::File && (lock || HALF_MADE.contains(&entry.name.as_str())) {
                 guard()?;
                 self.vault.store.remove(&layout::path(&entry.name))?;
             }

@@ -236,6 +236,28 @@ impl Lab {
         wyng_sys::fs::ext::write_all_at(&*file, bytes, at).unwrap();
     }
 
+    /// Folders of volumes and sessions that no metadata speaks of.
+    pub fn unlisted(&self) -> Vec<String> {
+        let open = self.open(Purpose::Read).unwrap();
+        let mut known = std::collections::BTreeSet::new();
+        for volume in open.listing() {
+            let sessions = volume.sessions.iter();
+            known.extend(sessions.map(|session| format!("{}/{}", volume.vid, session.name)));
+            known.insert(volume.vid);
+        }
+        let tree = self.fs.tree(ARCHIVE);
+        let paths = tree.0.keys().map(|path| path.display().to_string());
+        let strange = |path: &String| {
+            let parts: Vec<_> = path.split('/').collect();
+            match parts.as_slice() {
+                [vid] => vid.starts_with("Vol_") && !known.contains(path),
+                [_, session] => session.starts_with("S_") && !known.contains(path),
+                _ => false,
+            }
+        };
+        paths.filter(strange).collect()
+    }
+
     /// Names in the archive's folder that do not belong to a finished archive.
     pub fn left_overs(&self) -> Vec<String> {
         let tree = self.fs.tree(ARCHIVE);

@@ -3,9 +3,10 @@
 
 use crate::common::PASSPHRASE;
 use rustix::io::Errno;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 use wyng_engine::{
     EngineError, Event, InitRequest, OpenArchive, OpenRequest, Place, ProcessIdentity, Purpose, ReceiveItem,
@@ -61,6 +62,16 @@ pub struct Ran<T> {
     pub calls: u64,
 }
 
+/// Held for writing while a program is started: until it runs, it holds whatever the other tests of this process have open,
+/// and so their locks.
+static STARTING: RwLock<()> = RwLock::new(());
+
+/// Starts programs; no command of a test runs meanwhile.
+pub fn starting<T>(start: impl FnOnce() -> T) -> T {
+    let _alone = STARTING.write().unwrap_or_else(PoisonError::into_inner);
+    start()
+}
+
 /// A machine.
 pub struct Site {
     /// All of this history.
@@ -90,11 +101,11 @@ impl Site {
             home,
             kind,
             fs: Arc::new(RealFs::new(Cancel::new())),
-            clock: Arc::new(TestClock::default().stepping(Duration::from_micros(50))),
+            clock: Arc::new(TestClock::at(yesterday()).stepping(Duration::from_micros(50))),
             seeds: Rng::new(seed).fork(77),
         };
         if kind == PoolKind::Btrfs {
-            pool.subvolume(&format!("history-{seed}/volumes"));
+            starting(|| pool.subvolume(&format!("history-{seed}/volumes")));
         } else {
             fs::create_dir(&site.volumes).unwrap();
         }
@@ -136,6 +147,7 @@ impl Site {
         kill: Option<u64>,
         command: impl FnOnce(&wyng_sys::Context, &Told) -> Result<T, EngineError>,
     ) -> Ran<T> {
+        let _nobody_starts = STARTING.read().unwrap_or_else(PoisonError::into_inner);
         self.clock.advance(Duration::from_secs(2));
         let faulty = FaultFs::counting(self.fs.clone());
         if let Some(number) = kill {
@@ -264,6 +276,28 @@ impl Site {
         left
     }
 
+    /// Folders of volumes and sessions that no metadata speaks of.
+    pub fn unlisted(&mut self) -> Vec<PathBuf> {
+        let archive = self.archive.clone();
+        let known = self.reading(|open, _| {
+            let mut known = BTreeSet::new();
+            for volume in open.listing() {
+                let folder = archive.join(volume.vid);
+                known.extend(volume.sessions.iter().map(|session| folder.join(&session.name)));
+                known.insert(folder);
+            }
+            Ok(known)
+        });
+        let mut unlisted = Vec::new();
+        walk(&self.archive, &mut |path| {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            if (name.starts_with("Vol_") || name.starts_with("S_")) && !known.contains(path) {
+                unlisted.push(path.to_path_buf());
+            }
+        });
+        unlisted
+    }
+
     /// Paths, sizes and times of all files of the archive: the same if nothing was written to it.
     pub fn archive_shape(&self) -> Vec<(PathBuf, u64, std::time::SystemTime)> {
         let mut shape = Vec::new();
@@ -313,6 +347,14 @@ pub fn restore(
     let plan = wyng_engine::plan_receive(open, &request)?;
     let mut report = wyng_engine::receive(open, &request, plan, told)?;
     report.failed.pop().map_or(Ok(()), |failure| Err(failure.error))
+}
+
+/// Nanoseconds since 1970: the reader that judges the archive does not like times to come.
+fn yesterday() -> i64 {
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap();
+    (now - Duration::from_secs(86_400)).as_nanos() as i64
 }
 
 fn names_in(folder: &Path) -> Vec<String> {

@@ -7,6 +7,8 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::Duration;
 use wyng_sys::fs::OpenHow;
+use wyng_testkit::model::Change;
+use wyng_testkit::patterns::Pattern;
 
 const BLOCK: u64 = 4096;
 
@@ -20,6 +22,7 @@ impl History<'_> {
             self.counts.user_steps += 1;
             let index = self.any_volume();
             let told = match self.rng.below(12) {
+                _ if self.quiet() => self.makes_a_difference(index),
                 0 => self.writes_same_bytes(index),
                 1 => self.changes_mode(index),
                 2 => self.clones_range(index),
@@ -33,6 +36,26 @@ impl History<'_> {
             };
             self.story.push(format!("{}: {told}", self.volumes[index].name));
         }
+    }
+
+    /// Every chunk that is written to is another one afterwards.
+    fn makes_a_difference(&mut self, index: usize) -> String {
+        let volume = &mut self.volumes[index];
+        let (size, seed) = (volume.model.size(), self.rng.next_u64());
+        let offset = self.rng.below(size + 1);
+        let length = self.rng.between(1, 150_000).min(LIMIT - offset);
+        let change = match self.rng.below(3) {
+            0 => return self.flips_one_byte(index),
+            1 => Change::Hidden { offset, length, seed },
+            _ => Change::Write {
+                offset,
+                length,
+                pattern: Pattern::Noise,
+                seed,
+            },
+        };
+        volume.change(&self.site, &change);
+        format!("{change:?}")
     }
 
     fn open(&self, volume: &Volume) -> fs::File {
@@ -186,7 +209,8 @@ impl History<'_> {
 
     pub(crate) fn state_is_lost(&mut self) {
         self.story.push("the state folder is deleted".to_owned());
-        fs::remove_dir_all(&self.site.state).unwrap();
+        // It may be lost already.
+        let _ = fs::remove_dir_all(&self.site.state);
         self.counts.states_lost += 1;
         for volume in &mut self.volumes {
             volume.paired = false;

@@ -148,12 +148,43 @@ impl Volume {
         self.touched.clear();
     }
 
-    /// The number of chunks changed since the newest session, if nothing else was written to and nothing happened to
-    /// the base.
-    pub fn clean_changes(&self) -> Option<u64> {
-        let changed = changed_chunks(self.newest.as_ref()?, &self.model);
-        (self.paired && self.touched.is_subset(&changed)).then_some(changed.len() as u64)
+    /// The most chunks that the next send has to read, if nothing happened to the base: those that were written to; of
+    /// another size, the last one of the smaller; and what may lie inline in Btrfs's trees, where it has no place to compare.
+    pub fn most_to_read(&self) -> Option<u64> {
+        let newest = self.newest.as_ref().filter(|_| self.paired)?;
+        let mut most = changed_chunks(newest, &self.model);
+        most.extend(&self.touched);
+        if newest.size() != self.model.size() {
+            most.insert(newest.size().min(self.model.size()).saturating_sub(1) / CHUNK);
+        }
+        if self.may_be_inline() {
+            most.insert(0);
+        }
+        Some(most.len() as u64)
     }
+
+    fn may_be_inline(&self) -> bool {
+        self.model.size() <= 4096
+    }
+
+    /// The number of chunks with data that changed since the newest session, if no other is to be read: nothing else was
+    /// written to, the last chunk of a smaller size has changed as well, and nothing happened to the base.
+    pub fn clean_changes(&self) -> Option<u64> {
+        let newest = self.newest.as_ref().filter(|_| self.paired && !self.may_be_inline())?;
+        let changed = changed_chunks(newest, &self.model);
+        let smaller = newest.size().min(self.model.size());
+        if newest.size() != self.model.size() && smaller.is_multiple_of(CHUNK) {
+            return None;
+        }
+        let has_data = |chunk: &&u64| !is_zero(&self.model.read(*chunk * CHUNK, CHUNK));
+        self.touched
+            .is_subset(&changed)
+            .then(|| changed.iter().filter(has_data).count() as u64)
+    }
+}
+
+fn is_zero(data: &[u8]) -> bool {
+    data.iter().all(|byte| *byte == 0)
 }
 
 /// The chunks that differ, also in length; but a chunk of zeros is the same at any length.
@@ -161,7 +192,7 @@ pub fn changed_chunks(before: &PlainModel, after: &PlainModel) -> BTreeSet<u64> 
     let chunks = before.size().max(after.size()).div_ceil(CHUNK);
     let differs = |chunk: &u64| {
         let (old, new) = (before.read(chunk * CHUNK, CHUNK), after.read(chunk * CHUNK, CHUNK));
-        let zero = |data: &[u8]| !data.is_empty() && data.iter().all(|byte| *byte == 0);
+        let zero = |data: &[u8]| !data.is_empty() && is_zero(data);
         old != new && !(zero(&old) && zero(&new))
     };
     (0..chunks).filter(differs).collect()

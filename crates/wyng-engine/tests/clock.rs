@@ -1,6 +1,7 @@
 //! Clocks that are wrong either way (decisions.md §7): what was written last stays in order, and reading always works.
 #![allow(
     clippy::unwrap_used,
+    clippy::cast_possible_truncation,
     clippy::panic,
     clippy::indexing_slicing,
     reason = "a test ends at the first surprise"

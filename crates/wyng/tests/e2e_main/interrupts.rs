@@ -171,7 +171,11 @@ fn kills_at_random_moments_lose_nothing() {
         std::thread::sleep(Duration::from_millis(1050));
         let delay = whole.mul_f64(rng.below(1000) as f64 / 800.0);
         let outcome = lab.kill_after(&["send", "a.img", "b.img", &local, "--dedup"], delay);
-        let what = format!("seed {seed}, round {round}, {delay:?}: {}{}", outcome.out(), outcome.err());
+        let what = format!(
+            "seed {seed}, round {round}, {delay:?}: {}{}",
+            outcome.out(),
+            outcome.err()
+        );
         assert_readable(&lab, &what);
         for (number, name) in names.iter().enumerate() {
             let newest = lab.restored(name, "newest");

@@ -2,6 +2,10 @@
 //!
 //! Reports are serialised as they stand for `--json` (schemas in `docs/schemas`), so a renamed field is a new version.
 
+mod monitor;
+
+pub use monitor::{MonitorKind, MonitorReport, MonitorRequest, SkipReason, VolumeMonitored};
+
 use crate::EngineError;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -511,6 +515,13 @@ pub enum Event<'a> {
     },
     /// A volume is sent.
     VolumeSent(&'a VolumeSent),
+    /// Monitoring begins.
+    Monitoring {
+        /// `YYYYMMDD-HHMMSS`.
+        at: &'a str,
+    },
+    /// The changes of a volume are noted.
+    VolumeMonitored(&'a VolumeMonitored),
     /// A volume is restored or verified; `bad` may hold damage.
     VolumeRead(&'a VolumeRead),
     /// A volume failed.

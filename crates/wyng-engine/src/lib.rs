@@ -1,25 +1,29 @@
 //! The operations of the program, without a terminal: what is asked comes in as a request, what was done goes out as a
 //! report, what happens meanwhile as [`Event`]s.
 //!
-//! [`init`], [`open`], [`send`], [`plan_receive`] and [`receive`], [`verify`] and [`add`] each are one straight line here:
+//! [`init`], [`open`], [`send`], [`monitor`], [`plan_receive`] and [`receive`], [`verify`] and [`add`] each are one straight line here:
 //! plan, apply, report.
 
 mod api;
 mod error;
 mod init;
 mod keys;
+mod monitor;
 mod open;
+mod pairing;
 mod pipeline;
 mod progress;
 mod read;
 mod receive;
 mod scan;
 mod send;
+mod storage;
 mod verify;
 
 pub use api::*;
 pub use error::{EngineError, Result};
 pub use init::{add, init};
+pub use monitor::monitor;
 pub use open::{OpenArchive, open};
 pub use receive::{plan_receive, receive};
 pub use send::send;

@@ -1,5 +1,6 @@
 //! Which chunks of a source are looked at, and what they were before.
 
+use crate::api::SendKind;
 use std::ops::Range;
 use wyng_archive::{Damage, Run};
 use wyng_format::{ChunkAddr, ChunkHash, ChunkSize};
@@ -51,6 +52,13 @@ impl Spans {
     pub fn iter(&self) -> impl Iterator<Item = Range<u64>> + '_ {
         self.0.iter().cloned()
     }
+}
+
+/// What is to be looked at, and why.
+pub(crate) struct Scan {
+    pub kind: SendKind,
+    /// `None` for a pipe.
+    pub spans: Option<Spans>,
 }
 
 /// What each chunk was in the session before, asked for in ascending order.

@@ -24,6 +24,12 @@ impl Label {
         format!("sn{}_{}.wyng2", self.archive, self.volume).into()
     }
 
+    /// A copy that a reader makes for itself. A writer may remove the name at any time, as that of a
+    /// [`Self::fresh_name`]; `random` keeps readers apart.
+    pub(crate) fn reading_name(&self, random: &str) -> PathBuf {
+        format!("sn{}_{}-{random}.wyng2", self.archive, self.volume).into()
+    }
+
     /// Whether `name` is a [`Self::fresh_name`] of any volume of this archive.
     pub(crate) fn is_fresh_name(&self, name: &str) -> bool {
         let rest = name

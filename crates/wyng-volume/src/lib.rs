@@ -26,6 +26,9 @@ pub use error::{NoBase, PlainReason, Property, Result, VolumeError};
 pub use import::{Import, StreamSource};
 pub use label::Label;
 pub use owners::Owners;
-pub use pool::{BaseEvidence, Changed, FreezeRequest, Frozen, Method, Pool, PoolKind, SourceInfo, open_pool};
+pub use pool::{
+    BaseEvidence, Changed, FreezeRequest, Frozen, LocalSnapshot, Method, Pool, PoolKind, SnapshotKind, SourceInfo,
+    open_pool,
+};
 pub use ranges::Ranges;
 pub use target::{InPlace, Restore, Restored, TargetKind, TargetOptions, TargetPlan, TargetSpec, TargetWriter};

@@ -52,6 +52,31 @@ pub struct FreezeRequest {
     pub label: Label,
 }
 
+/// What a snapshot of ours, or of the original, is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SnapshotKind {
+    /// The lasting base of a volume.
+    Base,
+    /// A copy that was being made or read.
+    Copy,
+    /// A snapshot of a whole subvolume.
+    Subvolume,
+}
+
+/// A snapshot that some archive has in a storage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalSnapshot {
+    /// Where it is, as the user would name it.
+    pub path: PathBuf,
+    /// The archive's uuid; empty if it does not tell.
+    pub archive: String,
+    /// The volume's id; empty for subvolumes.
+    pub volume: String,
+    /// What it is for.
+    pub kind: SnapshotKind,
+}
+
 /// By what a base is recognised again (decisions.md §5): all of it must be equal.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct BaseEvidence {
@@ -105,6 +130,22 @@ pub trait Pool: Send + Sync + Debug {
     /// Freezes volumes: on Btrfs all volumes of a subvolume in one instant; copies are made one after the other.
     /// One answer per request, in order. What an earlier, killed run left of the same labels is removed.
     fn freeze(&self, requests: &[FreezeRequest]) -> Vec<Result<Box<dyn Frozen>>>;
+    /// Freezes volumes as [`freeze`](Self::freeze) does, for a reader that holds no lock: nothing that a writer of the
+    /// same labels uses is touched. What is made can be compared with the base, but not become it:
+    /// [`Frozen::rotate`] fails.
+    fn freeze_to_read(&self, requests: &[FreezeRequest]) -> Vec<Result<Box<dyn Frozen>>>;
+    /// All snapshots of any archive in this storage, sorted by path; with `everywhere` also those in other volume groups,
+    /// for a storage that is one. Read-only subvolumes are not searched: what is in them can't be removed.
+    ///
+    /// # Errors
+    /// What the kernel says of a folder.
+    fn snapshots(&self, everywhere: bool) -> Result<Vec<LocalSnapshot>>;
+    /// Removes a snapshot that [`snapshots`](Self::snapshots) told; `false` if it is gone already, or is in use by a run
+    /// that is alive.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    fn remove_snapshot(&self, snapshot: &LocalSnapshot) -> Result<bool>;
     /// Removes snapshots of whole subvolumes that killed runs for this archive left in the storage's own subvolume,
     /// and tells what it removed. [`freeze`](Self::freeze) does the same for each subvolume that it touches.
     ///

@@ -1,6 +1,5 @@
 //! Sending: imports first, then storage by storage; every volume counts as soon as it is committed.
 
-mod local;
 mod transfer;
 mod volume;
 
@@ -10,14 +9,16 @@ use crate::api::{
 };
 use crate::error::{EngineError, Result};
 use crate::open::{OpenArchive, days_since_1970};
+use crate::pairing::Job;
 use crate::progress::Progress;
+use crate::storage::{fail_all, open_capable};
 use std::time::Duration;
-use volume::{Input, Job};
-use wyng_archive::{ArchiveError, DedupIndex, Trust};
+use volume::Input;
+use wyng_archive::{ArchiveError, DedupIndex};
 use wyng_format::{SessionName, Tag, VolumeName};
 use wyng_store::{Durability, StoreError};
 use wyng_sys::{CivilTime, Context};
-use wyng_volume::{FreezeRequest, Import, Label, Owners, Pool, PoolKind, StreamSource, VolumeError, open_pool};
+use wyng_volume::{FreezeRequest, Import, Owners, Pool, StreamSource, VolumeError};
 
 /// One run of `send`.
 struct Run<'a> {
@@ -237,19 +238,15 @@ impl Run<'_> {
     }
 
     fn set(&mut self, set: &StorageSet) -> Result<()> {
-        let pool = open_pool(&self.open.context, &set.local)
-            .map_err(EngineError::from)
-            .and_then(|pool| match pool.kind() {
-                PoolKind::Plain(reason) => Err(EngineError::NoSnapshots {
-                    path: set.local.clone(),
-                    reason,
-                }),
-                _ => Ok(pool),
-            });
-        let pool = match pool {
+        let pool = match open_capable(self.open, &set.local) {
             Ok(pool) => pool,
             Err(error) if set.only => return Err(error),
-            Err(error) => return self.fail_set(set, error),
+            Err(error) => {
+                for failure in fail_all(set, error, local_name) {
+                    self.settle(failure.volume, Err(failure.error))?;
+                }
+                return Ok(());
+            }
         };
         self.reporter.event(Event::Preparing { local: &set.local });
         let mut jobs: Vec<Job> = Vec::new();
@@ -263,18 +260,14 @@ impl Run<'_> {
                     jobs.push(job);
                 }
                 Ok(None) => {}
-                Err(error) => self.settle(volume.alias.clone().unwrap_or_else(|| volume.name.clone()), Err(error))?,
+                Err(error) => self.settle(local_name(volume).to_owned(), Err(error))?,
             }
         }
-        let label = |job: &Job| Label {
-            archive: self.open.archive.root().uuid().to_owned(),
-            volume: job.vid.to_string(),
-        };
         let requests: Vec<_> = jobs
             .iter()
             .map(|job| FreezeRequest {
                 name: job.name.to_string(),
-                label: label(job),
+                label: job.label(self.open),
             })
             .collect();
         let mut plans = Vec::new();
@@ -296,24 +289,9 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// All volumes of a storage fail for the same reason.
-    fn fail_set(&mut self, set: &StorageSet, error: EngineError) -> Result<()> {
-        let mut error = Some(error);
-        for volume in &set.volumes {
-            let reason = error.take().unwrap_or_else(|| {
-                VolumeError::Offline {
-                    path: set.local.clone(),
-                }
-                .into()
-            });
-            self.settle(volume.alias.clone().unwrap_or_else(|| volume.name.clone()), Err(reason))?;
-        }
-        Ok(())
-    }
-
     /// Looks at a volume of a storage; `None` if it is passed over.
     fn prepare(&mut self, pool: &dyn Pool, volume: &SetVolume) -> Result<Option<Job>> {
-        let local = volume.alias.as_ref().unwrap_or(&volume.name);
+        let local = local_name(volume);
         match pool.look(local) {
             Ok(_) => {}
             Err(VolumeError::Missing { path, .. }) if !volume.explicit => {
@@ -343,15 +321,7 @@ impl Run<'_> {
     fn job(&self, name: VolumeName) -> Result<Job> {
         let archive = &self.open.archive;
         Ok(match archive.volume(name.as_str()) {
-            Ok(volume) => {
-                let newest = archive.newest(volume, Trust::Destination)?;
-                Job {
-                    name,
-                    vid: volume.vid.clone(),
-                    new: false,
-                    newest,
-                }
-            }
+            Ok(_) => Job::existing(self.open, name.as_str())?,
             Err(ArchiveError::NoVolume { .. }) => Job {
                 name,
                 vid: archive.new_vid()?,
@@ -371,11 +341,16 @@ impl Run<'_> {
     }
 }
 
+/// The local name of a volume, by which it goes once send has renamed the archive's.
+fn local_name(volume: &SetVolume) -> &str {
+    volume.alias.as_ref().unwrap_or(&volume.name)
+}
+
 /// Metadata volumes first, then by name.
 fn in_order(volumes: &[SetVolume]) -> Vec<&SetVolume> {
     let mut sorted: Vec<_> = volumes.iter().collect();
     let key = |volume: &&SetVolume| {
-        let name = volume.alias.as_ref().unwrap_or(&volume.name).clone();
+        let name = local_name(volume).to_owned();
         let metadata = VolumeName::new(&name).is_ok_and(|name| name.is_metadata());
         (!metadata, name)
     };

@@ -1,25 +1,16 @@
 //! One volume of a send: what is looked at, what becomes of it, and the commit.
 
 use super::Run;
-use super::local::Pairing;
 use super::transfer::{NextData, Sink, Source, Transferred, transfer};
 use crate::api::{Event, FullScanReason, SendKind, VolumeSent};
 use crate::error::Result;
 use crate::open::{OpenArchive, source_nanos};
-use crate::scan::{Before, Spans};
+use crate::pairing::{Job, Pairing};
+use crate::scan::{Before, Scan, Spans};
 use std::ops::Range;
-use wyng_archive::{Changes, Draft, DraftFor, Predecessor, Session, SessionRecord, Trust, View};
-use wyng_format::{Description, Permissions, VolumeId, VolumeName};
+use wyng_archive::{Changes, Draft, DraftFor, Predecessor, SessionRecord, Trust, View};
+use wyng_format::{Description, Permissions};
 use wyng_volume::{Frozen, Import, SourceInfo, StreamSource};
-
-/// A volume to be sent, as the archive knows it.
-pub(super) struct Job {
-    pub name: VolumeName,
-    pub vid: VolumeId,
-    /// The archive does not have it yet.
-    pub new: bool,
-    pub newest: Option<Session>,
-}
 
 /// What will be done for one volume of a storage.
 pub(super) struct Planned {
@@ -34,13 +25,6 @@ pub(super) struct Planned {
 pub(super) enum Input {
     Import(Import),
     Stream(StreamSource),
-}
-
-/// What is to be looked at, and why.
-pub(super) struct Scan {
-    pub kind: SendKind,
-    /// `None` for a pipe.
-    pub spans: Option<Spans>,
 }
 
 /// What the new session records of the source.

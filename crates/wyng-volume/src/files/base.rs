@@ -30,6 +30,7 @@ pub(super) struct Base {
     folder: DirRef,
     name: PathBuf,
     fresh: PathBuf,
+    for_reader: bool,
 }
 
 impl Base {
@@ -38,7 +39,22 @@ impl Base {
             folder,
             name: label.base_name(),
             fresh: label.fresh_name(),
+            for_reader: false,
         }
+    }
+
+    /// For a reader, whose copy has a name that no writer uses.
+    pub(super) fn to_read(folder: DirRef, label: &Label, random: &str) -> Self {
+        Self {
+            fresh: label.reading_name(random),
+            for_reader: true,
+            ..Self::new(folder, label)
+        }
+    }
+
+    /// The base must not be changed.
+    pub(super) fn is_for_reader(&self) -> bool {
+        self.for_reader
     }
 
     /// The folder of the image.

@@ -131,6 +131,9 @@ impl Frozen for FrozenFile {
     }
 
     fn rotate(&mut self, mark: &str) -> Result<BaseEvidence> {
+        if self.base.is_for_reader() {
+            return Err(NoBase::Missing.into());
+        }
         match self.holder {
             Holder::Snapshot { .. } => self.rotate_from_snapshot(mark)?,
             Holder::Copy => {

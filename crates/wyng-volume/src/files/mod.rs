@@ -1,11 +1,12 @@
 //! Storages that are folders: how their volumes are found and frozen.
 
 mod base;
+mod clean;
 mod frozen;
 mod snapshot;
 
 use crate::name::{Place, Root};
-use crate::pool::{BaseEvidence, FreezeRequest, Frozen, Pool, PoolKind, SourceInfo};
+use crate::pool::{BaseEvidence, FreezeRequest, Frozen, LocalSnapshot, Pool, PoolKind, SourceInfo};
 use crate::{Label, NoBase, Result, VolumeError, privilege};
 use base::Base;
 use frozen::{FrozenFile, Holder};
@@ -48,6 +49,15 @@ struct Found {
     place: Place,
     stat: Stat,
     info: SourceInfo,
+}
+
+/// Who freezes volumes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Who {
+    /// One run at a time for each archive, which may make new bases.
+    Writer,
+    /// Any number, also beside a writer.
+    Reader,
 }
 
 /// Which volumes share a snapshot: those of one subvolume (each has a device number of its own) and archive.
@@ -95,7 +105,10 @@ impl FilePool {
     }
 
     /// The snapshots of all groups of volumes that can be frozen so; the others are copied.
-    fn snapshots(&self, volumes: &[(Result<Found>, &Label)]) -> HashMap<Group, Result<Arc<Snapshot>, Arc<SysError>>> {
+    fn snapshots_of_groups(
+        &self,
+        volumes: &[(Result<Found>, &Label)],
+    ) -> HashMap<Group, Result<Arc<Snapshot>, Arc<SysError>>> {
         let mut made = HashMap::new();
         if self.kind != PoolKind::Btrfs || !privilege::is_machine_admin(self.outside.fs.as_ref()) {
             return made;
@@ -121,14 +134,44 @@ impl FilePool {
         made
     }
 
+    fn freeze_for(&self, who: Who, requests: &[FreezeRequest]) -> Vec<Result<Box<dyn Frozen>>> {
+        if let PoolKind::Plain(reason) = self.kind {
+            let refused = || {
+                Err(VolumeError::NoSnapshots {
+                    path: self.root.path.clone(),
+                    reason,
+                })
+            };
+            return requests.iter().map(|_| refused()).collect();
+        }
+        let volumes: Vec<_> = requests
+            .iter()
+            .map(|request| (self.found(&request.name), &request.label))
+            .collect();
+        if who == Who::Writer {
+            sweep_copies(&volumes);
+        }
+        let snapshots = self.snapshots_of_groups(&volumes);
+        let freeze = |(request, (found, label)): (&FreezeRequest, (Result<Found>, &Label))| {
+            let found = found?;
+            let snapshot = snapshots.get(&(found.stat.device, label.archive.clone()));
+            let folder = found.place.folder.clone();
+            let base = match who {
+                Who::Writer => Base::new(folder, label),
+                Who::Reader => Base::to_read(folder, label, &random_text(self.outside.random.as_ref())),
+            };
+            self.freeze_one(&request.name, base, found, snapshot)
+        };
+        requests.iter().zip(volumes).map(freeze).collect()
+    }
+
     fn freeze_one(
         &self,
         name: &str,
-        label: &Label,
+        base: Base,
         found: Found,
         snapshot: Option<&Result<Arc<Snapshot>, Arc<SysError>>>,
     ) -> Result<Box<dyn Frozen>> {
-        let base = Base::new(found.place.folder.clone(), label);
         base.remove_fresh()?;
         let (holder, file, info) = match snapshot {
             Some(Err(source)) => {
@@ -202,27 +245,19 @@ impl Pool for FilePool {
     }
 
     fn freeze(&self, requests: &[FreezeRequest]) -> Vec<Result<Box<dyn Frozen>>> {
-        if let PoolKind::Plain(reason) = self.kind {
-            let refused = || {
-                Err(VolumeError::NoSnapshots {
-                    path: self.root.path.clone(),
-                    reason,
-                })
-            };
-            return requests.iter().map(|_| refused()).collect();
-        }
-        let volumes: Vec<_> = requests
-            .iter()
-            .map(|request| (self.found(&request.name), &request.label))
-            .collect();
-        sweep_copies(&volumes);
-        let snapshots = self.snapshots(&volumes);
-        let freeze = |(request, (found, label)): (&FreezeRequest, (Result<Found>, &Label))| {
-            let found = found?;
-            let snapshot = snapshots.get(&(found.stat.device, label.archive.clone()));
-            self.freeze_one(&request.name, label, found, snapshot)
-        };
-        requests.iter().zip(volumes).map(freeze).collect()
+        self.freeze_for(Who::Writer, requests)
+    }
+
+    fn freeze_to_read(&self, requests: &[FreezeRequest]) -> Vec<Result<Box<dyn Frozen>>> {
+        self.freeze_for(Who::Reader, requests)
+    }
+
+    fn snapshots(&self, _everywhere: bool) -> Result<Vec<LocalSnapshot>> {
+        Ok(clean::snapshots(&self.root)?)
+    }
+
+    fn remove_snapshot(&self, snapshot: &LocalSnapshot) -> Result<bool> {
+        Ok(clean::remove(&self.root, snapshot)?)
     }
 
     fn sweep(&self, archive: &str) -> Result<Vec<PathBuf>> {

@@ -12,7 +12,10 @@ use wyng_sys::Result;
 use wyng_sys::fs::{Dir, DirRef, FileRef, Fs, FsKind, Links, LockKind, OpenHow};
 
 /// The inode number of the root of every Btrfs subvolume, and of nothing else there.
-const SUBVOLUME_ROOT: u64 = 256;
+pub(super) const SUBVOLUME_ROOT: u64 = 256;
+
+/// The beginning of all snapshots' names.
+const NAME: &str = ".wyng-S2-";
 
 /// The ending of the names of lock files.
 const LOCK: &str = ".lock";
@@ -135,18 +138,32 @@ pub(super) fn sweep(root: &dyn Dir, archive: &str) -> Result<Vec<PathBuf>> {
     names.dedup();
     let mut removed = Vec::new();
     for name in names {
-        let lock = match root.open(&lock_name(&name), OpenHow::WRITE) {
-            Ok(lock) if !lock.try_lock(LockKind::Flock)? => continue,
-            Ok(lock) => Some(lock),
-            // The lock file is made first and removed last, so nobody uses this one.
-            Err(error) if error.is_not_found() => None,
-            Err(error) => return Err(error),
-        };
-        delete(root, &name)?;
-        drop(lock);
-        removed.push(root.path().join(&name));
+        if remove_dead(root, &name)? {
+            removed.push(root.path().join(&name));
+        }
     }
     Ok(removed)
+}
+
+/// Removes the snapshot `name` in the subvolume root `root`, unless its run is alive: then `false`.
+pub(super) fn remove_dead(root: &dyn Dir, name: &Path) -> Result<bool> {
+    let lock = match root.open(&lock_name(name), OpenHow::WRITE) {
+        Ok(lock) if !lock.try_lock(LockKind::Flock)? => return Ok(false),
+        Ok(lock) => Some(lock),
+        // The lock file is made first and removed last, so nobody uses this one.
+        Err(error) if error.is_not_found() => None,
+        Err(error) => return Err(error),
+    };
+    delete(root, name)?;
+    drop(lock);
+    Ok(true)
+}
+
+/// The archive that a snapshot or its lock file is made for, by its name, and the name of the snapshot.
+pub(super) fn archive_of(name: &str) -> Option<(&str, &str)> {
+    let snapshot = name.strip_suffix(LOCK).unwrap_or(name);
+    let (archive, _random) = snapshot.strip_prefix(NAME)?.rsplit_once('-')?;
+    Some((archive, snapshot))
 }
 
 /// Deletes a snapshot that nobody else uses, if it exists, and then its lock file.
@@ -164,7 +181,7 @@ fn delete(root: &dyn Dir, name: &Path) -> Result<()> {
 }
 
 fn prefix(archive: &str) -> String {
-    format!(".wyng-S2-{archive}-")
+    format!("{NAME}{archive}-")
 }
 
 fn lock_name(name: &Path) -> PathBuf {

@@ -1,0 +1,381 @@
+//! The local side of a volume: whether a snapshot is the proven base of the newest session, and making the next one
+//! (decisions.md §5).
+//!
+//! A send's order is: durable intent, commit at the destination, record invalidated, snapshot rotated with its time,
+//! delta map, record written, intent removed. Where the base moves on without a session ([`rebase`]), the map comes first
+//! and the snapshot's time after it. A crash in between leaves no record, or one that does not match: a full scan.
+
+use crate::api::{Event, FullScanReason, Reporter, SendKind, Warning};
+use crate::error::Result;
+use crate::open::{OpenArchive, source_nanos};
+use crate::scan::{Scan, Spans};
+use std::ops::Range;
+use wyng_archive::{ArchiveError, Session, Trust};
+use wyng_format::{DeltaMap, SessionName, VolumeId, VolumeName};
+use wyng_state::{ArchiveState, CacheFile, Intent, Remembered, SnapshotRecord};
+use wyng_volume::{BaseEvidence, Frozen, Label, NoBase, Pool};
+
+/// A volume to be worked on, as the archive knows it.
+pub(crate) struct Job {
+    pub name: VolumeName,
+    pub vid: VolumeId,
+    /// The archive does not have it yet.
+    pub new: bool,
+    pub newest: Option<Session>,
+}
+
+impl Job {
+    /// A volume that the archive has.
+    ///
+    /// # Errors
+    /// [`ArchiveError::NoVolume`], and damage of its newest session.
+    pub fn existing(open: &OpenArchive, name: &str) -> Result<Self> {
+        let volume = open.archive.volume(name)?;
+        Ok(Self {
+            name: volume.volinfo.name.clone(),
+            vid: volume.vid.clone(),
+            new: false,
+            newest: open.archive.newest(volume, Trust::Destination)?,
+        })
+    }
+
+    /// What its snapshots are called.
+    pub fn label(&self, open: &OpenArchive) -> Label {
+        Label {
+            archive: open.archive.root().uuid().to_owned(),
+            volume: self.vid.to_string(),
+        }
+    }
+}
+
+/// What this host remembers of a volume's snapshot.
+pub(crate) struct Pairing {
+    base: Result<Base, FullScanReason>,
+}
+
+struct Base {
+    evidence: BaseEvidence,
+    /// Changes that the snapshot contains already, but not the newest session.
+    map: Option<DeltaMap>,
+}
+
+/// How far a volume has moved on from its base.
+pub(crate) struct Moved {
+    /// Nothing differs from the base.
+    pub is_same: bool,
+    /// Chunks that the map did not hold before.
+    pub chunks_new: u64,
+    /// All that may differ from the newest session.
+    pub map: DeltaMap,
+}
+
+impl Base {
+    /// The ranges in which a frozen volume may differ from the base, or from `newest` by its size.
+    fn changes(&self, newest: &Session, frozen: &mut dyn Frozen) -> Result<Vec<Range<u64>>, NoBase> {
+        let (old, size) = (newest.info.volsize, frozen.info().size);
+        let mut ranges: Vec<_> = frozen.changes_since(&self.evidence, old)?.ranges.iter().collect();
+        if old != size {
+            // The last chunk of the smaller size has another length now, and all behind it comes or goes.
+            let smaller = old.min(size);
+            ranges.push(smaller.saturating_sub(1)..old.max(size));
+        }
+        Ok(ranges)
+    }
+}
+
+impl Pairing {
+    /// Looks up the record of the newest session.
+    pub fn look(open: &OpenArchive, job: &Job) -> Result<Self> {
+        let Some(newest) = &job.newest else {
+            return Ok(Self {
+                base: Err(FullScanReason::FirstSession),
+            });
+        };
+        let Some(state) = open.archive.state() else {
+            return Ok(Self {
+                base: Err(FullScanReason::NoRecord),
+            });
+        };
+        let identity = open.archive.identity();
+        if state
+            .intent(&identity, &job.vid)?
+            .found()
+            .is_some_and(|intent| intent.session == newest.name)
+        {
+            return Ok(Self {
+                base: Err(FullScanReason::Interrupted),
+            });
+        }
+        let record = match state.snapshot_record(&identity, &job.vid)? {
+            Remembered::Found(record) => record,
+            Remembered::Absent | Remembered::Unusable(_) => {
+                return Ok(Self {
+                    base: Err(FullScanReason::NoRecord),
+                });
+            }
+        };
+        if record.session != newest.name {
+            return Ok(Self {
+                base: Err(FullScanReason::RecordMismatch {
+                    property: "session".to_owned(),
+                }),
+            });
+        }
+        let Ok(evidence) = serde_json::from_str(&record.evidence) else {
+            return Ok(Self {
+                base: Err(FullScanReason::NoRecord),
+            });
+        };
+        let map = load_map(open, state, job, &evidence);
+        Ok(Self {
+            base: match map {
+                None if record.map_in_use => Err(FullScanReason::NoDeltaMap),
+                map => Ok(Base {
+                    evidence,
+                    map: map.filter(DeltaMap::any_set),
+                }),
+            },
+        })
+    }
+
+    /// What of a frozen volume has to be looked at.
+    pub fn scan(&self, open: &OpenArchive, job: &Job, frozen: &mut dyn Frozen) -> Result<Scan> {
+        let size = frozen.info().size;
+        let full = |reason| Scan {
+            kind: SendKind::Full(reason),
+            spans: Some(Spans::all(size)),
+        };
+        let (base, newest) = match (&self.base, &job.newest) {
+            (Ok(base), Some(newest)) => (base, newest),
+            (Ok(_), None) => return Ok(full(FullScanReason::FirstSession)),
+            (Err(reason), _) => return Ok(full(reason.clone())),
+        };
+        let chunk = open.archive.chunk_size();
+        let mut ranges = match base.changes(newest, frozen) {
+            Ok(ranges) => ranges,
+            Err(reason) => return Ok(full(no_base(&reason))),
+        };
+        if let Some(map) = &base.map {
+            ranges.extend(
+                map.chunks()
+                    .map(|addr| addr.0..addr.0.saturating_add(u64::from(chunk.bytes()))),
+            );
+        }
+        Ok(Scan {
+            kind: SendKind::Incremental,
+            spans: Some(Spans::covering(ranges, size, chunk)),
+        })
+    }
+
+    /// Why there is no base, if that is known without looking at the storage.
+    pub fn missing(&self) -> Option<&FullScanReason> {
+        self.base.as_ref().err()
+    }
+
+    /// What the base lacks of a frozen volume, and the map of all that changed since the newest session.
+    ///
+    /// # Errors
+    /// Within: why the base can't tell.
+    pub fn since_base(
+        &self,
+        open: &OpenArchive,
+        job: &Job,
+        frozen: &mut dyn Frozen,
+    ) -> Result<Result<Moved, FullScanReason>> {
+        let (base, newest) = match (&self.base, &job.newest) {
+            (Ok(base), Some(newest)) => (base, newest),
+            (Ok(_), None) => return Ok(Err(FullScanReason::FirstSession)),
+            (Err(reason), _) => return Ok(Err(reason.clone())),
+        };
+        let ranges = match base.changes(newest, frozen) {
+            Ok(ranges) => ranges,
+            Err(reason) => return Ok(Err(no_base(&reason))),
+        };
+        let size = newest.info.volsize.max(frozen.info().size);
+        let mut map = DeltaMap::new(size, open.archive.chunk_size())?;
+        if let Some(before) = &base.map {
+            map.merge(before);
+        }
+        let before = map.count();
+        for range in &ranges {
+            map.set_range(range.start, range.end.saturating_sub(range.start));
+        }
+        Ok(Ok(Moved {
+            is_same: ranges.is_empty(),
+            chunks_new: map.count().saturating_sub(before),
+            map,
+        }))
+    }
+
+    /// Notes durably that the base is about to change.
+    pub fn intend(&self, open: &OpenArchive, job: &Job, session: SessionName) -> Result<()> {
+        let Some(state) = open.archive.state() else {
+            return Ok(());
+        };
+        let archive = open.archive.identity();
+        let intent = Intent {
+            archive,
+            volume: job.vid.clone(),
+            session,
+            evidence: String::new(),
+        };
+        state.store_intent(&intent)?;
+        Ok(())
+    }
+
+    /// Makes the frozen state the base of the newest session. A failure costs a full scan next time, nothing else.
+    pub fn renew(
+        &self,
+        open: &OpenArchive,
+        reporter: &dyn Reporter,
+        job: &Job,
+        stored: bool,
+        frozen: &mut dyn Frozen,
+        size: u64,
+    ) {
+        if let Err(error) = self.try_renew(open, job, stored, frozen, size) {
+            let error = error.to_string();
+            reporter.event(Event::Warning(Warning::NotPaired {
+                volume: job.name.as_str(),
+                error: &error,
+            }));
+        }
+    }
+
+    fn try_renew(&self, open: &OpenArchive, job: &Job, stored: bool, frozen: &mut dyn Frozen, size: u64) -> Result<()> {
+        let Some(state) = open.archive.state() else {
+            return Ok(());
+        };
+        let volume = open.archive.volume(job.name.as_str())?;
+        let sequence = match (&job.newest, stored) {
+            (Some(newest), true) => newest.info.sequence.saturating_add(1),
+            (Some(newest), false) => newest.info.sequence,
+            (None, _) => 0,
+        };
+        let Some((session, _)) = volume.volinfo.sessions.last() else {
+            return Ok(());
+        };
+        let archive = open.archive.identity();
+        // crash here: the record names the session before, or the base that is still in place.
+        state.drop_snapshot_record(&job.vid)?;
+        // crash here: no record, so the next send reads everything.
+        let evidence = frozen.rotate(&new_mark(open))?;
+        let map = DeltaMap::new(size, open.archive.chunk_size())?;
+        state.store_delta_map(&job.vid, session, sequence, &map, evidence.mtime)?;
+        state.retain_delta_map(&job.vid, Some((session, sequence)))?;
+        state.remove(CacheFile::Changed(&job.vid))?;
+        let evidence = serde_json::json!(evidence).to_string();
+        let record = SnapshotRecord {
+            archive,
+            volume: job.vid.clone(),
+            session: *session,
+            map_in_use: false,
+            evidence,
+        };
+        state.store_snapshot_record(&record)?;
+        state.drop_intent(&job.vid)?;
+        Ok(())
+    }
+}
+
+/// Makes the frozen state of the volume called `local` in `pool` the base of the newest session, from which it differs by
+/// no more than `map`. Nothing is sent.
+///
+/// # Errors
+/// What keeps it from being the base; the next send then reads everything, unless the old base is still the proven one.
+pub(crate) fn rebase(
+    open: &OpenArchive,
+    pool: &dyn Pool,
+    local: &str,
+    job: &Job,
+    frozen: &mut dyn Frozen,
+    map: &DeltaMap,
+) -> Result<()> {
+    let (Some(state), Some(newest)) = (open.archive.state(), &job.newest) else {
+        return Ok(());
+    };
+    let (session, sequence) = (&newest.name, newest.info.sequence);
+    let time = if map.any_set() {
+        time_of_used(open, job, frozen.info().mtime)?
+    } else {
+        frozen.info().mtime
+    };
+    state.store_delta_map(&job.vid, session, sequence, map, time)?;
+    // crash here: the old base with its record, and a map that holds more than it lacks.
+    state.drop_snapshot_record(&job.vid)?;
+    // crash here: no record, so the next send reads everything. The original finds a map that covers either base.
+    let mut evidence = frozen.rotate(&new_mark(open))?;
+    if map.any_set() {
+        // crash here: a base with the source's time beside a map with another, which the original does not pair.
+        evidence = pool.set_base_mtime(local, &job.label(open), &evidence, time)?;
+    }
+    if evidence.mtime != time {
+        // A storage that gives its snapshots times of its own.
+        state.store_delta_map(&job.vid, session, sequence, map, evidence.mtime)?;
+    }
+    let chunk = u64::from(open.archive.chunk_size().bytes());
+    let changed = map.count().saturating_mul(chunk);
+    state.write(CacheFile::Changed(&job.vid), format!("{changed}\n").as_bytes())?;
+    state.retain_delta_map(&job.vid, Some((session, sequence)))?;
+    // crash here: base and map are right, but no record says so, so the next send reads everything.
+    let record = SnapshotRecord {
+        archive: open.archive.identity(),
+        volume: job.vid.clone(),
+        session: newest.name,
+        map_in_use: map.any_set(),
+        evidence: serde_json::json!(evidence).to_string(),
+    };
+    state.store_snapshot_record(&record)?;
+    state.drop_intent(&job.vid)?;
+    Ok(())
+}
+
+/// The time of a base whose map has bits set: equal to that of no session and not to the source's, so that the original
+/// never takes it for a session's state.
+fn time_of_used(open: &OpenArchive, job: &Job, source: i64) -> Result<i64> {
+    let volume = match open.archive.volume(job.name.as_str()) {
+        Ok(volume) => volume,
+        Err(ArchiveError::NoVolume { .. }) => return Ok(source.saturating_add(1)),
+        Err(error) => return Err(error.into()),
+    };
+    let history = open.archive.history(volume, Trust::Cache);
+    let sessions = history.sessions();
+    let times: Vec<i64> = sessions
+        .iter()
+        .map(|session| source_nanos(&open.context, session.info.local_time))
+        .collect();
+    let later = (source.saturating_add(1)..=i64::MAX).find(|time| !times.contains(time));
+    Ok(later.unwrap_or(0))
+}
+
+/// A mark that no base bore before.
+fn new_mark(open: &OpenArchive) -> String {
+    let mut mark = [0; 16];
+    open.context.random.fill(&mut mark);
+    mark.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The delta map of the newest session, if it goes with the snapshot.
+fn load_map(open: &OpenArchive, state: &ArchiveState, job: &Job, evidence: &BaseEvidence) -> Option<DeltaMap> {
+    let newest = job.newest.as_ref()?;
+    let size = newest.info.volsize.max(evidence.size);
+    let chunk = open.archive.chunk_size();
+    let stored = state
+        .delta_map(&job.vid, &newest.name, newest.info.sequence, size, chunk)
+        .ok()
+        .flatten()?;
+    Some(stored.map)
+}
+
+fn no_base(reason: &NoBase) -> FullScanReason {
+    match reason {
+        NoBase::Missing => FullScanReason::NoSnapshot,
+        NoBase::Mismatch { property } => FullScanReason::RecordMismatch {
+            property: property.as_str().to_owned(),
+        },
+        NoBase::Unstable => FullScanReason::UnstableExtents,
+        other => FullScanReason::NoExtents {
+            detail: other.to_string(),
+        },
+    }
+}

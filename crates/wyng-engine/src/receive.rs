@@ -123,8 +123,9 @@ fn look_at_target(
     let options = TargetOptions {
         force_in_use: request.force_in_use,
         data_bytes,
+        ..TargetOptions::default()
     };
-    Ok(TargetPlan::new(&open.context.fs, spec, size, options)?)
+    Ok(TargetPlan::new(&open.context, spec, size, options)?)
 }
 
 /// Carries out what was planned. Volumes that fail do not keep others from being restored.

@@ -27,8 +27,10 @@ pub use import::{Import, StreamSource};
 pub use label::Label;
 pub use owners::Owners;
 pub use pool::{
-    BaseEvidence, Changed, FreezeRequest, Frozen, LocalSnapshot, Method, Pool, PoolKind, SnapshotKind, SourceInfo,
-    open_pool,
+    BaseEvidence, Changed, FreezeRequest, Frozen, LocalSnapshot, Method, OpenBase, Pool, PoolKind, SnapshotKind,
+    SourceInfo, open_pool,
 };
 pub use ranges::Ranges;
-pub use target::{InPlace, Restore, Restored, TargetKind, TargetOptions, TargetPlan, TargetSpec, TargetWriter};
+pub use target::{
+    Holds, InPlace, Pair, Restore, Restored, Start, TargetKind, TargetOptions, TargetPlan, TargetSpec, TargetWriter,
+};

@@ -94,6 +94,21 @@ pub struct BaseEvidence {
     pub mark: String,
 }
 
+/// A base that was proven to be the one of its evidence, open for reading.
+#[derive(Clone, Debug)]
+pub struct OpenBase {
+    /// The volume's name below the storage.
+    pub name: String,
+    /// Whose base it is.
+    pub label: Label,
+    /// What proves it.
+    pub evidence: BaseEvidence,
+    /// Its content.
+    pub file: FileRef,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
 /// How changes were found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
@@ -162,6 +177,23 @@ pub trait Pool: Send + Sync + Debug {
     /// # Errors
     /// As [`look`](Self::look), but a missing volume is none.
     fn remove_snapshots(&self, name: &str, label: &Label) -> Result<bool>;
+    /// Opens the base that `evidence` proves. Nothing is changed.
+    ///
+    /// # Errors
+    /// [`NoBase`] if there is none or it is another one; as [`look`](Self::look), but a missing volume is none.
+    fn open_base(&self, name: &str, label: &Label, evidence: &BaseEvidence) -> Result<OpenBase>;
+    /// Fails if the base is no longer what it was when it was opened. To be called after its data was used.
+    ///
+    /// # Errors
+    /// [`NoBase`].
+    fn prove(&self, base: &OpenBase) -> Result<(), NoBase>;
+    /// Finds what may differ between the base and `target`, which lies in the same storage and which nobody else writes
+    /// to: all bytes below `size` that are not proven equal lie in the ranges. What lies beyond the end of either counts as
+    /// zeros. The base was the one of its evidence for the whole time.
+    ///
+    /// # Errors
+    /// Why nothing can be said.
+    fn differences(&self, base: &OpenBase, target: &FileRef, size: u64) -> Result<Ranges, NoBase>;
     /// Gives the base this modification time and tells its new evidence.
     ///
     /// # Errors

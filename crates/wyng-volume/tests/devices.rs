@@ -16,7 +16,7 @@
 
 mod common;
 
-use common::restoring::{FORCED, NOTHING, at, plan, real, sample, write};
+use common::restoring::{FORCED, NOTHING, at, context, plan, real, sample, write};
 use common::{MIB, is, noise};
 use std::fs;
 use std::io::Read;
@@ -93,7 +93,7 @@ fn a_mounted_device_is_refused_unless_forced() {
     is(plan(at(pool.device()), 10).map(drop), |error| {
         matches!(error, VolumeError::InUse { .. })
     });
-    TargetPlan::new(&real(), at(pool.device()), 10, FORCED).unwrap();
+    TargetPlan::new(&context(), at(pool.device()), 10, FORCED).unwrap();
 }
 
 #[test]

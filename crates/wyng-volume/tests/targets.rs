@@ -16,7 +16,7 @@
 
 mod common;
 
-use common::restoring::{FORCED, NOTHING, at, names, plan, real, restore, sample, volume, write};
+use common::restoring::{FORCED, NOTHING, at, context, names, plan, real, restore, sample, volume, write};
 use common::{MIB, Rig, Setup, is, noise};
 use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
@@ -36,6 +36,7 @@ fn a_new_file_gets_data_holes_attributes_and_missing_folders() {
         mode: Some(0o6751),
         uid: Some(12),
         gid: Some(34),
+        pair: None,
     };
     for spec in [volume(folder.path(), "a/ö b/vol"), at(folder.join("c/d/vol"))] {
         let plan = plan(spec, 300_000).unwrap();
@@ -250,7 +251,7 @@ fn a_file_for_which_there_is_no_second_space_is_written_in_place() {
         data_bytes: Some(1 << 60),
         ..TargetOptions::default()
     };
-    let plan = TargetPlan::new(&real(), at(folder.join("vol")), 10, options).unwrap();
+    let plan = TargetPlan::new(&context(), at(folder.join("vol")), 10, options).unwrap();
     assert!(
         matches!(
             plan.in_place,
@@ -266,7 +267,7 @@ fn a_file_for_which_there_is_no_second_space_is_written_in_place() {
         data_bytes: Some(10),
         ..TargetOptions::default()
     };
-    let plan = TargetPlan::new(&real(), at(folder.join("vol")), 1 << 60, options).unwrap();
+    let plan = TargetPlan::new(&context(), at(folder.join("vol")), 1 << 60, options).unwrap();
     assert_eq!(plan.in_place, None);
 }
 
@@ -351,7 +352,7 @@ fn a_file_that_is_open_elsewhere_is_refused_unless_forced() {
     let in_use = |error: &VolumeError| matches!(error, VolumeError::InUse { .. });
     is(plan(at(&path), 4).map(drop), in_use);
     restore(
-        TargetPlan::new(&real(), at(&path), 4, FORCED).unwrap(),
+        TargetPlan::new(&context(), at(&path), 4, FORCED).unwrap(),
         b"new1",
         &NOTHING,
     )
@@ -404,7 +405,7 @@ fn a_full_disk_leaves_the_old_file() {
         data_bytes: Some(1),
         ..TargetOptions::default()
     };
-    let target = TargetPlan::new(&real(), volume(pool.path(), "vol"), 64 * MIB, options)
+    let target = TargetPlan::new(&context(), volume(pool.path(), "vol"), 64 * MIB, options)
         .unwrap()
         .open()
         .unwrap();

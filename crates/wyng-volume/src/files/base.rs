@@ -1,5 +1,7 @@
 //! The base beside an image: the file `sn<archive>_<volume>.wyng1`, proven, made anew and advanced.
 
+use super::places_are_unique;
+use crate::io::copy_nocow_flag;
 use crate::{BaseEvidence, Label, NoBase, Property, Ranges, Result, SourceInfo};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -11,9 +13,6 @@ const MARK: &str = "user.wyng";
 
 /// The mark of a base whose content is being changed. No evidence holds it.
 const CHANGING: &[u8] = b"changing";
-
-/// `FS_NOCOW_FL`: writes go in place. Files share data only if both have it or neither.
-const NO_COPY_ON_WRITE: u32 = 0x0080_0000;
 
 /// Permission bits that a base never has: it is only ever read.
 const WRITE_BITS: u32 = 0o222;
@@ -80,22 +79,8 @@ impl Base {
     /// `evidence`.
     pub(super) fn open_proven(&self, folder: &dyn Dir, evidence: &BaseEvidence) -> Result<FileRef, NoBase> {
         let file = self.open(folder, OpenHow::READ)?;
-        let now = evidence_of(file.as_ref())?;
-        let differs = [
-            (Property::Inode, now.inode != evidence.inode),
-            (Property::Generation, now.generation != evidence.generation),
-            (Property::Size, now.size != evidence.size),
-            (Property::Mtime, now.mtime != evidence.mtime),
-            (Property::Ctime, now.ctime != evidence.ctime),
-            (Property::Mark, now.mark != evidence.mark || now.mark.is_empty()),
-        ];
-        match differs
-            .into_iter()
-            .find_map(|(property, differs)| differs.then_some(property))
-        {
-            Some(property) => Err(NoBase::Mismatch { property }),
-            None => Ok(file),
-        }
+        prove_open(file.as_ref(), evidence)?;
+        Ok(file)
     }
 
     /// Fails unless the base beside the image is the one of `evidence`.
@@ -186,6 +171,52 @@ impl Base {
     }
 }
 
+/// Fails unless the open file is the base of `evidence`.
+pub(super) fn prove_open(file: &dyn File, evidence: &BaseEvidence) -> Result<(), NoBase> {
+    let now = evidence_of(file)?;
+    let differs = [
+        (Property::Inode, now.inode != evidence.inode),
+        (Property::Generation, now.generation != evidence.generation),
+        (Property::Size, now.size != evidence.size),
+        (Property::Mtime, now.mtime != evidence.mtime),
+        (Property::Ctime, now.ctime != evidence.ctime),
+        (Property::Mark, now.mark != evidence.mark || now.mark.is_empty()),
+    ];
+    let differs = differs.into_iter().find(|(_, differs)| *differs);
+    match differs {
+        Some((property, _)) => Err(NoBase::Mismatch { property }),
+        None => Ok(()),
+    }
+}
+
+/// Makes a complete and durable file that nobody else writes to the base beside it, and tells its evidence.
+pub(crate) fn base_from(
+    folder: DirRef,
+    label: &Label,
+    image: &dyn File,
+    path: &Path,
+    mark: &str,
+) -> Result<BaseEvidence> {
+    let kind = folder.kind()?;
+    if !places_are_unique(kind) {
+        return Err(NoBase::NoPlaces { kind }.into());
+    }
+    let stat = image.stat()?;
+    let info = SourceInfo::new(path, &stat, stat.size);
+    let base = Base::new(folder, label);
+    let copy = base.copy(image)?;
+    let installed = copy
+        .sync()
+        .and_then(|()| base.install(copy.as_ref(), &info, mark))
+        .and_then(|()| base.folder().sync());
+    if let Err(error) = installed {
+        // The first error is the one to report.
+        let _ = base.remove_fresh();
+        return Err(error.into());
+    }
+    Ok(base.evidence()?)
+}
+
 fn evidence_of(file: &dyn File) -> Result<BaseEvidence, SysError> {
     let stat = file.stat()?;
     let mark = file.xattr(MARK)?.unwrap_or_default();
@@ -216,20 +247,6 @@ fn dress(file: &dyn File, info: &SourceInfo) -> Result<(), SysError> {
         info.mode & 0o777 & !WRITE_BITS
     };
     file.set_mode(mode)
-}
-
-/// Makes an empty file write in place exactly if `image` does; a folder may have given it the other way.
-fn copy_nocow_flag(image: &dyn File, copy: &dyn File) -> Result<(), SysError> {
-    let flags = |file: &dyn File| match file.flags() {
-        Ok(flags) => Ok(flags),
-        Err(error) if error.is_unsupported() => Ok(0),
-        Err(error) => Err(error),
-    };
-    let (wanted, present) = (flags(image)? & NO_COPY_ON_WRITE, flags(copy)?);
-    if present & NO_COPY_ON_WRITE != wanted {
-        copy.set_flags(present & !NO_COPY_ON_WRITE | wanted)?;
-    }
-    Ok(())
 }
 
 /// Start and length with which a changed range is to be cloned out of a file of `size` bytes; length 0 is "to the end",

@@ -3,12 +3,14 @@
 mod base;
 mod clean;
 mod frozen;
+mod opened;
 mod snapshot;
 
 use crate::name::{Place, Root};
-use crate::pool::{BaseEvidence, FreezeRequest, Frozen, LocalSnapshot, Pool, PoolKind, SourceInfo};
-use crate::{Label, NoBase, Result, VolumeError, privilege};
+use crate::pool::{BaseEvidence, FreezeRequest, Frozen, LocalSnapshot, OpenBase, Pool, PoolKind, SourceInfo};
+use crate::{Label, NoBase, Ranges, Result, VolumeError, privilege};
 use base::Base;
+pub(crate) use base::base_from;
 use frozen::{FrozenFile, Holder};
 use snapshot::Snapshot;
 use std::collections::{HashMap, HashSet};
@@ -289,6 +291,18 @@ impl Pool for FilePool {
         Ok(base.remove()? || fresh)
     }
 
+    fn open_base(&self, name: &str, label: &Label, evidence: &BaseEvidence) -> Result<OpenBase> {
+        opened::open(self, name, label, evidence)
+    }
+
+    fn prove(&self, base: &OpenBase) -> Result<(), NoBase> {
+        base::prove_open(base.file.as_ref(), &base.evidence)
+    }
+
+    fn differences(&self, base: &OpenBase, target: &FileRef, size: u64) -> Result<Ranges, NoBase> {
+        opened::differences(self, base, target, size)
+    }
+
     fn set_base_mtime(&self, name: &str, label: &Label, evidence: &BaseEvidence, mtime: i64) -> Result<BaseEvidence> {
         let base = self.base(name, label)?.ok_or(NoBase::Missing)?;
         Ok(base.set_mtime(evidence, mtime)?)
@@ -369,12 +383,17 @@ pub(crate) fn shares_data(folder: &dyn Dir, random: &dyn Random) -> Result<bool,
     }
 }
 
-fn probe_file(folder: &dyn Dir, random: &dyn Random) -> Result<FileRef, SysError> {
+/// A file in `folder` without a name.
+pub(crate) fn unnamed_file(folder: &dyn Dir) -> Result<FileRef, SysError> {
     let unnamed = OpenHow {
         access: Access::ReadWrite,
         creation: Creation::Unnamed(0o600),
     };
-    match folder.open(Path::new("."), unnamed) {
+    folder.open(Path::new("."), unnamed)
+}
+
+fn probe_file(folder: &dyn Dir, random: &dyn Random) -> Result<FileRef, SysError> {
+    match unnamed_file(folder) {
         Err(error) if error.is_unsupported() => {
             let name = PathBuf::from(format!(".wyng-probe-{}", random_text(random)));
             let file = folder.open(&name, OpenHow::new(0o600))?;

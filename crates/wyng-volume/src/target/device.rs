@@ -58,9 +58,15 @@ impl TargetWriter for DeviceTarget {
         Ok(write_zeros(self.file.as_ref(), last, end - last)?)
     }
 
-    fn finish(self: Box<Self>, _restore: &Restore) -> Result<Restored> {
+    fn finish(self: Box<Self>, restore: &Restore) -> Result<Restored> {
         self.file.sync()?;
-        Ok(Restored::default())
+        Ok(Restored {
+            not_paired: restore
+                .pair
+                .is_some()
+                .then(|| "there are no snapshots of devices".to_owned()),
+            ..Restored::default()
+        })
     }
 
     fn abandon(self: Box<Self>) -> Result<()> {
@@ -69,5 +75,13 @@ impl TargetWriter for DeviceTarget {
 
     fn file(&self) -> Option<FileRef> {
         Some(self.file.clone())
+    }
+
+    fn share(&self, _: &FileRef, _: u64, _: u64, _: u64) -> Result<bool> {
+        Ok(false)
+    }
+
+    fn private_copy(&self) -> Result<Option<FileRef>> {
+        Ok(None)
     }
 }

@@ -1,11 +1,13 @@
 //! Writing a volume to a regular file: a new one beside the old, or over the old one's data.
 
+use super::attributes::{carry_attributes, set_mode_and_time, set_owner};
 use super::plan::check_file;
-use super::{Restore, Restored, TargetWriter, check_range};
-use crate::io::write_zeros;
+use super::{Pair, Restore, Restored, TargetWriter, check_range};
+use crate::files::{base_from, unnamed_file};
+use crate::io::{copy_nocow_flag, write_zeros};
 use crate::name::beside;
 use crate::{Result, VolumeError};
-use std::ffi::OsString;
+use rustix::io::Errno;
 use std::path::{Path, PathBuf};
 use wyng_sys::SysError;
 use wyng_sys::fs::{
@@ -14,15 +16,6 @@ use wyng_sys::fs::{
 
 const PART: &str = ".wyng-part";
 const INCOMPLETE: &str = ".wyng-incomplete";
-
-const SET_USER_ID: u32 = 0o4000;
-const SET_GROUP_ID: u32 = 0o2000;
-
-/// `FS_NOCOW_FL`: writes go in place.
-const NO_COPY_ON_WRITE: u32 = 0x0080_0000;
-
-/// Attributes that belong to the old content, or that only the kernel may set.
-const NOT_CARRIED: [&str; 4] = ["user.wyng", "security.capability", "security.ima", "security.evm"];
 
 /// The folder of a target.
 #[derive(Debug)]
@@ -53,141 +46,68 @@ impl Parent {
     }
 }
 
+/// Where a file is restored to.
+#[derive(Debug)]
+pub(super) struct Site {
+    pub folder: DirRef,
+    /// The file's name in it.
+    pub name: PathBuf,
+    /// For messages.
+    pub path: PathBuf,
+    /// The volume's size in bytes.
+    pub size: u64,
+    pub force_in_use: bool,
+}
+
+/// What the file begins with.
+pub(super) enum Seed<'a> {
+    /// Zeros in a new file, anything in one that is written in place.
+    Nothing,
+    /// What the old file holds, if there is one.
+    Old,
+    /// The content of this file.
+    Base(&'a dyn File),
+}
+
 /// A file that is being restored.
 #[derive(Debug)]
 pub(super) struct FileTarget {
-    folder: DirRef,
-    name: PathBuf,
-    /// For messages.
-    path: PathBuf,
+    site: Site,
     file: FileRef,
-    size: u64,
-    force_in_use: bool,
     way: Way,
 }
 
 #[derive(Debug)]
 enum Way {
-    /// The data is in `NAME.wyng-part`.
-    Part { part: PathBuf, replaces: bool },
+    /// The data is in `NAME.wyng-part`, which nobody else writes to.
+    Part {
+        part: PathBuf,
+        replaces: bool,
+        /// What was not written reads as zeros.
+        blank: bool,
+    },
     /// The data is in the file itself; `NAME.wyng-incomplete` says so until all is there.
     InPlace { marker: PathBuf, before: Stat },
     /// Nothing is left to be done.
     Done,
 }
 
-impl FileTarget {
-    /// Makes `NAME.wyng-part`, readable for its owner only. What a killed restore left of it is removed.
-    pub(super) fn new(
-        folder: DirRef,
-        name: OsString,
-        path: PathBuf,
-        size: u64,
-        replaces: bool,
-        force_in_use: bool,
-    ) -> Result<Self> {
-        if replaces && !force_in_use {
-            check_file(folder.as_ref(), name.as_ref(), &path)?;
+impl Site {
+    fn in_use(&self, user: &str) -> VolumeError {
+        VolumeError::InUse {
+            path: self.path.clone(),
+            user: user.to_owned(),
         }
-        let part = beside(&name, PART);
-        let file = claim(folder.as_ref(), &part, &path)?;
-        // From here on, dropping `target` removes the part.
-        let target = Self {
-            folder,
-            name: name.into(),
-            path,
-            file,
-            size,
-            force_in_use,
-            way: Way::Part { part, replaces },
-        };
-        if replaces {
-            target.take_over_nocow()?;
-        }
-        target.file.set_len(size)?;
-        Ok(target)
     }
 
-    /// Opens the file itself, after it is marked as incomplete.
-    pub(super) fn in_place(
-        folder: DirRef,
-        name: OsString,
-        path: PathBuf,
-        size: u64,
-        force_in_use: bool,
-    ) -> Result<Self> {
-        if !force_in_use {
-            check_file(folder.as_ref(), name.as_ref(), &path)?;
+    fn check_use(&self) -> Result<()> {
+        if self.force_in_use {
+            return Ok(());
         }
-        let marker = beside(&name, INCOMPLETE);
-        let file = folder.open(name.as_ref(), OpenHow::WRITE)?;
-        if !file.try_lock(LockKind::Record)? && !force_in_use {
-            let user = "another process has locked it".to_owned();
-            return Err(VolumeError::InUse { path, user });
-        }
-        let before = file.stat()?;
-        folder.open(
-            &marker,
-            OpenHow {
-                access: Access::ReadWrite,
-                creation: Creation::IfMissing(0o600),
-            },
-        )?;
-        folder.sync()?;
-        // crash here, and until the end: the file with the marker beside it.
-        file.set_len(size)?;
-        let way = Way::InPlace { marker, before };
-        Ok(Self {
-            folder,
-            name: name.into(),
-            path,
-            file,
-            size,
-            force_in_use,
-            way,
-        })
+        check_file(self.folder.as_ref(), &self.name, &self.path)
     }
 
-    /// New data of a file that is written in place without copies shall be so as well; possible only while it is empty.
-    fn take_over_nocow(&self) -> Result<(), SysError> {
-        let flags = |file: &dyn File| match file.flags() {
-            Err(error) if error.is_unsupported() => Ok(0),
-            other => other,
-        };
-        let old = match self.folder.open(&self.name, OpenHow::READ) {
-            Ok(old) => flags(old.as_ref())?,
-            Err(error) if error.is_permission() || error.is_not_found() => return Ok(()),
-            Err(error) => return Err(error),
-        };
-        let now = flags(self.file.as_ref())?;
-        if old & NO_COPY_ON_WRITE != now & NO_COPY_ON_WRITE {
-            self.file.set_flags(now & !NO_COPY_ON_WRITE | old & NO_COPY_ON_WRITE)?;
-        }
-        Ok(())
-    }
-
-    fn finish_part(&self, part: &Path, replaces: bool, restore: &Restore) -> Result<Restored> {
-        if replaces && !self.force_in_use {
-            check_file(self.folder.as_ref(), &self.name, &self.path)?;
-        }
-        let mut restored = Restored::default();
-        let old = if replaces { self.old()? } else { None };
-        let before = old.as_ref().map(|old| old.stat()).transpose()?;
-        self.file.set_len(self.size)?;
-        self.set_owner(restore, before.as_ref(), &mut restored)?;
-        if let Some(old) = old {
-            carry_attributes(old.as_ref(), self.file.as_ref(), &mut restored)?;
-        }
-        self.set_mode_and_time(restore, before.as_ref(), &mut restored)?;
-        self.file.sync()?;
-        // crash here: the old file as it was, and a part that the next restore removes.
-        // What came into being under the name since the plan was made is not replaced.
-        self.folder.rename(part, &self.name, replaces)?;
-        // crash here: the old or the new file, both complete.
-        self.folder.sync()?;
-        Ok(restored)
-    }
-
+    /// The file that is there already, if it may be read.
     fn old(&self) -> Result<Option<FileRef>, SysError> {
         match self.folder.open(&self.name, OpenHow::READ) {
             Ok(old) => Ok(Some(old)),
@@ -195,65 +115,127 @@ impl FileTarget {
             Err(error) => Err(error),
         }
     }
+}
 
-    fn finish_in_place(&self, marker: &Path, before: &Stat, restore: &Restore) -> Result<Restored> {
+impl FileTarget {
+    /// Makes `NAME.wyng-part`, readable for its owner only. What a killed restore left of it is removed.
+    pub(super) fn new(site: Site, replaces: bool, seed: &Seed<'_>) -> Result<Self> {
+        if replaces {
+            site.check_use()?;
+        }
+        let part = beside(site.name.as_os_str(), PART);
+        let file = claim(site.folder.as_ref(), &part, &site.path)?;
+        let blank = matches!(seed, Seed::Nothing) || matches!(seed, Seed::Old) && !replaces;
+        // From here on, dropping `target` removes the part.
+        let target = Self {
+            site,
+            file,
+            way: Way::Part { part, replaces, blank },
+        };
+        let old = if replaces { target.site.old()? } else { None };
+        match (seed, old) {
+            (Seed::Base(base), _) => target.share_all(*base)?,
+            (Seed::Old, Some(old)) => target.share_all(old.as_ref())?,
+            (Seed::Old, None) if replaces => {
+                // Who may not read the old file can't begin with it.
+                return Err(SysError::from_errno("read", &target.site.path, Errno::ACCESS).into());
+            }
+            // New data of a file that is written in place without copies shall be so as well.
+            (Seed::Nothing, Some(old)) => copy_nocow_flag(old.as_ref(), target.file.as_ref())?,
+            (Seed::Old | Seed::Nothing, None) => {}
+        }
+        target.file.set_len(target.site.size)?;
+        Ok(target)
+    }
+
+    /// Makes the empty part a copy of `source` that shares its data.
+    fn share_all(&self, source: &dyn File) -> Result<(), SysError> {
+        copy_nocow_flag(source, self.file.as_ref())?;
+        self.file.as_ref().clone_from(source)
+    }
+
+    /// Opens the file itself, after it is marked as incomplete.
+    pub(super) fn in_place(site: Site, seed: &Seed<'_>) -> Result<Self> {
+        site.check_use()?;
+        let marker = beside(site.name.as_os_str(), INCOMPLETE);
+        let file = site.folder.open(&site.name, OpenHow::WRITE)?;
+        if !file.try_lock(LockKind::Record)? && !site.force_in_use {
+            return Err(site.in_use("another process has locked it"));
+        }
+        let before = file.stat()?;
+        site.folder.open(
+            &marker,
+            OpenHow {
+                access: Access::ReadWrite,
+                creation: Creation::IfMissing(0o600),
+            },
+        )?;
+        site.folder.sync()?;
+        // crash here, and until the end: the file with the marker beside it.
+        if let Seed::Base(base) = seed {
+            file.set_len(0)?;
+            file.as_ref().clone_from(*base)?;
+        }
+        file.set_len(site.size)?;
+        let way = Way::InPlace { marker, before };
+        Ok(Self { site, file, way })
+    }
+
+    fn finish_part(&self, part: &Path, replaces: bool, restore: &Restore) -> Result<Restored> {
+        if replaces {
+            self.site.check_use()?;
+        }
         let mut restored = Restored::default();
-        self.set_owner(restore, Some(before), &mut restored)?;
-        self.set_mode_and_time(restore, Some(before), &mut restored)?;
-        self.file.sync()?;
-        self.folder.remove_file(marker)?;
-        self.folder.sync()?;
+        let old = if replaces { self.site.old()? } else { None };
+        let before = old.as_ref().map(|old| old.stat()).transpose()?;
+        let file = self.file.as_ref();
+        file.set_len(self.site.size)?;
+        set_owner(file, restore, before.as_ref(), &mut restored)?;
+        if let Some(old) = old {
+            carry_attributes(old.as_ref(), file, &mut restored)?;
+        }
+        set_mode_and_time(file, restore, before.as_ref(), &mut restored)?;
+        file.sync()?;
+        // crash here: the old file as it was, and a part that the next restore removes.
+        if let Some(pair) = &restore.pair {
+            self.pair(pair, &mut restored);
+            // crash here: likewise, and a base which no record describes yet.
+        }
+        // What came into being under the name since the plan was made is not replaced.
+        self.site.folder.rename(part, &self.site.name, replaces)?;
+        // crash here: the old or the new file, both complete.
+        self.site.folder.sync()?;
         Ok(restored)
     }
 
-    /// Owner and group, each on its own: a user may be allowed to give one and not the other.
-    fn set_owner(&self, restore: &Restore, before: Option<&Stat>, restored: &mut Restored) -> Result<(), SysError> {
-        let gid = restore.gid.or(before.map(|stat| stat.gid));
-        let uid = restore.uid.or(before.map(|stat| stat.uid));
-        // The group first: who gave the file away may change nothing any more.
-        for (uid, gid) in [(None, gid), (uid, None)] {
-            if uid.is_none() && gid.is_none() {
-                continue;
-            }
-            match self.file.set_owner(uid, gid) {
-                Err(error) if error.is_permission() => restored.owner_kept = true,
-                other => other?,
-            }
+    /// Makes the base while nobody else can have written to the file. A failure costs a full scan, not the restore.
+    fn pair(&self, pair: &Pair, restored: &mut Restored) {
+        let Site { folder, path, .. } = &self.site;
+        match base_from(folder.clone(), &pair.label, self.file.as_ref(), path, &pair.mark) {
+            Ok(evidence) => restored.base = Some(evidence),
+            Err(error) => restored.not_paired = Some(error.to_string()),
         }
-        Ok(())
     }
 
-    /// After the owner, since changing that clears the set-id bits.
-    fn set_mode_and_time(
-        &self,
-        restore: &Restore,
-        before: Option<&Stat>,
-        restored: &mut Restored,
-    ) -> Result<(), SysError> {
-        if let Some(mode) = restore.mode.or(before.map(|stat| stat.mode)) {
-            let now = self.file.stat()?;
-            let owner_known = restore.uid.or(before.map(|stat| stat.uid)) == Some(now.uid);
-            let group_known = restore.gid.or(before.map(|stat| stat.gid)) == Some(now.gid);
-            let mut safe = mode;
-            if !owner_known {
-                safe &= !SET_USER_ID;
-            }
-            if !group_known {
-                safe &= !SET_GROUP_ID;
-            }
-            restored.set_id_dropped = safe != mode;
-            self.file.set_mode(safe)?;
+    fn finish_in_place(&self, marker: &Path, before: &Stat, restore: &Restore) -> Result<Restored> {
+        let mut restored = Restored::default();
+        if restore.pair.is_some() {
+            // Nothing keeps others from writing to it meanwhile, so no copy of it is proven.
+            restored.not_paired = Some("the file was written in place".to_owned());
         }
-        match restore.mtime {
-            Some(mtime) => self.file.set_mtime(mtime),
-            None => Ok(()),
-        }
+        let file = self.file.as_ref();
+        set_owner(file, restore, Some(before), &mut restored)?;
+        set_mode_and_time(file, restore, Some(before), &mut restored)?;
+        file.sync()?;
+        self.site.folder.remove_file(marker)?;
+        self.site.folder.sync()?;
+        Ok(restored)
     }
 
     /// Takes away what an unfinished restore leaves, but for the marker of a file that was written in place.
     fn clean(&mut self) -> Result<(), SysError> {
         match std::mem::replace(&mut self.way, Way::Done) {
-            Way::Part { part, .. } => self.folder.remove_file(&part),
+            Way::Part { part, .. } => self.site.folder.remove_file(&part),
             Way::InPlace { .. } | Way::Done => Ok(()),
         }
     }
@@ -261,13 +243,13 @@ impl FileTarget {
 
 impl TargetWriter for FileTarget {
     fn write_at(&self, data: &[u8], offset: u64) -> Result<()> {
-        check_range(offset, data.len() as u64, self.size)?;
+        check_range(offset, data.len() as u64, self.site.size)?;
         Ok(write_all_at(self.file.as_ref(), data, offset)?)
     }
 
     fn zero_range(&self, offset: u64, length: u64) -> Result<()> {
-        check_range(offset, length, self.size)?;
-        if length == 0 || matches!(self.way, Way::Part { .. }) {
+        check_range(offset, length, self.site.size)?;
+        if length == 0 || matches!(self.way, Way::Part { blank: true, .. }) {
             return Ok(());
         }
         match self.file.punch_hole(offset, length) {
@@ -278,7 +260,7 @@ impl TargetWriter for FileTarget {
 
     fn finish(mut self: Box<Self>, restore: &Restore) -> Result<Restored> {
         let restored = match &self.way {
-            Way::Part { part, replaces } => self.finish_part(part, *replaces, restore)?,
+            Way::Part { part, replaces, .. } => self.finish_part(part, *replaces, restore)?,
             Way::InPlace { marker, before } => self.finish_in_place(marker, before, restore)?,
             Way::Done => Restored::default(),
         };
@@ -292,6 +274,35 @@ impl TargetWriter for FileTarget {
 
     fn file(&self) -> Option<FileRef> {
         Some(self.file.clone())
+    }
+
+    fn share(&self, source: &FileRef, source_offset: u64, offset: u64, length: u64) -> Result<bool> {
+        check_range(offset, length, self.site.size)?;
+        if !matches!(self.way, Way::Part { .. }) {
+            return Ok(false);
+        }
+        match self.file.clone_range(source.as_ref(), source_offset, length, offset) {
+            Ok(()) => Ok(true),
+            // Another file system, other flags, blocks larger than the range.
+            Err(error) if error.is_unsupported() || error.errno() == Some(Errno::INVAL) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn private_copy(&self) -> Result<Option<FileRef>> {
+        if !matches!(self.way, Way::Part { .. }) {
+            return Ok(None);
+        }
+        let copy = match unnamed_file(self.site.folder.as_ref()) {
+            Err(error) if error.is_unsupported() => return Ok(None),
+            other => other?,
+        };
+        copy_nocow_flag(self.file.as_ref(), copy.as_ref())?;
+        match copy.as_ref().clone_from(self.file.as_ref()) {
+            Ok(()) => Ok(Some(copy)),
+            Err(error) if error.is_unsupported() || error.errno() == Some(Errno::INVAL) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 
@@ -331,25 +342,4 @@ fn claim(folder: &dyn Dir, part: &Path, path: &Path) -> Result<FileRef> {
             Err(error) => return Err(error.into()),
         }
     }
-}
-
-/// Gives `file` the extended attributes of `old`, among them access list and security label.
-fn carry_attributes(old: &dyn File, file: &dyn File, restored: &mut Restored) -> Result<(), SysError> {
-    let names = match old.xattr_names() {
-        Err(error) if error.is_unsupported() => return Ok(()),
-        other => other?,
-    };
-    for name in names.into_iter().filter(|name| !NOT_CARRIED.contains(&name.as_str())) {
-        let carried = match old.xattr(&name) {
-            Ok(None) => continue,
-            Ok(Some(value)) => file.set_xattr(&name, &value),
-            Err(error) => Err(error),
-        };
-        match carried {
-            Ok(()) => {}
-            Err(error) if error.is_permission() || error.is_unsupported() => restored.attributes_lost.push(name),
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }

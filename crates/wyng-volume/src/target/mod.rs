@@ -4,17 +4,28 @@
 //! [`TargetWriter`]. A file gets its name only in [`TargetWriter::finish`], when all data is in it, so whatever ends a
 //! restore earlier leaves an existing file as it was. Where that is impossible the plan says why ([`InPlace`]).
 
+mod attributes;
 mod device;
 mod file;
 mod plan;
+mod spot;
 mod stdout;
 
-use crate::{Result, VolumeError};
-pub use plan::{InPlace, TargetKind, TargetOptions, TargetPlan, TargetSpec};
+use crate::{BaseEvidence, Label, Result, VolumeError};
+pub use plan::{Holds, InPlace, Start, TargetKind, TargetOptions, TargetPlan, TargetSpec};
 use wyng_sys::fs::FileRef;
 
+/// Asks for a base that holds what was restored (decisions.md §5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pair {
+    /// Whose base it is.
+    pub label: Label,
+    /// The mark that it is to bear.
+    pub mark: String,
+}
+
 /// What a restored file is to be like; what is not given is taken over from the file that it replaces.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Restore {
     /// Modification time, nanoseconds since 1970.
     pub mtime: Option<i64>,
@@ -25,6 +36,8 @@ pub struct Restore {
     pub uid: Option<u32>,
     /// Group.
     pub gid: Option<u32>,
+    /// Make a base of it before others can write to it. The caller's record of an old base must be invalid on disk.
+    pub pair: Option<Pair>,
 }
 
 /// What could not be restored of a file's attributes; its data is complete.
@@ -36,13 +49,17 @@ pub struct Restored {
     pub set_id_dropped: bool,
     /// Extended attributes of the old file that could not be carried over.
     pub attributes_lost: Vec<String>,
+    /// The base that was asked for.
+    pub base: Option<BaseEvidence>,
+    /// Why there is no base although it was asked for.
+    pub not_paired: Option<String>,
 }
 
 /// Takes the data of one volume.
 ///
 /// Data and zero ranges may come from several threads, in any order, but each byte at most once; standard output takes
-/// them in ascending order only. Ranges that never come are zeros in new files and at standard output; in files
-/// written in place and on devices [`zero_range`](Self::zero_range) must be called for them.
+/// them in ascending order only. Ranges that never come keep what [`TargetPlan::holds`] says; where that is
+/// [`Holds::Unknown`] or they held something else, [`zero_range`](Self::zero_range) must be called for zeros.
 ///
 /// Dropping it is [`abandon`](Self::abandon) without a report.
 pub trait TargetWriter: Send + Sync + std::fmt::Debug {
@@ -68,6 +85,18 @@ pub trait TargetWriter: Send + Sync + std::fmt::Debug {
     fn abandon(self: Box<Self>) -> Result<()>;
     /// The file or device being written, for reading back; `None` for standard output.
     fn file(&self) -> Option<FileRef>;
+    /// Makes a range share the data that `source` has at `source_offset`, instead of writing it; `false` if that is
+    /// impossible, and nothing was changed.
+    ///
+    /// # Errors
+    /// What the kernel says; [`VolumeError::BeyondEnd`].
+    fn share(&self, source: &FileRef, source_offset: u64, offset: u64, length: u64) -> Result<bool>;
+    /// A copy of what was written so far that shares its data and that nobody else can write to; it has no name and is
+    /// gone when it is closed. `None` where that can't be.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    fn private_copy(&self) -> Result<Option<FileRef>>;
 }
 
 /// Fails if a range leaves the volume.

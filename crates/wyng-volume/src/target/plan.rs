@@ -2,15 +2,17 @@
 
 use super::TargetWriter;
 use super::device::DeviceTarget;
-use super::file::{FileTarget, Parent};
+use super::file::{FileTarget, Parent, Seed, Site};
+use super::spot::{Spot, at_path, in_pool};
 use super::stdout::StdoutTarget;
-use crate::name::{self, Place, Root};
-use crate::{Result, VolumeError};
+use crate::files::shares_data;
+use crate::{NoBase, OpenBase, Result, VolumeError};
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use wyng_sys::fs::{Dir, FileKind, FileRef, Fs, Links, OpenHow, Stat};
+use wyng_sys::Context;
+use wyng_sys::fs::{Dir, FileKind, FileRef, Fs, FsKind, OpenHow, Stat};
 
 /// What the user named.
 #[derive(Clone, Debug)]
@@ -35,6 +37,33 @@ pub struct TargetOptions {
     pub force_in_use: bool,
     /// Bytes of data that will be written at most; the volume's size if not known.
     pub data_bytes: Option<u64>,
+    /// What the target shall hold when writing begins.
+    pub start: Start,
+}
+
+/// What a target shall hold when writing begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Start {
+    /// Nothing that matters: everything will be written.
+    #[default]
+    Nothing,
+    /// What the existing file or device holds: only what differs will be written.
+    Old,
+    /// The content of a base, which [`TargetPlan::open_from`] is given; for volumes of a storage only.
+    Base,
+}
+
+/// What a target will hold when writing begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holds {
+    /// Zeros everywhere.
+    Zeros,
+    /// Anything: all must be written, zeros as well.
+    Unknown,
+    /// What the existing file or device held, cut or extended by zeros to the size of the volume.
+    Old,
+    /// The content of the base, cut or extended likewise.
+    Base,
 }
 
 /// The kind of a target.
@@ -77,6 +106,8 @@ pub enum InPlace {
         /// Bytes that are free.
         free: u64,
     },
+    /// Only what differs is to be written, and files on this file system can't share the rest.
+    NoReflink,
 }
 
 impl fmt::Display for InPlace {
@@ -87,6 +118,7 @@ impl fmt::Display for InPlace {
             Self::NoSpace { needed, free } => {
                 write!(f, "old and new data do not fit: {needed} bytes needed, {free} free")
             }
+            Self::NoReflink => f.write_str("files on this file system can't share data"),
         }
     }
 }
@@ -102,8 +134,11 @@ pub struct TargetPlan {
     pub replaces: bool,
     /// An existing file will be overwritten, and why.
     pub in_place: Option<InPlace>,
+    /// Size in bytes of the file that is there already.
+    pub old_size: Option<u64>,
     fs: Arc<dyn Fs>,
     size: u64,
+    start: Start,
     force_in_use: bool,
     goal: Goal,
 }
@@ -115,46 +150,35 @@ enum Goal {
     Stdout(FileRef),
 }
 
-/// An existing name or a place for a new one.
-struct Spot {
-    parent: Parent,
-    name: OsString,
-    existing: Option<Stat>,
-    by_link: bool,
-}
-
 impl TargetPlan {
     /// Looks at the target of a volume of `size` bytes.
     ///
     /// # Errors
     /// Everything that would make the restore fail and can be known now; nothing was changed.
-    pub fn new(fs: &Arc<dyn Fs>, spec: TargetSpec, size: u64, options: TargetOptions) -> Result<Self> {
-        let plan = |path, kind, replaces, in_place, goal| Self {
+    pub fn new(context: &Context, spec: TargetSpec, size: u64, options: TargetOptions) -> Result<Self> {
+        let fs = &context.fs;
+        let plan = |path, kind, goal| Self {
             path,
             kind,
-            replaces,
-            in_place,
+            replaces: kind == TargetKind::BlockDevice,
+            in_place: None,
+            old_size: None,
             fs: fs.clone(),
             size,
+            start: options.start,
             force_in_use: options.force_in_use,
             goal,
         };
         let (path, spot) = match spec {
             TargetSpec::Stdout(file) => {
-                return Ok(plan(
-                    PathBuf::from("-"),
-                    TargetKind::Stdout,
-                    false,
-                    None,
-                    Goal::Stdout(file),
-                ));
+                return Ok(plan(PathBuf::from("-"), TargetKind::Stdout, Goal::Stdout(file)));
             }
             TargetSpec::Pool { pool, name } => (pool.join(&name), in_pool(fs.as_ref(), &pool, &name)?),
             TargetSpec::Path(path) => {
                 let stat = fs.stat(&path)?;
                 if stat.is_some_and(|stat| stat.kind == FileKind::BlockDevice) {
                     check_device(fs.as_ref(), &path, size, options.force_in_use)?;
-                    return Ok(plan(path, TargetKind::BlockDevice, true, None, Goal::Device));
+                    return Ok(plan(path, TargetKind::BlockDevice, Goal::Device));
                 }
                 let spot = at_path(fs.as_ref(), &path)?;
                 (path, spot)
@@ -162,13 +186,34 @@ impl TargetPlan {
         };
         let in_place = match &spot.existing {
             None => None,
-            Some(stat) => existing_file(&path, &spot, stat, size, options)?,
+            Some(stat) => existing_file(context, &path, &spot, stat, size, options)?,
         };
+        let old_size = spot.existing.map(|stat| stat.size);
         let goal = Goal::File {
             parent: spot.parent,
             name: spot.name,
         };
-        Ok(plan(path, TargetKind::File, spot.existing.is_some(), in_place, goal))
+        Ok(Self {
+            replaces: old_size.is_some(),
+            in_place,
+            old_size,
+            ..plan(path, TargetKind::File, goal)
+        })
+    }
+
+    /// What the target will hold when writing begins.
+    #[must_use]
+    pub fn holds(&self) -> Holds {
+        match (self.kind, self.start) {
+            (TargetKind::Stdout, _) => Holds::Zeros,
+            (TargetKind::File, Start::Base) => Holds::Base,
+            (TargetKind::File, Start::Old) if self.old_size.is_none() => Holds::Zeros,
+            (TargetKind::File, Start::Nothing) if self.in_place.is_none() => Holds::Zeros,
+            (TargetKind::File | TargetKind::BlockDevice, Start::Old) => Holds::Old,
+            (TargetKind::File, Start::Nothing) | (TargetKind::BlockDevice, Start::Nothing | Start::Base) => {
+                Holds::Unknown
+            }
+        }
     }
 
     /// Begins to write. Whether somebody uses the target is looked at again.
@@ -176,6 +221,24 @@ impl TargetPlan {
     /// # Errors
     /// [`VolumeError::InUse`], also by another restore to the same name; what the kernel says.
     pub fn open(self) -> Result<Box<dyn TargetWriter>> {
+        self.begin(None)
+    }
+
+    /// As [`open`](Self::open), for a plan that starts from a base: this one, which must lie in the same storage.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_from(self, base: &OpenBase) -> Result<Box<dyn TargetWriter>> {
+        self.begin(Some(base))
+    }
+
+    fn begin(self, base: Option<&OpenBase>) -> Result<Box<dyn TargetWriter>> {
+        let seed = match (self.start, base) {
+            (Start::Nothing, _) => Seed::Nothing,
+            (Start::Old, _) => Seed::Old,
+            (Start::Base, Some(base)) => Seed::Base(base.file.as_ref()),
+            (Start::Base, None) => return Err(NoBase::Missing.into()),
+        };
         Ok(match self.goal {
             Goal::Stdout(file) => Box::new(StdoutTarget::new(file, self.size)),
             Goal::Device => {
@@ -188,151 +251,32 @@ impl TargetPlan {
                 )?)
             }
             Goal::File { parent, name } => {
-                let folder = parent.open(self.fs.as_ref())?;
-                if self.in_place.is_some() {
-                    Box::new(FileTarget::in_place(
-                        folder,
-                        name,
-                        self.path,
-                        self.size,
-                        self.force_in_use,
-                    )?)
+                let site = Site {
+                    folder: parent.open(self.fs.as_ref())?,
+                    name: name.into(),
+                    path: self.path,
+                    size: self.size,
+                    force_in_use: self.force_in_use,
+                };
+                Box::new(if self.in_place.is_some() {
+                    FileTarget::in_place(site, &seed)?
                 } else {
-                    Box::new(FileTarget::new(
-                        folder,
-                        name,
-                        self.path,
-                        self.size,
-                        self.replaces,
-                        self.force_in_use,
-                    )?)
-                }
+                    FileTarget::new(site, self.replaces, &seed)?
+                })
             }
         })
     }
 }
 
-fn in_pool(fs: &dyn Fs, pool: &Path, name: &str) -> Result<Spot> {
-    let relative = name::check(name)?;
-    match fs.stat(pool)?.map(|stat| stat.kind) {
-        None => {
-            return Err(VolumeError::Offline {
-                path: pool.to_path_buf(),
-            });
-        }
-        Some(FileKind::Dir) => {}
-        Some(_) => {
-            return Err(VolumeError::NotAFolder {
-                path: pool.to_path_buf(),
-            });
-        }
-    }
-    let folder = fs.open_dir(pool, Links::Beneath)?;
-    let root = Root {
-        path: pool.to_path_buf(),
-        real: fs.canonical(pool)?,
-        folder,
-    };
-    let by_link = |stat: &Stat| stat.kind == FileKind::Symlink;
-    let named = match root.folder.stat(relative) {
-        Err(error) if error.is_not_found() => None,
-        other => other.map_err(|error| root.outside(&pool.join(name), error))?,
-    };
-    if let Some(Place { folder, file, .. }) = root.find(fs, name)? {
-        let existing = folder.stat(file.as_ref())?;
-        return Ok(Spot {
-            parent: Parent::Open(folder),
-            name: file,
-            existing,
-            by_link: named.is_some_and(|stat| by_link(&stat)),
-        });
-    }
-    if let Some(stat) = named.filter(by_link) {
-        return Err(VolumeError::WrongKind {
-            path: pool.join(name),
-            kind: stat.kind,
-        });
-    }
-    let file = relative.file_name().unwrap_or_default().to_owned();
-    let parent = match relative.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        None => Parent::Open(root.folder),
-        Some(parent) => {
-            // Refused now where a link leads out, made later where it does not exist.
-            match root.folder.open_dir(parent) {
-                Err(error) if !error.is_not_found() => return Err(root.outside(&pool.join(name), error)),
-                Ok(folder) => Parent::Open(folder),
-                Err(_) => Parent::Below(root.folder, parent.to_path_buf()),
-            }
-        }
-    };
-    Ok(Spot {
-        parent,
-        name: file,
-        existing: None,
-        by_link: false,
-    })
-}
-
-fn at_path(fs: &dyn Fs, path: &Path) -> Result<Spot> {
-    if fs.stat(path)?.is_some() {
-        let real = fs.canonical(path)?;
-        let (Some(parent), Some(name)) = (real.parent(), real.file_name()) else {
-            return Err(VolumeError::TargetIsFolder {
-                path: path.to_path_buf(),
-            });
-        };
-        let folder = fs.open_dir(parent, Links::Refuse)?;
-        let existing = folder.stat(name.as_ref())?;
-        return Ok(Spot {
-            parent: Parent::Open(folder),
-            name: name.to_owned(),
-            existing,
-            by_link: false,
-        });
-    }
-    let Some(name) = path.file_name() else {
-        return Err(VolumeError::TargetIsFolder {
-            path: path.to_path_buf(),
-        });
-    };
-    let parent = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let exists = fs.stat(parent)?.is_some();
-    let real = if exists {
-        fs.canonical(parent)?
-    } else {
-        parent.to_path_buf()
-    };
-    if real.starts_with("/dev") {
-        return Err(VolumeError::NoSuchDevice {
-            path: path.to_path_buf(),
-        });
-    }
-    let parent = if exists {
-        let folder = fs.open_dir(&real, Links::Refuse)?;
-        if let Some(stat) = folder.stat(name.as_ref())? {
-            // It exists, but following it led nowhere.
-            return Err(VolumeError::WrongKind {
-                path: path.to_path_buf(),
-                kind: stat.kind,
-            });
-        }
-        Parent::Open(folder)
-    } else {
-        Parent::Missing(real)
-    };
-    Ok(Spot {
-        parent,
-        name: name.to_owned(),
-        existing: None,
-        by_link: false,
-    })
-}
-
 /// Whether an existing file may be replaced, or must be overwritten.
-fn existing_file(path: &Path, spot: &Spot, stat: &Stat, size: u64, options: TargetOptions) -> Result<Option<InPlace>> {
+fn existing_file(
+    context: &Context,
+    path: &Path,
+    spot: &Spot,
+    stat: &Stat,
+    size: u64,
+    options: TargetOptions,
+) -> Result<Option<InPlace>> {
     match stat.kind {
         FileKind::File => {}
         FileKind::Dir => {
@@ -359,8 +303,22 @@ fn existing_file(path: &Path, spot: &Spot, stat: &Stat, size: u64, options: Targ
     if spot.by_link {
         return Ok(Some(InPlace::SymbolicLink));
     }
-    let (needed, free) = (options.data_bytes.unwrap_or(size), folder.space()?.free_bytes);
-    Ok((free < needed).then_some(InPlace::NoSpace { needed, free }))
+    let lacks_space = || -> Result<Option<InPlace>> {
+        let (needed, free) = (options.data_bytes.unwrap_or(size), folder.space()?.free_bytes);
+        Ok((free < needed).then_some(InPlace::NoSpace { needed, free }))
+    };
+    // A copy that shares the old data takes what differs, which nobody knows yet.
+    match options.start {
+        Start::Nothing => lacks_space(),
+        Start::Base => Ok(None),
+        Start::Old if folder.kind()? == FsKind::Btrfs => Ok(None),
+        Start::Old => match shares_data(folder.as_ref(), context.random.as_ref()) {
+            Ok(true) => Ok(None),
+            Ok(false) => Ok(Some(InPlace::NoReflink)),
+            Err(error) if error.is_no_space() => lacks_space(),
+            Err(error) => Err(error.into()),
+        },
+    }
 }
 
 /// Fails if another process uses the file. Our own open files of it must be closed, since they count as well.

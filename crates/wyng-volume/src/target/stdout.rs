@@ -55,9 +55,15 @@ impl TargetWriter for StdoutTarget {
         self.append(&[], offset.saturating_add(length))
     }
 
-    fn finish(self: Box<Self>, _restore: &Restore) -> Result<Restored> {
+    fn finish(self: Box<Self>, restore: &Restore) -> Result<Restored> {
         self.append(&[], self.size)?;
-        Ok(Restored::default())
+        Ok(Restored {
+            not_paired: restore
+                .pair
+                .is_some()
+                .then(|| "there are no snapshots of pipes".to_owned()),
+            ..Restored::default()
+        })
     }
 
     fn abandon(self: Box<Self>) -> Result<()> {
@@ -66,6 +72,14 @@ impl TargetWriter for StdoutTarget {
 
     fn file(&self) -> Option<FileRef> {
         None
+    }
+
+    fn share(&self, _: &FileRef, _: u64, _: u64, _: u64) -> Result<bool> {
+        Ok(false)
+    }
+
+    fn private_copy(&self) -> Result<Option<FileRef>> {
+        Ok(None)
     }
 }
 

@@ -5,26 +5,33 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use wyng_sys::fs::Fs;
-use wyng_sys::{Cancel, RealFs};
-use wyng_volume::{Restore, Restored, Result, TargetOptions, TargetPlan, TargetSpec, TargetWriter};
+use wyng_sys::{Cancel, Context, RealFs};
+use wyng_testkit::test_context;
+use wyng_volume::{Restore, Restored, Result, Start, TargetOptions, TargetPlan, TargetSpec, TargetWriter};
 
 pub const NOTHING: Restore = Restore {
     mtime: None,
     mode: None,
     uid: None,
     gid: None,
+    pair: None,
 };
 pub const FORCED: TargetOptions = TargetOptions {
     force_in_use: true,
     data_bytes: None,
+    start: Start::Nothing,
 };
 
 pub fn real() -> Arc<dyn Fs> {
     Arc::new(RealFs::new(Cancel::new()))
 }
 
+pub fn context() -> Context {
+    test_context(real(), 7)
+}
+
 pub fn plan(spec: TargetSpec, size: u64) -> Result<TargetPlan> {
-    TargetPlan::new(&real(), spec, size, TargetOptions::default())
+    TargetPlan::new(&context(), spec, size, TargetOptions::default())
 }
 
 pub fn at(path: impl AsRef<Path>) -> TargetSpec {

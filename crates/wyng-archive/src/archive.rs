@@ -227,6 +227,15 @@ impl Archive {
         found.ok_or_else(|| ArchiveError::NoVolume { name: name.to_owned() })
     }
 
+    /// The volume with the id `vid`.
+    ///
+    /// # Errors
+    /// [`ArchiveError::NoVolume`].
+    pub fn volume_by_id(&self, vid: &VolumeId) -> Result<&Volume> {
+        let found = self.volumes.iter().find(|volume| volume.vid == *vid);
+        found.ok_or_else(|| ArchiveError::NoVolume { name: vid.to_string() })
+    }
+
     /// All sessions of a volume.
     #[must_use]
     pub fn history(&self, volume: &Volume, trust: Trust) -> History {

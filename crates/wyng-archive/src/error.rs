@@ -47,6 +47,9 @@ pub enum DamageReason {
     /// Its content can't be decoded.
     #[error("{0}")]
     Content(String),
+    /// The volume has a name that no volume may have.
+    #[error("{0}")]
+    Name(String),
     /// The data decompresses to another length than the volume has there.
     #[error("{length} bytes of data, expected {expected}")]
     DataLength {
@@ -95,7 +98,17 @@ impl Damage {
 
     /// Damage found by a decoder.
     pub fn content(object: impl ToString, error: &FormatError) -> Self {
-        Self::new(object, DamageReason::Content(error.to_string()))
+        let reason = match error {
+            FormatError::VolumeName { .. } => DamageReason::Name(error.to_string()),
+            _ => DamageReason::Content(error.to_string()),
+        };
+        Self::new(object, reason)
+    }
+
+    /// Nobody can tell any more what the volume that has this damage was called.
+    #[must_use]
+    pub fn hides_name(&self) -> bool {
+        !matches!(self.reason, DamageReason::Name(_) | DamageReason::DuplicateName(_))
     }
 
     /// The file is simply not there.

@@ -10,6 +10,7 @@ use crate::EngineError;
 use serde::Serialize;
 use std::path::PathBuf;
 use std::time::Duration;
+use wyng_volume::VolumeError;
 
 /// Version of every JSON document but that of `list`.
 pub const JSON_VERSION: u32 = 1;
@@ -286,6 +287,26 @@ pub struct ReceivePlan {
     pub items: Vec<PlannedReceive>,
     /// Volumes that can't, and why.
     pub failed: Vec<VolumeFailure>,
+}
+
+impl ReceivePlan {
+    /// For a command that has one storage only.
+    ///
+    /// # Errors
+    /// [`VolumeError::Offline`] or [`VolumeError::NotAFolder`] if that can't be used at all.
+    pub fn check_storage(&mut self) -> Result<(), EngineError> {
+        let unusable = |failure: &VolumeFailure| {
+            let error = &failure.error;
+            matches!(
+                error,
+                EngineError::Volume(VolumeError::Offline { .. } | VolumeError::NotAFolder { .. })
+            )
+        };
+        match self.failed.iter().position(unusable) {
+            Some(index) => Err(self.failed.swap_remove(index).error),
+            None => Ok(()),
+        }
+    }
 }
 
 /// One planned restore.

@@ -76,6 +76,16 @@ pub enum EngineError {
         /// What was given.
         text: String,
     },
+    /// A new volume was to be made while the name of another one can't be read, which may be the same.
+    #[error("the archive has no readable volume {volume:?}, but {vid}, whose name can't be read ({error}), may be it")]
+    NameMayBeLost {
+        /// The volume to be sent.
+        volume: String,
+        /// The id of the damaged one.
+        vid: String,
+        /// What is wrong with it.
+        error: String,
+    },
     /// A volume was named twice.
     #[error("volume {volume:?} is named twice")]
     NamedTwice {

@@ -246,7 +246,7 @@ impl Pairing {
         let Some(state) = open.archive.state() else {
             return Ok(());
         };
-        let volume = open.archive.volume(job.name.as_str())?;
+        let volume = open.archive.volume_by_id(&job.vid)?;
         let sequence = match (&job.newest, stored) {
             (Some(newest), true) => newest.info.sequence.saturating_add(1),
             (Some(newest), false) => newest.info.sequence,
@@ -333,7 +333,7 @@ pub(crate) fn rebase(
 /// The time of a base whose map has bits set: equal to that of no session and not to the source's, so that the original
 /// never takes it for a session's state.
 fn time_of_used(open: &OpenArchive, job: &Job, source: i64) -> Result<i64> {
-    let volume = match open.archive.volume(job.name.as_str()) {
+    let volume = match open.archive.volume_by_id(&job.vid) {
         Ok(volume) => volume,
         Err(ArchiveError::NoVolume { .. }) => return Ok(source.saturating_add(1)),
         Err(error) => return Err(error.into()),

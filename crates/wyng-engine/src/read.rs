@@ -115,12 +115,17 @@ struct Done {
     damage: Option<Damage>,
 }
 
+/// Zeros are written in pieces of this many bytes, or of one chunk.
+const ZERO_PIECE: u64 = 8 << 20;
+
 /// Who gets the bytes of a volume.
 pub(crate) trait Place: Sync {
     /// A data chunk; called by several threads in any order, unless [`Place::in_order`].
     fn data(&self, offset: u64, data: &[u8]) -> Result<()>;
     /// Zeros; as for data.
     fn zeros(&self, offset: u64, length: u64) -> Result<()>;
+    /// Zeros have to be written, so they come in pieces between which the work can be stopped; else all at once.
+    fn writes_zeros(&self) -> bool;
     /// Bytes must come in ascending order.
     fn in_order(&self) -> bool;
     /// A chunk that can't be read ends the work.
@@ -145,13 +150,20 @@ pub(crate) fn read_back(
         width.workers = 1;
     }
     let cancel = &open.context.cancel;
+    let piece = if place.writes_zeros() {
+        ZERO_PIECE / u64::from(chunk.bytes())
+    } else {
+        u64::MAX
+    };
     pipeline::run(
         width,
         |feed| {
             for run in view.runs() {
-                cancel.check()?;
-                if !feed(run?) {
-                    break;
+                for piece in run?.pieces(piece, chunk) {
+                    cancel.check()?;
+                    if !feed(piece) {
+                        return Ok(());
+                    }
                 }
             }
             Ok(())

@@ -33,6 +33,10 @@ impl Place for Target<'_> {
         Ok(())
     }
 
+    fn writes_zeros(&self) -> bool {
+        self.zeros
+    }
+
     fn in_order(&self) -> bool {
         self.in_order
     }

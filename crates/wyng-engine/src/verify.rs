@@ -19,6 +19,10 @@ impl Place for Nowhere {
         Ok(())
     }
 
+    fn writes_zeros(&self) -> bool {
+        false
+    }
+
     fn in_order(&self) -> bool {
         false
     }

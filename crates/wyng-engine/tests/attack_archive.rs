@@ -392,10 +392,28 @@ fn damaged_volumes_are_told_to_whoever_writes() {
         damage(&lab.fs, folder.join(name));
     }
     forget(&lab);
-    lab.write("b.img", b"other");
-    lab.send(&["b.img"]).unwrap();
     let vid = folder.file_name().unwrap().to_string_lossy().into_owned();
+    lab.write("b.img", b"other");
+    let before = paths(&lab.fs);
+    for name in ["a.img", "b.img"] {
+        // Each may be the one that lost its name; a second one of that name would hide it for ever.
+        let report = lab.send(&[name]).unwrap();
+        let [failure] = &report.failed[..] else {
+            panic!("{report:?}")
+        };
+        assert!(
+            matches!(&failure.error, EngineError::NameMayBeLost { vid: lost, .. } if *lost == vid),
+            "{failure:?}"
+        );
+    }
     assert!(lab.reporter.has(&vid), "{}", lab.reporter.text());
+    assert_eq!(paths(&lab.fs), before);
+    // Whoever knows better says so.
+    let mut open = lab.open(Purpose::Write).unwrap();
+    let failed = wyng_engine::add(&mut open, &["b.img".to_owned()], None, &lab.reporter).unwrap();
+    assert!(failed.is_empty());
+    open.close();
+    assert!(lab.send(&["b.img"]).unwrap().failed.is_empty());
 }
 
 #[test]

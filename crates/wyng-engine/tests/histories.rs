@@ -252,10 +252,7 @@ impl<'a> History<'a> {
                 .iter()
                 .position(|volume| volume.name == sent.volume)
                 .unwrap();
-            // A dry run renames nothing, so that it takes an alias for a new volume.
-            if self.volumes[index].archived_as == sent.volume || !request.dry_run {
-                self.count(sent, index);
-            }
+            self.count(sent, index);
             if request.dry_run {
                 continue;
             }

@@ -8,8 +8,8 @@
 
 pub mod ext;
 pub use ext::{
-    make_dirs_below, read_exact_at, read_file_limited, read_full_at, read_limited, remove_contents, remove_tree,
-    replace_file, write_all_at, write_new,
+    is_zero, make_dirs_below, read_exact_at, read_file_limited, read_full_at, read_limited, remove_contents,
+    remove_tree, replace_file, write_all_at, write_new,
 };
 
 use crate::Result;

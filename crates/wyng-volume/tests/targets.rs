@@ -21,8 +21,10 @@ use common::{MIB, Rig, Setup, is, noise};
 use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
-use wyng_sys::fs::OpenHow;
+use std::sync::Arc;
+use wyng_sys::fs::{Fs, Links, OpenHow, write_all_at};
 use wyng_testkit::pools::{LoopPool, TempDir, need_root, run};
+use wyng_testkit::{MemFs, test_context};
 use wyng_volume::{InPlace, Restore, Restored, TargetKind, TargetOptions, TargetPlan, TargetSpec, VolumeError};
 
 #[test]
@@ -241,34 +243,40 @@ fn files_with_several_names_are_written_in_place_and_marked_until_complete() {
     assert_eq!(fs::read(&path).unwrap(), noise(3, 300_000));
     assert_eq!(names(folder.path()), ["link", "vol"]);
     assert!(fs::symlink_metadata(folder.join("link")).unwrap().is_symlink());
+
+    // A mark that a failed restore left does not outlive a complete one.
+    fs::write(folder.join("vol.wyng-incomplete"), "").unwrap();
+    restore(plan(at(&path), 300_000).unwrap(), &sample(), &NOTHING).unwrap();
+    assert_eq!(names(folder.path()), ["link", "vol"]);
 }
 
 #[test]
-fn a_file_for_which_there_is_no_second_space_is_written_in_place() {
-    let folder = TempDir::new();
-    fs::write(folder.join("vol"), "old").unwrap();
-    let options = TargetOptions {
-        data_bytes: Some(1 << 60),
-        ..TargetOptions::default()
+fn a_file_for_which_there_is_no_second_space_is_written_in_place_if_it_fits_there() {
+    let fs = MemFs::new().mount("/pool");
+    let folder = fs.open_dir(Path::new("/pool"), Links::Refuse).unwrap();
+    let old = folder.open(Path::new("vol"), OpenHow::new(0o600)).unwrap();
+    write_all_at(old.as_ref(), &noise(1, 6 << 20), 0).unwrap();
+    drop(old);
+    fs.set_capacity("/pool", Some(10 << 20), None);
+    let context = test_context(Arc::new(fs), 1);
+    let in_place = |data_bytes, size| {
+        let options = TargetOptions {
+            data_bytes,
+            ..TargetOptions::default()
+        };
+        TargetPlan::new(&context, at("/pool/vol"), size, options)
+            .unwrap()
+            .in_place
     };
-    let plan = TargetPlan::new(&context(), at(folder.join("vol")), 10, options).unwrap();
-    assert!(
-        matches!(
-            plan.in_place,
-            Some(InPlace::NoSpace {
-                needed: 0x1000_0000_0000_0000,
-                ..
-            })
-        ),
-        "{plan:?}"
-    );
+    let needed = 8 << 20;
+    assert!(matches!(
+        in_place(Some(needed), 10),
+        Some(InPlace::NoSpace { needed: 0x80_0000, .. })
+    ));
+    // Neither beside the old data nor in its place: the old data must not be lost for nothing.
+    assert_eq!(in_place(Some(1 << 40), 10), None);
     // A sparse volume may be larger than the disk.
-    let options = TargetOptions {
-        data_bytes: Some(10),
-        ..TargetOptions::default()
-    };
-    let plan = TargetPlan::new(&context(), at(folder.join("vol")), 1 << 60, options).unwrap();
-    assert_eq!(plan.in_place, None);
+    assert_eq!(in_place(Some(10), 1 << 60), None);
 }
 
 #[test]

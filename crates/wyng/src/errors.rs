@@ -158,7 +158,7 @@ fn exit_code(error: &EngineError) -> u8 {
         | EngineError::NoWorkingFolder { .. }
         | EngineError::BadSession { .. }
         | EngineError::NamedTwice { .. } => BAD_OPTION,
-        EngineError::DamagedData { .. } => SOME_FAILED,
+        EngineError::DamagedData { .. } | EngineError::NameMayBeLost { .. } => SOME_FAILED,
         _ => 1,
     }
 }
@@ -201,6 +201,9 @@ fn hint(error: &EngineError) -> Option<String> {
             _ => return None,
         },
         EngineError::NoSnapshots { .. } => NO_SNAPSHOTS_HINT,
+        EngineError::NameMayBeLost { .. } => {
+            "repair that volume first; if this one is really new, make it by: wyng add NAME"
+        }
         EngineError::DamagedData { .. } => "an older or newer session may be whole: see --session",
         EngineError::System(error) => return system_hint(error),
         _ => return None,

@@ -251,7 +251,13 @@ fn thin_out(context: &Context, general: &General) -> Result<(), StateError> {
 fn conclude(run: &Run<'_>, action: &Action, result: Result<Done, Failure>) -> u8 {
     let (done, failure) = match result {
         Ok(done) => (done, None),
-        Err(failure) => (Done::default(), Some(failure)),
+        Err(failure) => {
+            let done = Done {
+                report: run.display.report(),
+                failed: Vec::new(),
+            };
+            (done, Some(failure))
+        }
     };
     run.display.announce(&done.failed);
     if let Some(Failure {

@@ -233,7 +233,7 @@ impl Run<'_> {
                 Input::Stream(StreamSource::new(self.request.stdin.clone().ok_or_else(missing)?))
             }
         };
-        let job = self.job(name)?;
+        let job = self.job(name, &import.volume)?;
         self.imported(&job, input)
     }
 
@@ -304,30 +304,45 @@ impl Run<'_> {
             Err(error) => return Err(error.into()),
         }
         let name = VolumeName::new(local)?;
-        if let Some(alias) = volume.alias.as_ref().filter(|alias| **alias != volume.name)
-            && !self.request.dry_run
-            && self.open.archive.volume(&volume.name).is_ok()
-            && self.open.archive.volume(alias).is_err()
-        {
-            let OpenArchive { archive, locks, .. } = &mut *self.open;
-            archive.rename_volume(&volume.name, &name, None, &|| {
-                locks.as_ref().map_or(Ok(()), |locks| locks.check())
-            })?;
+        let archive = &self.open.archive;
+        let renamed = *local != volume.name && archive.volume(&volume.name).is_ok() && archive.volume(local).is_err();
+        if !renamed {
+            return self.job(name, local).map(Some);
         }
-        self.job(name).map(Some)
+        if self.request.dry_run {
+            return self.job(name, &volume.name).map(Some);
+        }
+        let OpenArchive { archive, locks, .. } = &mut *self.open;
+        archive.rename_volume(&volume.name, &name, None, &|| {
+            locks.as_ref().map_or(Ok(()), |locks| locks.check())
+        })?;
+        self.job(name, local).map(Some)
     }
 
-    /// What the archive has of a volume.
-    fn job(&self, name: VolumeName) -> Result<Job> {
+    /// What the archive has of the volume that is to be sent as `name`; there it is called `stored`.
+    fn job(&self, name: VolumeName, stored: &str) -> Result<Job> {
         let archive = &self.open.archive;
-        Ok(match archive.volume(name.as_str()) {
-            Ok(_) => Job::existing(self.open, name.as_str())?,
-            Err(ArchiveError::NoVolume { .. }) => Job {
+        Ok(match archive.volume(stored) {
+            Ok(_) => Job {
                 name,
-                vid: archive.new_vid()?,
-                new: true,
-                newest: None,
+                ..Job::existing(self.open, stored)?
             },
+            Err(ArchiveError::NoVolume { .. }) => {
+                // A second volume of this name would hide one of the two for ever.
+                if let Some((vid, damage)) = archive.damaged().iter().find(|(_, damage)| damage.hides_name()) {
+                    return Err(EngineError::NameMayBeLost {
+                        volume: name.to_string(),
+                        vid: vid.clone(),
+                        error: damage.to_string(),
+                    });
+                }
+                Job {
+                    name,
+                    vid: archive.new_vid()?,
+                    new: true,
+                    newest: None,
+                }
+            }
             Err(error) => return Err(error.into()),
         })
     }

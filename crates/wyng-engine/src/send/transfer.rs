@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 use wyng_archive::{Archive, Changes, DedupIndex, Draft, Linked};
 use wyng_format::{ChunkAddr, ChunkHash, ChunkSize, Compression, Compressor, Digest, Suite};
-use wyng_sys::fs::FileRef;
+use wyng_sys::fs::{FileRef, is_zero};
 use wyng_sys::{Cancel, SysError};
 use wyng_volume::StreamSource;
 
@@ -446,10 +446,4 @@ impl Worker {
         buffers.give(compressed);
         Ok(Made::Data { digest, bytes: sealed })
     }
-}
-
-/// Whether all bytes are zero.
-fn is_zero(data: &[u8]) -> bool {
-    let (words, rest) = data.as_chunks::<64>();
-    words.iter().all(|word| word.iter().fold(0, |or, byte| or | byte) == 0) && rest.iter().all(|byte| *byte == 0)
 }

@@ -241,7 +241,7 @@ impl Run<'_> {
         if ours && scan.spans.as_ref().is_some_and(Spans::is_empty) {
             return Ok(None);
         }
-        let volume = self.open.archive.volume(job.name.as_str())?;
+        let volume = self.open.archive.volume_by_id(&job.vid)?;
         let history = self.open.archive.history(volume, Trust::Cache);
         let (view, notices) = self.open.archive.view(&history, &newest.name, Trust::Cache)?;
         for notice in &notices {

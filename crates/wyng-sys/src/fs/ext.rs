@@ -13,6 +13,13 @@ const MAX_DEPTH: usize = 128;
 /// How many temporary names [`replace_file`] tries before it gives up.
 const MAX_TEMPORARY_NAMES: u32 = 1000;
 
+/// Whether all bytes are zero.
+#[must_use]
+pub fn is_zero(data: &[u8]) -> bool {
+    let (words, rest) = data.as_chunks::<64>();
+    words.iter().all(|word| word.iter().fold(0, |or, byte| or | byte) == 0) && rest.iter().all(|byte| *byte == 0)
+}
+
 /// Fills `buffer` from `offset`.
 ///
 /// # Errors

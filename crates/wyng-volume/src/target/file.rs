@@ -11,8 +11,12 @@ use rustix::io::Errno;
 use std::path::{Path, PathBuf};
 use wyng_sys::SysError;
 use wyng_sys::fs::{
-    Access, Creation, Dir, DirRef, File, FileRef, Fs, Links, LockKind, OpenHow, Stat, make_dirs_below, write_all_at,
+    Access, Creation, Dir, DirRef, File, FileRef, Fs, Links, LockKind, OpenHow, Stat, is_zero, make_dirs_below,
+    write_all_at,
 };
+
+/// The smallest hole, bytes: the block of most file systems.
+const BLOCK: usize = 4096;
 
 const PART: &str = ".wyng-part";
 const INCOMPLETE: &str = ".wyng-incomplete";
@@ -204,6 +208,7 @@ impl FileTarget {
         // What came into being under the name since the plan was made is not replaced.
         self.site.folder.rename(part, &self.site.name, replaces)?;
         // crash here: the old or the new file, both complete.
+        remove_marker(self.site.folder.as_ref(), &self.site.name)?;
         self.site.folder.sync()?;
         Ok(restored)
     }
@@ -244,6 +249,9 @@ impl FileTarget {
 impl TargetWriter for FileTarget {
     fn write_at(&self, data: &[u8], offset: u64) -> Result<()> {
         check_range(offset, data.len() as u64, self.site.size)?;
+        if let Way::Part { blank: true, .. } = self.way {
+            return Ok(write_data(self.file.as_ref(), data, offset)?);
+        }
         Ok(write_all_at(self.file.as_ref(), data, offset)?)
     }
 
@@ -311,6 +319,36 @@ impl Drop for FileTarget {
         // `abandon` reports errors; what stays is removed by the next restore.
         let _ = self.clean();
     }
+}
+
+/// Removes the mark that a failed restore in place left beside a file which is complete now.
+fn remove_marker(folder: &dyn Dir, name: &Path) -> Result<(), SysError> {
+    match folder.remove_file(&beside(name.as_os_str(), INCOMPLETE)) {
+        Err(error) if !error.is_not_found() => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Writes `data` to a new file, whose blocks of zeros stay holes: a chunk is larger than the pieces of a sparse image.
+fn write_data(file: &dyn File, data: &[u8], offset: u64) -> Result<(), SysError> {
+    let mut position = offset;
+    let mut blocks = data.chunks(BLOCK).peekable();
+    while let Some(block) = blocks.next() {
+        let start = position;
+        position = position.saturating_add(block.len() as u64);
+        if is_zero(block) {
+            continue;
+        }
+        let mut length = block.len();
+        while let Some(next) = blocks.next_if(|block| !is_zero(block)) {
+            length = length.saturating_add(next.len());
+            position = position.saturating_add(next.len() as u64);
+        }
+        let from = usize::try_from(start.saturating_sub(offset)).unwrap_or(0);
+        let piece = data.get(from..).and_then(|rest| rest.get(..length)).unwrap_or_default();
+        write_all_at(file, piece, start)?;
+    }
+    Ok(())
 }
 
 /// Makes the file `part` and locks it; one that nobody holds the lock of is removed first.

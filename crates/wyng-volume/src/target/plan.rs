@@ -99,7 +99,7 @@ pub enum InPlace {
     },
     /// A symbolic link leads to it.
     SymbolicLink,
-    /// There is no space for the old and the new data.
+    /// There is no space for the old and the new data, but for the new alone.
     NoSpace {
         /// Bytes that the new data may take.
         needed: u64,
@@ -305,7 +305,10 @@ fn existing_file(
     }
     let lacks_space = || -> Result<Option<InPlace>> {
         let (needed, free) = (options.data_bytes.unwrap_or(size), folder.space()?.free_bytes);
-        Ok((free < needed).then_some(InPlace::NoSpace { needed, free }))
+        // What does not fit in place either must not cost the old data. `needed` is the most it may take, so a new file
+        // may still fit; if not, the old one stays.
+        let fits_in_place = free.saturating_add(stat.blocks.saturating_mul(512)) >= needed;
+        Ok((free < needed && fits_in_place).then_some(InPlace::NoSpace { needed, free }))
     };
     // A copy that shares the old data takes what differs, which nobody knows yet.
     match options.start {

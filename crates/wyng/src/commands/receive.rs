@@ -46,6 +46,9 @@ impl Run<'_> {
             ));
         }
         let mut plan = wyng_engine::plan_receive(archive, &request)?;
+        if matches!(args.storage, Storage::Local(_)) {
+            plan.check_storage()?;
+        }
         let refused: Vec<Failed> = plan.failed.drain(..).map(|failure| Failed::from(&failure)).collect();
         self.display.announce(&refused);
         failed.extend(refused);

@@ -6,9 +6,10 @@ mod meter;
 use crate::errors::Failed;
 use crate::output::Output;
 use crate::render::size::approximate;
-use crate::render::{events, results};
+use crate::render::{events, json, results};
 use line::View;
 use meter::Meter;
+use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -52,7 +53,19 @@ struct State {
     meter: Option<Meter>,
     drawn: Option<Duration>,
     completed: BTreeSet<String>,
+    /// What the JSON document tells of the command so far.
+    report: Map<String, Value>,
     announced: BTreeSet<String>,
+}
+
+impl State {
+    /// Adds a volume to the report.
+    fn note(&mut self, volume: &impl serde::Serialize) {
+        let volumes = self.report.entry("volumes").or_insert_with(|| json!([]));
+        if let Some(volumes) = volumes.as_array_mut() {
+            volumes.push(json!(volume));
+        }
+    }
 }
 
 impl Display {
@@ -78,6 +91,12 @@ impl Display {
     #[must_use]
     pub fn completed(&self) -> BTreeSet<String> {
         self.state().completed.clone()
+    }
+
+    /// What a command that ended early did, in the words of its JSON document.
+    #[must_use]
+    pub fn report(&self) -> Map<String, Value> {
+        self.state().report.clone()
     }
 
     /// Prints the failures that were not printed when they happened.
@@ -154,11 +173,13 @@ impl Display {
     }
 
     fn sent(&self, state: &mut State, volume: &VolumeSent) {
+        state.note(volume);
         state.completed.insert(volume.volume.clone());
         self.output.say(&results::sent(volume, state.dry_run, self.verbose));
     }
 
     fn read(&self, state: &mut State, volume: &VolumeRead) {
+        state.note(volume);
         self.output.say(&results::read(volume, self.verbose));
         if volume.bad.is_empty() {
             state.completed.insert(volume.volume.clone());
@@ -181,6 +202,9 @@ impl Display {
             Event::FullScan { volume, reason } => self.output.say(&events::full_scan(volume, reason)),
             Event::Sending { session, dry_run } => {
                 state.dry_run = *dry_run;
+                state
+                    .report
+                    .extend(json::fields(&json!({"session": session, "dry_run": dry_run})));
                 self.output.say(&results::sending(session, *dry_run));
             }
             Event::VolumeStart {

@@ -54,7 +54,12 @@ fn hostile_names_and_ids_stay_in_their_archive() {
         assert!(!std::path::Path::new("/etc/evil").exists());
         // Whoever writes to it leaves the rest alone, too.
         lab.write("new", b"data");
-        let send = lab.run(&["send", "--import-other-from=new:|:new", &dest]);
+        let mut send = lab.run(&["send", "--import-other-from=new:|:new", &dest]);
+        if send.err().contains("may be it") {
+            // That volume's name can't be told; the user says that this is another.
+            lab.ok(&["add", "new", &dest]);
+            send = lab.run(&["send", "--import-other-from=new:|:new", &dest]);
+        }
         assert_eq!(send.code, Some(0), "{name}: {send:?}");
         assert_eq!(lab.ok(&["receive", "new", "--save-to=-", &dest]).stdout, b"data");
     }

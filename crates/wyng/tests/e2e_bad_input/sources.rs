@@ -107,13 +107,16 @@ fn volumes_of_a_pool_fail_each_for_its_own_reason() {
 fn storage_that_is_offline_or_without_snapshots_ends_with_7() {
     let lab = Lab::with_archive();
     lab.source("v", 1, 1000);
+    lab.import(&["v"]);
     let before = tree(&lab.archive());
-    lab.run(&["send", "v", "--local=/nonexistent/pool"])
-        .expect(7)
-        .says(&["local storage is offline: /nonexistent/pool", "is it mounted?"]);
-    lab.run(&["send", "v", "--local=v"])
-        .expect(7)
-        .says(&["v is not a folder"]);
+    for command in ["send", "receive"] {
+        lab.run(&[command, "v", "--local=/nonexistent/pool"])
+            .expect(7)
+            .says(&["local storage is offline: /nonexistent/pool", "is it mounted?"]);
+        lab.run(&[command, "v", "--local=v"])
+            .expect(7)
+            .says(&["v is not a folder"]);
+    }
     let Some(plain) = LoopPool::ext4(8 << 20) else { return };
     std::fs::write(plain.join("v"), b"x").unwrap();
     lab.run(&["send", "v", &format!("--local={}", plain.path().display())])

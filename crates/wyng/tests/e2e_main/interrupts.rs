@@ -2,6 +2,7 @@
 //! the next command just works.
 
 use crate::support::{Lab, files, full, import};
+use std::io::Read;
 use std::process::{Child, Output};
 use std::time::{Duration, Instant};
 use wyng_testkit::patterns::Pattern;
@@ -42,7 +43,7 @@ fn a_signal_during_a_send_ends_with_8_and_leaves_a_whole_archive() {
     lab.write("large", &large);
     lab.write("sets.json", b"{}");
     for (count, name) in SIGNALS.into_iter().enumerate() {
-        let child = lab.start(&["send", &import("small"), &import("large"), "--send-unchanged"]);
+        let child = lab.start(&["send", &import("small"), &import("large"), "--send-unchanged", "--json"]);
         // In the middle of the second volume.
         wait_until("the first volume", || lab.session_count("small") == count + 1);
         wait_until("the second volume", || lab.has_draft());
@@ -50,6 +51,17 @@ fn a_signal_during_a_send_ends_with_8_and_leaves_a_whole_archive() {
         assert_interrupted(&output);
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(stderr.contains("volumes completed before are kept"), "{stderr}");
+        let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(
+            document["session"].as_str(),
+            lab.sessions("small").last().map(String::as_str)
+        );
+        let volumes = document["volumes"].as_array().unwrap();
+        assert_eq!(
+            (volumes.len(), volumes[0]["volume"].as_str()),
+            (1, Some("small")),
+            "{document}"
+        );
         lab.assert_strict();
         assert!(!lab.exists("archive/.wyng-lock"), "the lock is given back");
         lab.ok(&["verify", "--all"]);
@@ -87,6 +99,19 @@ fn a_signal_during_a_restore_ends_with_8_and_leaves_nothing_half_named() {
     lab.ok(&["receive", "large", "--save-to=target"]);
     assert!(lab.read("target") == large);
     assert!(!lab.exists("target.wyng-part"));
+    // In the middle of two terabytes of zeros, which are written for minutes, as well.
+    std::fs::File::create(lab.path("hollow"))
+        .unwrap()
+        .set_len(2 << 40)
+        .unwrap();
+    lab.import(&["hollow"]);
+    let mut child = lab.start(&["receive", "hollow", "--save-to=-"]);
+    let mut zeros = child.stdout.take().unwrap();
+    zeros.read_exact(&mut [0; 1 << 20]).unwrap();
+    let reader = std::thread::spawn(move || std::io::copy(&mut zeros, &mut std::io::sink()));
+    assert_eq!(signal(child, SIGNALS[0]).status.code(), Some(8));
+    let passed = reader.join().unwrap().unwrap();
+    assert!(passed < 1 << 40, "it ends in the middle: {passed} bytes");
     // To a pipe that nobody reads as well.
     let mut child = lab.start(&["receive", "large", "--save-to=-"]);
     std::thread::sleep(Duration::from_millis(200));

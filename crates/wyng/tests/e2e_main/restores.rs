@@ -221,6 +221,24 @@ fn too_little_space_for_two_copies_is_said_and_written_in_place() {
     stop.says(&["No space left on device", "hint: make room there"]);
     assert!(!disk.join("w").exists() && !disk.join("w.wyng-part").exists());
     assert!(fs::read(disk.join("v")).unwrap() == bytes);
+    // There is no space for whole chunks of this one, but it needs little: small pieces far from each other.
+    fs::write(disk.join("v"), b"precious").unwrap();
+    let image = fs::File::create(lab.path("pieces")).unwrap();
+    image.set_len(64 << 20).unwrap();
+    for piece in 0..512 {
+        image
+            .write_all_at(&Pattern::Noise.bytes(piece, 4096), piece << 17)
+            .unwrap();
+    }
+    drop(image);
+    lab.import(&["pieces"]);
+    lab.ok(&["receive", "pieces", &format!("--save-to={}", disk.join("v").display())])
+        .hides(&["in place"]);
+    assert!(fs::read(disk.join("v")).unwrap() == lab.read("pieces"));
+    assert!(
+        fs::metadata(disk.join("v")).unwrap().blocks() * 512 < 3 << 20,
+        "holes stay holes"
+    );
 }
 
 #[test]

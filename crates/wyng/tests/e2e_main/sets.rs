@@ -60,6 +60,10 @@ fn one_run_sends_from_and_restores_to_several_storages() {
             (second, json!([["b.img", ""]])),
         ],
     );
+    // A dry run tells what the send will do, and renames nothing.
+    let dry = lab.ok(&["send", "--vols-from=sets.json", "--dry-run"]);
+    assert!(!dry.out().contains("Queuing full scan"), "{}", dry.out());
+    assert_eq!(lab.sessions("vms/renamed.img").len(), 0);
     lab.ok(&["send", "--vols-from=sets.json", "--send-unchanged"]);
     assert_eq!(lab.sessions("vms/renamed.img").len(), 2);
     assert_eq!(lab.sessions("vms/a.img").len(), 0);

@@ -182,6 +182,12 @@ fn corpus() -> BTreeMap<&'static str, Vec<Box<[u8]>>> {
         add("names", text.as_bytes());
     }
     add("deltamap", &[0; 40]);
+    for name in ["cache-off", "cache-dgr"] {
+        let maps = load(name, "cache").0.into_iter();
+        maps.filter(|(path, _)| path.ends_with(".deltamap"))
+            .for_each(|(_, bytes)| add("deltamap", &bytes));
+    }
+    assert!(corpus["deltamap"].len() > 3, "no real delta maps");
     corpus
 }
 

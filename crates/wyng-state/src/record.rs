@@ -238,3 +238,29 @@ fn decode(bytes: &[u8], archive: &ArchiveIdentity, volume: &VolumeId) -> Result<
     let session = SessionName::parse(&stored.session).map_err(|error| damaged(error.to_string()))?;
     Ok((session, stored))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wyng_testkit::hostile::attack;
+
+    #[test]
+    fn any_bytes_are_a_record_or_unusable() {
+        let (archive, volume) = (ArchiveIdentity::from_uuid("x"), VolumeId::from_random([1, 2, 3]));
+        let stored = Stored {
+            version: VERSION,
+            archive: archive.to_string(),
+            volume: volume.to_string(),
+            session: "S_20261122-041736".to_owned(),
+            map_in_use: true,
+            evidence: "{\"inode\": 1}".to_owned(),
+        };
+        let whole = serde_json::to_vec(&stored).unwrap();
+        assert!(decode(&whole, &archive, &volume).is_ok());
+        attack(1, 20_000, &[&whole, b"{\"version\": 2}", b"[]", b""], |bytes| {
+            if let Ok((session, stored)) = decode(bytes, &archive, &volume) {
+                assert!(session.as_str() == stored.session && stored.archive == archive.to_string());
+            }
+        });
+    }
+}

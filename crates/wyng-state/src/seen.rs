@@ -73,3 +73,23 @@ fn decode(bytes: &[u8]) -> Result<UpdatedAt, Unusable> {
     }
     UpdatedAt::parse(&stored.updated_at).map_err(|error| damaged(error.to_string()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_bytes_are_a_time_or_unusable() {
+        let corpus: [&[u8]; 3] = [
+            b"{\"version\":1,\"updated_at\":\"1795321088.2826347\"}",
+            b"{\"version\":7}",
+            b"",
+        ];
+        assert!(decode(corpus[0]).is_ok());
+        wyng_testkit::hostile::attack(1, 20_000, &corpus, |bytes| {
+            if let Ok(time) = decode(bytes) {
+                assert!(UpdatedAt::parse(&time.to_string()).is_ok());
+            }
+        });
+    }
+}

@@ -369,4 +369,35 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn any_text_is_a_destination_or_refused_with_a_reason() {
+        let corpus: [&[u8]; 8] = [
+            b"file:/srv/backup",
+            b"file:../x/./y",
+            b"file://localhost/srv",
+            b"ssh://anna@[fe80::1%25eth0]:22/srv/a b",
+            b"ssh://host",
+            b"qubes://vm-1/srv",
+            b"qubes-ssh://vm:anna@host:2222/srv",
+            b"",
+        ];
+        wyng_testkit::hostile::attack(1, 20_000, &corpus, |bytes| {
+            let text = String::from_utf8_lossy(bytes);
+            let Ok(found) = Destination::parse(&text, Path::new("/home/anna")) else {
+                return;
+            };
+            assert_eq!(found.url(), text);
+            let absolute = match found.location() {
+                Location::Folder(path) => {
+                    path.is_absolute() && path.components().all(|part| part != Component::ParentDir)
+                }
+                Location::Ssh(_, path) | Location::Qubes(_, path) | Location::QubesSsh(_, _, path) => match path {
+                    RemotePath::Login => true,
+                    RemotePath::Absolute(path) => path.starts_with('/') && path.split('/').all(|part| part != ".."),
+                },
+            };
+            assert!(absolute, "{found:?}");
+        });
+    }
 }

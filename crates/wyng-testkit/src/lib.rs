@@ -3,6 +3,7 @@
 //! - [`memfs`]: an in-memory file system that journals every change; [`crash`]: what a power cut may leave of it.
 //! - [`faults`]: the n-th call fails, every call is counted.
 //! - [`clock`], [`rng`], [`patterns`]: time, randomness and file contents that repeat.
+//! - [`hostile`]: bytes that no decoder may panic at.
 //! - [`model`]: a volume as a plain copy, against which a backup is compared.
 //! - [`fixtures`], [`reader`], [`bin`], [`pools`]: archives of the original, the independent reader, the built program, real
 //!   file systems on loop devices.
@@ -28,6 +29,7 @@ pub mod clock;
 pub mod crash;
 pub mod faults;
 pub mod fixtures;
+pub mod hostile;
 pub mod memfs;
 pub mod model;
 pub mod patterns;

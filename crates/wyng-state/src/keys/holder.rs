@@ -189,39 +189,51 @@ fn serve(context: &Context, listener: &Listener, in_place: impl Fn() -> Result<b
     }
 }
 
+/// A message as the holder understands it; times are from now on.
+#[derive(Debug, PartialEq, Eq)]
+enum Asked<'a> {
+    Put(Duration, &'a [u8]),
+    Get,
+    Touch(Duration),
+    Forget,
+}
+
+/// Understands a message; `None` for what is none.
+fn understood(message: &[u8]) -> Option<Asked<'_>> {
+    let time = |seconds: &[u8; 4]| Duration::from_secs(u32::from_be_bytes(*seconds).into());
+    match message.split_first()? {
+        (b'P', rest) => {
+            let (seconds, secret) = rest.split_first_chunk()?;
+            (secret.len() == payload::LENGTH).then_some(Asked::Put(time(seconds), secret))
+        }
+        (b'G', []) => Some(Asked::Get),
+        (b'T', rest) => Some(Asked::Touch(time(rest.try_into().ok()?))),
+        (b'F', []) => Some(Asked::Forget),
+        _ => None,
+    }
+}
+
 /// Answers one message; `false` if it was the last.
 fn answer(context: &Context, held: &mut Held, message: &[u8], connection: &mut Connection) -> bool {
-    let end = |seconds: &[u8; 4]| {
-        let seconds = Duration::from_secs(u32::from_be_bytes(*seconds).into());
-        context.clock.boottime().saturating_add(seconds)
-    };
-    let (answer, goes_on): (&[u8], bool) = match message.split_first() {
-        Some((b'P', rest)) => match rest.split_first_chunk::<4>() {
-            Some((seconds, secret)) if secret.len() == payload::LENGTH => {
-                let secret = Zeroizing::new(secret.to_vec());
-                // Where too little memory may be locked, it is held unlocked.
-                process::lock_memory(&secret);
-                *held = Held {
-                    secret,
-                    end: end(seconds),
-                };
-                (b"P", true)
-            }
-            _ => (b"", true),
-        },
-        Some((b'G', [])) => (&held.secret, true),
-        Some((b'T', rest)) => match <&[u8; 4]>::try_from(rest) {
-            Ok(seconds) if !held.secret.is_empty() => {
-                held.end = end(seconds);
-                (b"T", true)
-            }
-            _ => (b"", true),
-        },
-        Some((b'F', [])) => {
+    let end = |time: Duration| context.clock.boottime().saturating_add(time);
+    let (answer, goes_on): (&[u8], bool) = match understood(message) {
+        Some(Asked::Put(time, secret)) => {
+            let secret = Zeroizing::new(secret.to_vec());
+            // Where too little memory may be locked, it is held unlocked.
+            process::lock_memory(&secret);
+            *held = Held { secret, end: end(time) };
+            (b"P", true)
+        }
+        Some(Asked::Get) => (&held.secret, true),
+        Some(Asked::Touch(time)) if !held.secret.is_empty() => {
+            held.end = end(time);
+            (b"T", true)
+        }
+        Some(Asked::Forget) => {
             held.secret = Zeroizing::default();
             (b"F", false)
         }
-        _ => (b"", true),
+        Some(Asked::Touch(_)) | None => (b"", true),
     };
     let _ = connection.send(answer, PATIENCE);
     goes_on
@@ -298,5 +310,29 @@ fn private_dir(context: &Context, path: &Path, create: bool) -> Result<Option<Di
         Err(StateError::NotPrivate {
             path: path.to_path_buf(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wyng_testkit::TestClock;
+    use wyng_testkit::hostile::attack;
+
+    #[test]
+    fn any_message_is_understood_or_not_and_no_bytes_but_ours_are_keys() {
+        let seconds = NonZeroU32::MAX;
+        let put = message(b'P', seconds, &[9; payload::LENGTH]);
+        let touch = message(b'T', seconds, &[]);
+        let time = Duration::from_secs(u32::MAX.into());
+        assert_eq!(understood(&put), Some(Asked::Put(time, &[9; payload::LENGTH])));
+        assert_eq!(understood(&touch), Some(Asked::Touch(time)));
+        attack(1, 20_000, &[&put, &touch, b"G", b"F", b""], |bytes| {
+            if let Some(Asked::Put(_, secret)) = understood(bytes) {
+                assert_eq!(secret.len(), payload::LENGTH);
+            }
+            // What a client takes for an answer.
+            assert!(payload::decode(bytes, &TestClock::default()).is_none());
+        });
     }
 }

@@ -128,3 +128,33 @@ impl fmt::Display for LockHolder {
         write!(f, "process {} on {host}", self.pid)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wyng_testkit::hostile::attack;
+
+    #[test]
+    fn any_bytes_are_a_holder_or_nobody() {
+        let me = HolderIdentity {
+            token: [7; 16],
+            host: "hôst\u{1b}[2J".to_owned(),
+            boot_id: "b0cf2a4e-0000-4000-8000-000000000000".to_owned(),
+            pid_namespace: 4_026_531_836,
+            pid: 4711,
+            start_time: u64::MAX,
+        };
+        let line = me.holder(i64::MIN).line();
+        attack(1, 20_000, &[&line, b"\n", b"{}\n", b""], |bytes| {
+            let Some(holder) = LockHolder::parse(bytes) else { return };
+            assert_eq!(LockHolder::parse(&holder.line()), Some(holder.clone()));
+            assert!(
+                holder
+                    .to_string()
+                    .bytes()
+                    .all(|byte| byte == b' ' || byte.is_ascii_graphic())
+            );
+            let _ = holder.described(&wyng_testkit::TestClock::default());
+        });
+    }
+}

@@ -147,4 +147,18 @@ mod tests {
             assert_eq!(parsed(&[(key, "1")]).unwrap_err().exit_code(), 9, "{key}");
         }
     }
+
+    #[test]
+    fn any_bytes_are_options_or_refused() {
+        let corpus: [&[u8]; 3] = [
+            b"[var-global-default]\ndedup = 1\nvolex =\n  a b\n  c\nverbose = 2\n",
+            b"[var-global-default]\npasscmd = date +%Y 100%%\nforce = 1\n[other]\nx = 1\n",
+            b"",
+        ];
+        wyng_testkit::hostile::attack(1, 20_000, &corpus, |bytes| {
+            if let Err(error) = config(Path::new("/c.ini"), bytes) {
+                assert_eq!(error.exit_code(), 9);
+            }
+        });
+    }
 }

@@ -135,4 +135,20 @@ mod tests {
             r#"the volume "x" is listed twice"#
         );
     }
+
+    #[test]
+    fn any_bytes_are_sets_or_refused() {
+        let corpus: [&[u8]; 4] = [
+            br#"{"vg0/pool00": [["vm-work", null]], "/pool": [["a/b.img", "c.img"], ["x.img", ""]]}"#,
+            br#"{"null": [["y.img", ""]]}"#,
+            br#"{"a": [], "a": []}"#,
+            b"",
+        ];
+        wyng_testkit::hostile::attack(1, 20_000, &corpus, |bytes| {
+            if let Ok(sets) = parse(bytes) {
+                let names: Vec<_> = sets.iter().flat_map(|set| &set.volumes).map(|v| &v.name).collect();
+                assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len());
+            }
+        });
+    }
 }

@@ -42,7 +42,7 @@ fn round(options: &[&str], passphrase: Option<&str>) {
 
 #[test]
 fn unencrypted_in_all_compressions_and_chunk_sizes() {
-    for (factor, compression) in [(1, "zstd"), (6, "zstd:19"), (3, "zlib"), (4, "bz2")] {
+    for (factor, compression) in [(1, "zstd"), (6, "zstd:19"), (3, "zlib"), (4, "bz2"), (5, "zlib:9")] {
         let factor = format!("--chunk-factor={factor}");
         round(
             &["--encrypt=off", &format!("--compression={compression}"), &factor],

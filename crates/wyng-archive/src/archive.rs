@@ -7,7 +7,8 @@ use crate::open::{ROOT_FILE, Unlocked};
 use crate::vault::{Trust, UsedCopy, Vault};
 use crate::view::View;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 use wyng_format::{
     ChunkSize, CipherCode, Digest, InProcess, Root, RootVolume, SaltFile, SessionName, Suite, VolInfo, VolumeId,
 };
@@ -51,7 +52,7 @@ pub struct Archive {
     pub(crate) counters: Option<Arc<Counters>>,
     pub(crate) volumes: Vec<Volume>,
     pub(crate) broken: Vec<(String, Damage)>,
-    pub(crate) notices: Vec<Notice>,
+    notices: Mutex<Vec<Notice>>,
     pub(crate) repair_root: bool,
     pub(crate) repair_salt: bool,
     /// The root was taken from a copy: what it does not list is kept (decisions.md §7).
@@ -61,6 +62,8 @@ pub struct Archive {
     /// The renames of a commit have failed half way: what they left must be dealt with before anything else is written,
     /// because `archive.ini.tmp` is the evidence for that.
     pub(crate) unfinished: bool,
+    /// Volumes that [`Archive::recover`] could not put right, and why.
+    pub(crate) unrecovered: Vec<(VolumeId, String)>,
 }
 
 impl Archive {
@@ -91,17 +94,14 @@ impl Archive {
         compare(&unlocked, &attach)?;
         let mut notices = unlocked.notices;
         let now = u64::try_from(context.clock.now()).unwrap_or(0);
-        let behind = unlocked
-            .root
-            .updated_at()
-            .nanos()
-            .saturating_sub(now)
-            .div_ceil(1_000_000_000);
-        if behind > 0 {
+        let behind = Duration::from_nanos(unlocked.root.updated_at().nanos().saturating_sub(now));
+        if !behind.is_zero() {
+            let seconds = behind.as_nanos().div_ceil(NANOS);
+            let seconds = u64::try_from(seconds).unwrap_or(u64::MAX);
             if attach.write && behind >= CLOCK_TOLERANCE {
-                return Err(ArchiveError::ClockBehind { behind });
+                return Err(ArchiveError::ClockBehind { behind: seconds });
             }
-            notices.push(Notice::ClockBehind { seconds: behind });
+            notices.push(Notice::ClockBehind { seconds });
         }
         let caching = attach.may_update && attach.state.as_ref().is_some_and(ArchiveState::writable);
         let vault = Vault {
@@ -109,6 +109,7 @@ impl Archive {
             suite: unlocked.suite,
             compression: unlocked.root.compression(),
             chunk: unlocked.root.chunk_size(),
+            fs: context.fs.clone(),
             cache: attach.state,
             caching: Arc::new(AtomicBool::new(caching)),
             copies: Arc::default(),
@@ -124,12 +125,13 @@ impl Archive {
             counters: None,
             volumes: Vec::new(),
             broken: Vec::new(),
-            notices,
+            notices: Mutex::new(notices),
             repair_root: unlocked.repair_root,
             repair_salt: unlocked.repair_salt,
             from_copy: unlocked.repair_root,
             next: OnceLock::new(),
             unfinished: false,
+            unrecovered: Vec::new(),
         };
         if !archive.repair_root {
             archive.remember_root()?;
@@ -190,9 +192,39 @@ impl Archive {
     /// # Errors
     /// [`Damage`] if no copy of it can be used either.
     pub fn reread_volinfo(&self, volume: &Volume) -> Result<(), Damage> {
+        let (vid, bare) = (&volume.vid, self.vault.without_cache());
+        if !bare.volinfo_is_in_place(vid, &volume.digest)
+            && let Some(digest) = self.root_now().and_then(|now| now.volume(vid))
+            && bare.volinfo_is_in_place(vid, &digest)
+        {
+            // Another writer has put the next one in its place; what this reader goes by is not damaged.
+            return Ok(());
+        }
         self.vault
             .volinfo(&volume.vid, &volume.digest, Trust::Destination)
             .map(|_| ())
+    }
+
+    /// The first of these sessions that is no longer in the archive, if somebody has changed it since it was opened.
+    #[must_use]
+    pub fn pruned_meanwhile(&self, vid: &VolumeId, sessions: &[SessionName]) -> Option<SessionName> {
+        let now = self.root_now()?;
+        let listed = match now.volume(vid) {
+            Some(digest) => {
+                let volinfo = self.vault.without_cache().volinfo(vid, &digest, Trust::Destination);
+                volinfo.ok()?.sessions
+            }
+            None => Vec::new(),
+        };
+        let gone = |wanted: &&SessionName| !listed.iter().any(|(name, _)| name == *wanted);
+        sessions.iter().find(gone).copied()
+    }
+
+    /// The destination's root, if it is another than the one that this archive was opened with.
+    fn root_now(&self) -> Option<Root> {
+        let bytes = self.vault.store.read(&layout::root(), ROOT_FILE).ok()??;
+        let changed = bytes != self.root_bytes;
+        Root::decode(&bytes, &self.vault.suite).ok().filter(|_| changed)
     }
 
     /// Takes what is known of files that a copy stood in for, since the last call.
@@ -203,7 +235,12 @@ impl Archive {
 
     /// Takes the notices that have come up since the last call.
     pub fn take_notices(&mut self) -> Vec<Notice> {
-        std::mem::take(&mut self.notices)
+        std::mem::take(self.notices.get_mut().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Notes what the caller should tell the user.
+    pub(crate) fn note(&self, notice: Notice) {
+        self.notices.lock().unwrap_or_else(PoisonError::into_inner).push(notice);
     }
 
     /// The readable volumes, in the order of the archive's index.
@@ -355,8 +392,9 @@ impl Archive {
     }
 }
 
-/// How far the wall clock may be behind the archive before writing is refused, seconds (decisions.md §7).
-const CLOCK_TOLERANCE: u64 = 5;
+/// From how far the wall clock is behind the archive on writing is refused (decisions.md §7).
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(5);
+const NANOS: u128 = 1_000_000_000;
 
 /// How often a root that keeps changing is read.
 const ATTEMPTS: usize = 5;

@@ -213,11 +213,10 @@ impl Spool {
 impl Write for Spool {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
         if self.file.is_none() && self.memory.len().saturating_add(data.len()) > SPOOL_MEMORY {
-            self.file = self.vault.scratch()?;
-            if let Some(file) = &self.file {
-                write_all_at(&**file, &self.memory, 0).map_err(|e| e.source)?;
-                self.memory = Vec::new();
-            }
+            let file = self.vault.scratch()?;
+            write_all_at(&*file, &self.memory, 0).map_err(|e| e.source)?;
+            self.memory = Vec::new();
+            self.file = Some(file);
         }
         match &self.file {
             Some(file) => write_all_at(&**file, data, self.written).map_err(|e| e.source)?,

@@ -116,6 +116,15 @@ impl Damage {
     pub fn is_missing(&self) -> bool {
         matches!(self.reason, DamageReason::Missing)
     }
+
+    /// A file is simply not there, be it that of an older session.
+    #[must_use]
+    pub fn lacks_something(&self) -> bool {
+        match &self.reason {
+            DamageReason::DependsOn(damage) => damage.lacks_something(),
+            reason => matches!(reason, DamageReason::Missing),
+        }
+    }
 }
 
 /// What ends an operation on an archive.
@@ -195,6 +204,22 @@ pub enum ArchiveError {
     /// An earlier commit of this command failed half way; the next command that writes finishes or undoes it.
     #[error("an earlier change of the archive was not finished, so nothing more is written to it")]
     Unfinished,
+    /// What an interrupted operation left in a volume's folder could be neither finished nor undone.
+    #[error("volume {vid} can't be written to, because what was interrupted there could not be put right: {error}")]
+    NotRecovered {
+        /// The volume's id.
+        vid: VolumeId,
+        /// What kept it from being put right.
+        error: String,
+    },
+    /// Somebody else has removed a session while it was being read.
+    #[error("session {session} of volume {vid} was pruned by somebody else while it was needed")]
+    PrunedMeanwhile {
+        /// The volume's id.
+        vid: VolumeId,
+        /// The session.
+        session: SessionName,
+    },
     /// No volume has this name.
     #[error("there is no volume {name:?} in the archive")]
     NoVolume {
@@ -292,6 +317,18 @@ pub enum Notice {
         operation: &'static str,
         /// The volume's id, where one is known.
         vid: Option<String>,
+    },
+    /// A volume whose interrupted operation could be neither finished nor undone is not written to.
+    NotRecovered {
+        /// The volume's id.
+        vid: String,
+        /// What kept it from being put right.
+        error: String,
+    },
+    /// What was committed could not be noted in the state folder.
+    NotRemembered {
+        /// Why.
+        error: String,
     },
     /// The checksum of a session written by the original is wrong in a way that is known to be harmless.
     HarmlessChecksum {

@@ -55,6 +55,13 @@ pub(crate) fn tmp(of: &StorePath) -> StorePath {
     path(format!("{}.tmp", of.as_str()))
 }
 
+/// The name under which a folder is kept that stood in the place `of`.
+pub(crate) fn aside(of: &StorePath, random: u32) -> StorePath {
+    let folder = of.parent().unwrap_or_else(StorePath::root);
+    let slash = if folder.as_str().is_empty() { "" } else { "/" };
+    path(format!("{}{slash}unknown-{random:08x}", folder.as_str()))
+}
+
 /// `x.bak`: a copy of `x`.
 pub(crate) fn bak(of: &StorePath) -> StorePath {
     path(format!("{}.bak", of.as_str()))

@@ -23,7 +23,7 @@ pub use changes::{Changes, Predecessor};
 pub use dedup::{DedupIndex, Place};
 pub use error::{ArchiveError, Damage, DamageReason, Notice, Result};
 pub use history::{History, Session, SessionEntry};
-pub use init::{NewArchive, check_free, create};
+pub use init::{NewArchive, NewArchiveSettings};
 pub use open::{KeySource, Sealed, Unlocked};
 pub use runs::Run;
 pub use vault::{ChunkWork, LOCAL_CACHE, Trust, UsedCopy};

@@ -274,10 +274,7 @@ impl RunList {
     fn spill(&mut self, scratch: &Scratch<'_>) -> io::Result<()> {
         let file = match &self.spilled {
             Some(file) => file.clone(),
-            None => match scratch()? {
-                Some(file) => file,
-                None => return Ok(()), // nowhere to put it: memory it is
-            },
+            None => scratch()?,
         };
         let mut buffer = Vec::with_capacity(RECORD * BATCH);
         for batch in self.memory.chunks(BATCH) {
@@ -309,8 +306,8 @@ impl RunList {
     }
 }
 
-/// Makes an unnamed scratch file; `None` where there is no place for one.
-pub(crate) type Scratch<'a> = dyn Fn() -> io::Result<Option<FileRef>> + Sync + 'a;
+/// Makes an unnamed scratch file.
+pub(crate) type Scratch<'a> = dyn Fn() -> io::Result<FileRef> + Sync + 'a;
 
 pub(crate) struct RunListIter<'a> {
     list: &'a RunList,
@@ -469,7 +466,8 @@ mod tests {
         let streams = streams.into_iter().map(stream).collect();
         let mut list = RunList::new();
         for run in Merge::new(streams, chunk()) {
-            list.push(run.unwrap(), chunk(), &|| Ok(None)).unwrap();
+            list.push(run.unwrap(), chunk(), &|| Err(io::Error::other("none")))
+                .unwrap();
         }
         list.iter().map(Result::unwrap).collect()
     }
@@ -561,6 +559,21 @@ mod tests {
             }
             assert_eq!(got, expected, "seed {seed}");
         }
+    }
+
+    #[test]
+    fn a_list_too_long_for_memory_goes_to_a_scratch_file_or_fails() {
+        let fs = wyng_testkit::MemFs::new();
+        wyng_sys::fs::Fs::make_dirs(&fs, "/var/tmp".as_ref(), 0o777).unwrap();
+        let scratch = || wyng_state::scratch::temporary(&fs).map_err(io::Error::other);
+        let nowhere = || Err(io::Error::other("none"));
+        let runs = || (0..MEMORY_RUNS as u64 + 3).map(|at| data(at, 1));
+        let (mut list, mut short) = (RunList::new(), RunList::new());
+        assert!(runs().all(|run| list.push(run, chunk(), &scratch).is_ok()));
+        assert!(!runs().all(|run| short.push(run, chunk(), &nowhere).is_ok()));
+        assert!(list.memory.len() <= 3 && short.memory.len() <= MEMORY_RUNS);
+        assert!(list.iter().map(Result::unwrap).eq(runs()));
+        assert!(fs.tree("/var/tmp").0.len() <= 1, "it has a name");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::history::{History, Session};
 use crate::layout;
 use crate::runs::{Complete, Merge, Run, RunList, RunStream};
 use crate::vault::{ChunkWork, Trust, Vault};
-use wyng_format::{ChunkAddr, ChunkHash, ChunkSize, Mfcs, SessionName};
+use wyng_format::{ChunkAddr, ChunkHash, ChunkSize, Mfcs, SessionName, VolumeId};
 use wyng_state::CacheFile;
 use wyng_store::StorePath;
 
@@ -16,8 +16,12 @@ const FAN_IN: usize = 16;
 /// The complete, checked list of chunks of one session.
 pub struct View {
     vault: Vault,
+    /// The volume's id.
+    pub vid: VolumeId,
     /// The session.
     pub session: Session,
+    /// All sessions that supply it, newest first.
+    pub chain: Vec<SessionName>,
     /// Folders that may hold the chunks of each session that supplies some.
     dirs: Vec<Vec<StorePath>>,
     runs: RunList,
@@ -59,7 +63,9 @@ impl View {
             .collect();
         Ok(Self {
             vault: vault.clone(),
+            vid: history.vid.clone(),
             session: session.clone(),
+            chain: chain.iter().map(|session| session.name).collect(),
             dirs,
             runs,
         })

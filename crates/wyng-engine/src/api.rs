@@ -455,6 +455,51 @@ pub struct BadRange {
     pub error: String,
 }
 
+/// The ranges of a volume that could not be read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct BadRanges {
+    /// The first [`BadRanges::LISTED`] of them.
+    #[serde(rename = "bad")]
+    pub listed: Vec<BadRange>,
+    /// The others, if there are more.
+    #[serde(rename = "bad_more", skip_serializing_if = "Option::is_none")]
+    pub more: Option<MoreRanges>,
+}
+
+/// Ranges that are counted, but not listed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct MoreRanges {
+    /// How many.
+    pub ranges: u64,
+    /// Their length together, bytes.
+    pub bytes: u64,
+}
+
+impl BadRanges {
+    /// How many ranges are listed at most.
+    pub const LISTED: usize = 10_000;
+
+    /// Everything could be read.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.listed.is_empty()
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn ranges(&self) -> u64 {
+        let more = self.more.map_or(0, |more| more.ranges);
+        more.saturating_add(self.listed.len() as u64)
+    }
+
+    /// Their length together, bytes.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        let listed = self.listed.iter().map(|range| range.length);
+        listed.fold(self.more.map_or(0, |more| more.bytes), u64::saturating_add)
+    }
+}
+
 /// What was restored or verified of one volume.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct VolumeRead {
@@ -472,7 +517,8 @@ pub struct VolumeRead {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
     /// Ranges that could not be read.
-    pub bad: Vec<BadRange>,
+    #[serde(flatten)]
+    pub bad: BadRanges,
     /// Wall time, seconds.
     pub seconds: f64,
 }

@@ -2,10 +2,11 @@
 
 use crate::api::{InitRequest, OpenRequest, Purpose, Reporter, Secrets, VolumeFailure};
 use crate::error::{EngineError, Result};
-use crate::open::{OpenArchive, host_lock, lock_destination, open, open_folder};
+use crate::open::{OpenArchive, host_lock, lock_destination, open, open_folder, writer_lock};
 use std::sync::Arc;
-use wyng_archive::{ArchiveError, NewArchive, create};
+use wyng_archive::{ArchiveError, NewArchive, NewArchiveSettings};
 use wyng_format::{ChunkSize, CipherCode, Compression, Description, VolumeName};
+use wyng_state::StateHome;
 use wyng_store::{OpenMode, Store, StorePath};
 use wyng_sys::Context;
 use zeroize::Zeroizing;
@@ -38,17 +39,22 @@ pub fn init(
             CipherCode::Off => Zeroizing::new(Vec::new()),
             _ => secrets.new_passphrase()?,
         };
+        let new = NewArchive::prepare(
+            context,
+            &NewArchiveSettings {
+                cipher,
+                passphrase: &passphrase,
+                cost: place.key_cost,
+                compression,
+                chunk,
+            },
+        )?;
+        let home = StateHome::create(&context.fs, &place.state_home)?;
+        let _writer = writer_lock(context, &home, &new.identity(), request.lock_wait)?;
         let lock = lock_destination(context, place, &store, request.lock_wait, reporter)?;
-        let new = NewArchive {
-            cipher,
-            passphrase: &passphrase,
-            cost: place.key_cost,
-            compression,
-            chunk,
-        };
-        let created = create(&store, context, &new);
-        lock.release()?;
-        created?;
+        new.write(&*store, &|| Ok(lock.check()?))?;
+        // A lock that can't be given back is stolen later; the archive is complete.
+        drop(lock);
         Ok(passphrase)
     })();
     let passphrase = match made {
@@ -104,7 +110,9 @@ pub fn add(
         let added = VolumeName::new(name).map_err(EngineError::from).and_then(|name| {
             let OpenArchive { archive, locks, .. } = &mut *open;
             let guard = || locks.as_ref().map_or(Ok(()), |locks| locks.check());
-            Ok(archive.add_volume(&name, &description, &guard)?)
+            let vid = archive.add_volume(&name, &description, &guard)?;
+            open.report_notices(reporter);
+            Ok(vid)
         });
         match added {
             Ok(_) => {}

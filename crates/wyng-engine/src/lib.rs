@@ -4,6 +4,7 @@
 //! [`init`], [`open`], [`send`], [`monitor`], [`plan_receive`] and [`receive`], [`verify`] and [`add`] each are one straight line here:
 //! plan, apply, report.
 
+mod alive;
 mod api;
 mod error;
 mod init;

@@ -1,21 +1,19 @@
 //! Opening an archive for a command: destination, keys, locks, local memory, recovery.
 
+use crate::alive::KeptAlive;
 use crate::api::{
     ArchiveSummary, Event, OpenRequest, Place, Purpose, Reporter, Secrets, SessionListing, VolumeListing, Warning,
 };
 use crate::error::Result;
 use crate::keys::Keys;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
-use wyng_archive::{Archive, ArchiveError, Attach, History, Notice, Sealed, Session, Trust, Unlocked};
+use wyng_archive::{Archive, ArchiveError, Attach, History, Notice, Sealed, Session, SessionEntry, Trust, Unlocked};
 use wyng_format::{InProcess, LocalTime, SessionName};
-use wyng_state::{HostLock, StateHome, WriterLock, wait_for};
+use wyng_state::{ArchiveIdentity, HostLock, StateHome, WriterLock, wait_for};
 use wyng_store::lock::{DestinationLock, HolderIdentity, Waiting};
 use wyng_store::{Destination, FolderStore, OpenMode, Store};
 use wyng_sys::Context;
-
-/// How often a writer shows that it is alive.
-const REFRESH: Duration = Duration::from_secs(60);
 
 /// An archive that is open for one command.
 pub struct OpenArchive {
@@ -31,39 +29,23 @@ pub struct OpenArchive {
 pub(crate) struct Locks {
     _host: Option<HostLock>,
     _writer: WriterLock,
-    destination: Option<DestinationLock>,
-    refreshed: Mutex<Duration>,
+    /// Given back first. One that can't be removed is stolen by the next writer once this process is gone.
+    destination: Option<KeptAlive>,
 }
 
 impl Locks {
     /// Fails if the destination's lock is no longer ours.
     pub fn check(&self) -> Result<(), ArchiveError> {
         match &self.destination {
-            Some(lock) => Ok(lock.check()?),
+            Some(kept) => Ok(kept.lock().check()?),
             None => Ok(()),
         }
-    }
-
-    /// Shows once a minute that this writer is alive.
-    pub fn keep_alive(&self, context: &Context) -> Result<()> {
-        let now = context.clock.monotonic();
-        let mut refreshed = self.refreshed.lock().unwrap_or_else(PoisonError::into_inner);
-        if now.saturating_sub(*refreshed) >= REFRESH
-            && let Some(lock) = &self.destination
-        {
-            lock.refresh()?;
-            *refreshed = now;
-        }
-        Ok(())
     }
 }
 
 impl Drop for Locks {
     fn drop(&mut self) {
-        if let Some(lock) = self.destination.take() {
-            // A lock that can't be removed is stolen by the next writer once this process is gone.
-            let _ = lock.release();
-        }
+        self.destination = None;
     }
 }
 
@@ -187,22 +169,19 @@ fn take_locks(
     wait: Duration,
     reporter: &dyn Reporter,
 ) -> Result<Locks> {
-    let host = match &place.host_lock {
-        Some(path) => Some(wait_for(context, wait, || HostLock::try_acquire(&context.fs, path))?),
-        None => None,
-    };
+    let host = host_lock(context, place, wait)?;
     let identity = unlocked.identity();
-    let writer = wait_for(context, wait, || home.writer_lock(&identity))?;
+    let writer = writer_lock(context, home, &identity, wait)?;
     let destination = match store {
-        Some(store) => Some(lock_destination(context, place, store, wait, reporter)?),
+        Some(store) => Some(KeptAlive::new(lock_destination(
+            context, place, store, wait, reporter,
+        )?)?),
         None => None,
     };
-    let refreshed = Mutex::new(context.clock.monotonic());
     Ok(Locks {
         _host: host,
         _writer: writer,
         destination,
-        refreshed,
     })
 }
 
@@ -243,7 +222,17 @@ pub(crate) fn lock_destination(
     Ok(lock)
 }
 
-/// Locks of a host and of one archive's identity, for `arch-init`.
+/// The lock of the writers of one archive on this host.
+pub(crate) fn writer_lock(
+    context: &Context,
+    home: &StateHome,
+    identity: &ArchiveIdentity,
+    wait: Duration,
+) -> Result<WriterLock> {
+    Ok(wait_for(context, wait, || home.writer_lock(identity))?)
+}
+
+/// The original's lock of this host.
 pub(crate) fn host_lock(context: &Context, place: &Place, wait: Duration) -> Result<Option<HostLock>> {
     match &place.host_lock {
         Some(path) => Ok(Some(wait_for(context, wait, || {
@@ -307,7 +296,7 @@ impl OpenArchive {
                 vid: volume.vid.to_string(),
                 description: volume.volinfo.description.as_str().to_owned(),
                 sessions: session_listings(&self.context, &history),
-                damage: history.damage().map(ToString::to_string).collect(),
+                damage: self.damage_of(&history),
             }
         });
         let damaged = self.archive.damaged().iter().map(|(vid, damage)| VolumeListing {
@@ -318,6 +307,25 @@ impl OpenArchive {
             damage: vec![damage.to_string()],
         });
         readable.chain(damaged).collect()
+    }
+
+    /// What is wrong with the sessions of a volume, a line each.
+    fn damage_of(&self, history: &History) -> Vec<String> {
+        let line = |(name, entry): &SessionEntry| {
+            let damage = entry.as_ref().err()?;
+            let lacking = damage.lacks_something();
+            let pruned = lacking
+                .then(|| self.archive.pruned_meanwhile(&history.vid, &[*name]))
+                .flatten();
+            Some(match pruned {
+                Some(session) => {
+                    let vid = history.vid.clone();
+                    ArchiveError::PrunedMeanwhile { vid, session }.to_string()
+                }
+                None => damage.to_string(),
+            })
+        };
+        history.entries.iter().filter_map(line).collect()
     }
 
     /// Ends the command: renews the time for which keys are remembered, and gives the locks back.
@@ -340,6 +348,7 @@ impl OpenArchive {
 
 /// Passes on what the archive noticed.
 pub(crate) fn report_notice(notice: &Notice, reporter: &dyn Reporter) {
+    let note = |text: &str| reporter.event(Event::Warning(Warning::Note(text)));
     let warning = match notice {
         Notice::UsedCopy { file, copy, error } => Warning::UsedCopy { file, copy, error },
         Notice::ClockBehind { seconds } => Warning::ClockBehind { seconds: *seconds },
@@ -352,11 +361,19 @@ pub(crate) fn report_notice(notice: &Notice, reporter: &dyn Reporter) {
             return;
         }
         Notice::HarmlessChecksum { session } => {
-            let text = format!(
+            return note(&format!(
                 "{session}: its checksum is wrong in a way that the original program is known for; its data is checked all the same."
-            );
-            reporter.event(Event::Warning(Warning::Note(&text)));
-            return;
+            ));
+        }
+        Notice::NotRecovered { vid, error } => {
+            return note(&format!(
+                "{vid}: what an interrupted command left could not be put right ({error}); nothing is written to this volume."
+            ));
+        }
+        Notice::NotRemembered { error } => {
+            return note(&format!(
+                "what was stored is complete, but could not be noted in the state folder: {error}"
+            ));
         }
         _ => return,
     };

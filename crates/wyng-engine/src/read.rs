@@ -3,13 +3,13 @@
 //! Chunks are fetched, checked and decompressed by several threads; each chunk's bytes are handed to a place of the
 //! caller's choice.
 
-use crate::api::{BadRange, Event, Reporter, SessionChoice, Warning};
+use crate::api::{BadRange, BadRanges, Event, Reporter, SessionChoice, Warning};
 use crate::error::{EngineError, Result};
 use crate::open::{OpenArchive, report_notice, session_name};
 use crate::pipeline::{self, Width};
 use crate::progress::Progress;
 use wyng_archive::{ArchiveError, ChunkWork, Damage, History, LOCAL_CACHE, Run, Trust, UsedCopy, View};
-use wyng_format::{ChunkAddr, ChunkHash, SessionName};
+use wyng_format::{ChunkAddr, ChunkHash, SessionName, VolumeId};
 
 /// A session that was chosen for a volume.
 pub(crate) struct Chosen {
@@ -21,6 +21,26 @@ pub(crate) struct Chosen {
 
 /// Finds the session of a volume that the user means.
 pub(crate) fn choose(open: &OpenArchive, name: &str, choice: &SessionChoice, strict: bool) -> Result<Chosen> {
+    chosen(open, name, choice, strict).map_err(|error| match open.archive.volume(name) {
+        Ok(volume) => {
+            let listed: Vec<_> = volume.volinfo.sessions.iter().map(|(session, _)| *session).collect();
+            blame(open, &volume.vid, &listed, error)
+        }
+        Err(_) => error,
+    })
+}
+
+/// Where something is missing because another program pruned a session meanwhile, that is the error.
+fn blame(open: &OpenArchive, vid: &VolumeId, needed: &[SessionName], error: EngineError) -> EngineError {
+    let missing = matches!(&error, EngineError::Archive(ArchiveError::Damaged(damage)) if damage.lacks_something());
+    let pruned = missing.then(|| open.archive.pruned_meanwhile(vid, needed)).flatten();
+    pruned.map_or(error, |session| {
+        let vid = vid.clone();
+        ArchiveError::PrunedMeanwhile { vid, session }.into()
+    })
+}
+
+fn chosen(open: &OpenArchive, name: &str, choice: &SessionChoice, strict: bool) -> Result<Chosen> {
     let volume = open.archive.volume(name)?;
     open.archive.reread_volinfo(volume)?;
     let history = open.archive.history(volume, Trust::Destination);
@@ -72,9 +92,16 @@ pub(crate) fn choose(open: &OpenArchive, name: &str, choice: &SessionChoice, str
 
 /// Loads the checked chunk list of a chosen session.
 pub(crate) fn view(open: &OpenArchive, chosen: &Chosen, reporter: &dyn Reporter) -> Result<View> {
-    let (view, notices) = open
-        .archive
-        .view(&chosen.history, &chosen.session, Trust::Destination)?;
+    let loaded = open.archive.view(&chosen.history, &chosen.session, Trust::Destination);
+    let (view, notices) = loaded.map_err(|damage| {
+        let history = &chosen.history;
+        let needed = match history.chain(&chosen.session) {
+            Ok(chain) => chain.iter().map(|session| session.name).collect(),
+            // Which they are can't be told any more.
+            Err(_) => history.entries.iter().map(|(name, _)| *name).collect::<Vec<_>>(),
+        };
+        blame(open, &history.vid, &needed, damage.into())
+    })?;
     for notice in &notices {
         report_notice(notice, reporter);
     }
@@ -103,7 +130,7 @@ pub(crate) fn report_substitution(volume: &str, choice: &SessionChoice, chosen: 
 pub(crate) struct ReadBack {
     pub chunks: u64,
     pub bytes_fetched: u64,
-    pub bad: Vec<BadRange>,
+    pub bad: BadRanges,
 }
 
 /// One stretch that has been read.
@@ -135,12 +162,30 @@ pub(crate) trait Place: Sync {
 /// Reads all of a view.
 ///
 /// # Errors
-/// Those of the place, [`EngineError::Cancelled`], and damage if the place wants to stop there.
+/// Those of the place, [`EngineError::Cancelled`], damage if the place wants to stop there, and
+/// [`ArchiveError::PrunedMeanwhile`].
 pub(crate) fn read_back(
     open: &OpenArchive,
     view: &View,
     place: &dyn Place,
     progress: &mut Progress<'_>,
+) -> Result<ReadBack> {
+    let mut lacking = None;
+    let read = read_all(open, view, place, progress, &mut lacking);
+    let read = read.map_err(|error| blame(open, &view.vid, &view.chain, error))?;
+    match lacking.map(|damage| blame(open, &view.vid, &view.chain, EngineError::from(damage))) {
+        Some(pruned @ EngineError::Archive(ArchiveError::PrunedMeanwhile { .. })) => Err(pruned),
+        _ => Ok(read),
+    }
+}
+
+/// `lacking` gets the first chunk that is not there.
+fn read_all(
+    open: &OpenArchive,
+    view: &View,
+    place: &dyn Place,
+    progress: &mut Progress<'_>,
+    lacking: &mut Option<Damage>,
 ) -> Result<ReadBack> {
     let chunk = view.chunk_size();
     let size = view.size();
@@ -176,6 +221,9 @@ pub(crate) fn read_back(
                     return Err(EngineError::from(damage));
                 }
                 note_bad(&mut total.bad, done.run.addr, done.end, &damage);
+                if damage.is_missing() {
+                    lacking.get_or_insert(damage);
+                }
             }
             if matches!(done.run.hash, ChunkHash::Data(_)) {
                 total.chunks = total.chunks.saturating_add(1);
@@ -217,17 +265,54 @@ fn read_run(view: &View, run: &Run, size: u64, place: &dyn Place, work: &mut Chu
 }
 
 /// Notes a bad range; one that follows the last directly and for the same reason is joined to it, whose file is named.
-fn note_bad(bad: &mut Vec<BadRange>, start: u64, end: u64, damage: &Damage) {
+/// Beyond [`BadRanges::LISTED`] they are only counted, so that a volume of many faults takes no more memory.
+fn note_bad(bad: &mut BadRanges, start: u64, end: u64, damage: &Damage) {
     let length = end.saturating_sub(start);
     let reason = format!(": {}", damage.reason);
-    match bad.last_mut() {
-        Some(last) if last.offset.saturating_add(last.length) == start && last.error.ends_with(&reason) => {
+    let full = bad.listed.len() >= BadRanges::LISTED;
+    match bad.listed.last_mut() {
+        Some(last)
+            if bad.more.is_none()
+                && last.offset.saturating_add(last.length) == start
+                && last.error.ends_with(&reason) =>
+        {
             last.length = last.length.saturating_add(length);
         }
-        _ => bad.push(BadRange {
+        _ if full => {
+            let more = bad.more.get_or_insert_default();
+            more.ranges = more.ranges.saturating_add(1);
+            more.bytes = more.bytes.saturating_add(length);
+        }
+        _ => bad.listed.push(BadRange {
             offset: start,
             length,
             error: damage.to_string(),
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wyng_archive::DamageReason;
+
+    #[test]
+    fn many_bad_ranges_are_counted_and_the_first_are_listed() {
+        let mut bad = BadRanges::default();
+        let count = BadRanges::LISTED as u64 + 7;
+        for number in 0..count {
+            let reason = if number % 2 == 0 {
+                DamageReason::Hash
+            } else {
+                DamageReason::Missing
+            };
+            let damage = Damage::new("x", reason);
+            note_bad(&mut bad, number * 20, number * 20 + 10, &damage);
+            note_bad(&mut bad, number * 20 + 10, number * 20 + 15, &damage);
+        }
+        assert_eq!(bad.listed.len(), BadRanges::LISTED);
+        // Those beyond are not joined any more.
+        assert_eq!(bad.ranges(), BadRanges::LISTED as u64 + 14);
+        assert_eq!(bad.bytes(), count * 15);
     }
 }

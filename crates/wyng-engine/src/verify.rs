@@ -45,9 +45,9 @@ pub fn verify(open: &OpenArchive, request: &VerifyRequest, reporter: &dyn Report
     };
     for volume in &request.volumes {
         let error = match verify_one(open, request, volume, reporter) {
-            Ok(read) => {
+            Ok((read, lost)) => {
                 reporter.event(Event::VolumeRead(&read));
-                let damaged = damage_of(&read);
+                let damaged = damage_of(&read).or(lost);
                 report.volumes.push(read);
                 let Some(damaged) = damaged else { continue };
                 damaged
@@ -68,22 +68,19 @@ pub fn verify(open: &OpenArchive, request: &VerifyRequest, reporter: &dyn Report
 
 /// The bad ranges of a volume as one error.
 fn damage_of(read: &VolumeRead) -> Option<EngineError> {
-    let bytes = read
-        .bad
-        .iter()
-        .fold(0u64, |sum, range| sum.saturating_add(range.length));
-    (!read.bad.is_empty()).then_some(EngineError::DamagedData {
-        ranges: read.bad.len(),
-        bytes,
+    (!read.bad.is_empty()).then(|| EngineError::DamagedData {
+        ranges: usize::try_from(read.bad.ranges()).unwrap_or(usize::MAX),
+        bytes: read.bad.bytes(),
     })
 }
 
+/// What was read, and a metadata file that only this host still has.
 fn verify_one(
     open: &OpenArchive,
     request: &VerifyRequest,
     volume: &str,
     reporter: &dyn Reporter,
-) -> Result<VolumeRead> {
+) -> Result<(VolumeRead, Option<EngineError>)> {
     let begun = open.context.clock.monotonic();
     let chosen = read::choose(open, volume, &request.session, request.strict)?;
     read::report_substitution(volume, &request.session, &chosen, reporter);
@@ -98,13 +95,11 @@ fn verify_one(
     reporter.event(start);
     let mut progress = Progress::new(&*open.context.clock, reporter, Some(view.size()));
     let done = read::read_back(open, &view, &Nowhere, &mut progress)?;
-    if let Some(lost) = read::report_copies(open, reporter) {
-        return Err(EngineError::OnlyInCache {
-            file: lost.file,
-            error: lost.error,
-        });
-    }
-    Ok(VolumeRead {
+    let lost = read::report_copies(open, reporter).map(|lost| EngineError::OnlyInCache {
+        file: lost.file,
+        error: lost.error,
+    });
+    let read = VolumeRead {
         volume: volume.to_owned(),
         session: session.to_owned(),
         size: view.size(),
@@ -113,5 +108,6 @@ fn verify_one(
         target: None,
         bad: done.bad,
         seconds: open.context.clock.monotonic().saturating_sub(begun).as_secs_f64(),
-    })
+    };
+    Ok((read, lost))
 }

@@ -425,7 +425,7 @@ fn many_missing_chunks_beside_each_other_are_one_bad_range() {
     let chunks: Vec<_> = chunks.map(|(path, _)| Path::new(ARCHIVE).join(path)).collect();
     chunks.iter().for_each(|path| remove(&lab.fs, path));
     let report = lab.verify(&["a.img"]).unwrap();
-    let bad = &report.volumes[0].bad;
+    let bad = &report.volumes[0].bad.listed;
     assert_eq!((bad.len(), bad[0].offset, bad[0].length), (1, 0, 65_536 * 3), "{bad:?}");
     assert!(bad[0].error.contains("missing"), "{bad:?}");
 }

@@ -63,6 +63,22 @@ fn reading_works_with_any_clock_and_says_that_it_is_behind() {
 }
 
 #[test]
+fn a_clock_that_is_less_than_five_seconds_behind_keeps_nobody_away() {
+    for cipher in ["off", "xchacha20-dgr"] {
+        let (lab, updated) = lab(cipher);
+        // Sending begins two seconds later.
+        for (behind, number) in [(4_000_000_001, 2), (4_990_000_000, 3)] {
+            let updated = updated.max(self::updated(&lab));
+            lab.write("v", &image(number, 210_000));
+            lab.clock.set_now(updated - 2 * SECOND - behind);
+            lab.import("v", &format!("{POOL}/v"))
+                .unwrap_or_else(|e| panic!("{cipher}, {behind}: {e}"));
+            assert_eq!(sessions(&lab).len() as u64, number, "{cipher}");
+        }
+    }
+}
+
+#[test]
 fn a_clock_far_behind_keeps_writers_away_until_it_is_right() {
     for cipher in ["off", "xchacha20-dgr"] {
         let (lab, updated) = lab(cipher);

@@ -53,6 +53,21 @@ fn what_only_this_host_still_has_is_used_for_restoring_but_does_not_verify() {
 }
 
 #[test]
+fn ranges_that_cant_be_read_are_told_also_where_only_this_host_has_some_metadata() {
+    let (lab, _) = damaged("info");
+    let chunks = lab.fs.tree(ARCHIVE).0.into_keys();
+    let chunks: Vec<_> = chunks.filter(|path| path.to_string_lossy().contains("/x")).collect();
+    for chunk in &chunks {
+        lab.fs.write(Path::new(ARCHIVE).join(chunk), b"damaged");
+    }
+    let report = lab.verify(&["a.img"]).unwrap();
+    assert!(report.volumes[0].bad.bytes() >= 200_000, "{report:?}");
+    let error = report.failed.first().map(|failure| &failure.error);
+    assert!(matches!(error, Some(EngineError::DamagedData { .. })), "{error:?}");
+    assert!(lab.reporter.has("UsedCopy"), "{}", lab.reporter.text());
+}
+
+#[test]
 fn a_copy_at_the_destination_is_as_good_as_the_file() {
     let (lab, bytes) = damaged("volinfo");
     assert_eq!(lab.restore("a.img", SessionChoice::Newest).unwrap(), bytes);

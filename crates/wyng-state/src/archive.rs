@@ -1,11 +1,11 @@
 //! The cached metadata of one archive, in the original's layout (archive-format.md §11.2).
 
-use crate::Result;
-use crate::file::{self, Durability, FILE_MODE};
+use crate::file::{self, Durability};
+use crate::{Result, scratch};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use wyng_format::{SessionName, VolumeId};
-use wyng_sys::fs::{Access, Creation, DirRef, FileKind, FileRef, OpenHow, ext};
+use wyng_sys::fs::{DirRef, FileKind, FileRef, OpenHow, ext};
 
 /// The cached copy of this file holds live counters (see [`crate::counters`]).
 pub(crate) const SALT: &str = "archive.salt";
@@ -165,31 +165,7 @@ impl ArchiveState {
     /// # Errors
     /// [`crate::StateError::System`].
     pub fn scratch(&self) -> Result<FileRef> {
-        let unnamed = OpenHow {
-            access: Access::ReadWrite,
-            creation: Creation::Unnamed(FILE_MODE),
-        };
-        match self.dir.open(Path::new("."), unnamed) {
-            Err(error) if error.is_unsupported() => self.named_scratch(),
-            other => Ok(other?),
-        }
-    }
-
-    /// For file systems without unnamed files: made under a name that is removed at once.
-    fn named_scratch(&self) -> Result<FileRef> {
-        let name = |n: u32| PathBuf::from(format!("wyng-scratch-{n}"));
-        let mut n: u32 = 0;
-        loop {
-            match self.dir.open(&name(n), OpenHow::new(FILE_MODE)) {
-                // Left by a crash, or being made by another process right now.
-                Err(error) if error.is_exists() && n < 1000 => n = n.saturating_add(1),
-                Err(error) => return Err(error.into()),
-                Ok(file) => {
-                    self.dir.remove_file(&name(n))?;
-                    return Ok(file);
-                }
-            }
-        }
+        scratch::in_folder(&*self.dir)
     }
 }
 

@@ -10,6 +10,7 @@
 //! | [`lock`] | who may write: host lock, archive writer lock |
 //! | [`keys`] | keys kept in memory for some minutes |
 //! | [`reduce`] | what of the cache may go again |
+//! | [`scratch`] | nothing: files without a name for what is too large for memory |
 //!
 //! Nothing here is needed to restore an archive. What is lost or damaged costs time (a fetch, a full scan, a
 //! passphrase), never trust: each item says whether it is absent, usable, or unusable and why.
@@ -28,6 +29,7 @@ pub mod keys;
 pub mod lock;
 pub mod record;
 pub mod reduce;
+pub mod scratch;
 pub mod seen;
 
 pub use archive::{ArchiveState, CacheFile};

@@ -49,6 +49,14 @@ pub enum StoreError {
         /// The most that was to be read, bytes.
         limit: u64,
     },
+    /// A file that was to get a further name has not the size of what it should be.
+    #[error("{path} has {size} bytes, which it can't have")]
+    WrongSize {
+        /// The file.
+        path: StorePath,
+        /// Its size in bytes.
+        size: u64,
+    },
     /// A name that was to be made exists.
     #[error("{path} exists already at the destination")]
     Exists {

@@ -1,6 +1,7 @@
 //! The trait that every kind of destination implements, and what its calls speak of.
 
 use crate::{Result, StorePath};
+use std::ops::RangeInclusive;
 use wyng_sys::fs::Space;
 
 /// What a destination can do. Stated by each implementation, never assumed.
@@ -126,12 +127,14 @@ pub trait Store: Send + Sync {
     /// that is not to be, or can't be, replaced. Nothing changed then.
     fn rename(&self, from: &StorePath, to: &StorePath, how: Rename) -> Result<()>;
 
-    /// Gives a file a further name, which must not exist. Folders above `to` that are missing are made.
+    /// Gives a file a further name, which must not exist. Folders above `to` that are missing are made. A file whose size
+    /// in bytes is not one of `sizes` gets none: it can't be what the caller takes it for.
     ///
     /// # Errors
     /// [`crate::StoreError::TooManyLinks`], [`crate::StoreError::Missing`], [`crate::StoreError::Exists`],
-    /// [`crate::StoreError::Foreign`] if `from` is no file, [`crate::StoreError::Unsupported`] without hard links.
-    fn link(&self, from: &StorePath, to: &StorePath) -> Result<()>;
+    /// [`crate::StoreError::Foreign`] if `from` is no file, [`crate::StoreError::WrongSize`],
+    /// [`crate::StoreError::Unsupported`] without hard links.
+    fn link(&self, from: &StorePath, to: &StorePath, sizes: &RangeInclusive<u64>) -> Result<()>;
 
     /// Copies a file to a name that must not exist. Folders above `to` that are missing are made.
     ///

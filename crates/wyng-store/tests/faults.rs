@@ -9,7 +9,7 @@
 use rustix::io::Errno;
 use std::path::Path;
 use std::sync::Arc;
-use wyng_store::conformance::{self, Subject};
+use wyng_store::conformance::{self, ANY_SIZE, Subject};
 use wyng_store::{Durability, FolderStore, OpenMode, Rename, Result, Store, StoreError, StorePath};
 use wyng_sys::fs::{Fs, FsKind};
 use wyng_testkit::MemFs;
@@ -94,7 +94,7 @@ fn the_systems_answers_get_their_names() {
     store.create(&path("a"), b"x").unwrap();
     for errno in [Errno::PERM, Errno::XDEV, Errno::OPNOTSUPP, Errno::NOSYS] {
         machine.fail("hard_link", errno);
-        let linked = store.link(&path("a"), &path("b"));
+        let linked = store.link(&path("a"), &path("b"), &ANY_SIZE);
         assert!(
             matches!(
                 linked,
@@ -107,18 +107,20 @@ fn the_systems_answers_get_their_names() {
     }
     machine.fail("hard_link", Errno::MLINK);
     assert!(
-        matches!(store.link(&path("a"), &path("b")), Err(StoreError::TooManyLinks { path }) if path.as_str() == "a")
+        matches!(store.link(&path("a"), &path("b"), &ANY_SIZE), Err(StoreError::TooManyLinks { path }) if path.as_str() == "a")
     );
     for errno in [Errno::NOSPC, Errno::DQUOT] {
         machine.fail("write_at", errno);
         let name = path(&format!("errno-{}", errno.raw_os_error()));
         assert!(matches!(store.create(&name, b"x"), Err(StoreError::Full { path }) if path == name));
         machine.fail("hard_link", errno);
-        assert!(matches!(store.link(&path("a"), &path("b")), Err(StoreError::Full { path }) if path.as_str() == "b"));
+        assert!(
+            matches!(store.link(&path("a"), &path("b"), &ANY_SIZE), Err(StoreError::Full { path }) if path.as_str() == "b")
+        );
     }
     machine.fail("read_at", Errno::IO);
     assert!(matches!(store.read(&path("a"), 9), Err(StoreError::System(error)) if error.errno() == Some(Errno::IO)));
-    store.link(&path("a"), &path("b")).unwrap();
+    store.link(&path("a"), &path("b"), &ANY_SIZE).unwrap();
 }
 
 #[test]
@@ -160,7 +162,7 @@ fn a_failed_sync_is_not_confirmed_by_trying_again() {
 fn session(store: &FolderStore) -> Result<()> {
     store.remove_tree(&path("S-tmp"))?;
     store.create(&path("S-tmp/000000000/x0"), b"new")?;
-    store.link(&path("S_1/x1"), &path("S-tmp/000000000/x1"))?;
+    store.link(&path("S_1/x1"), &path("S-tmp/000000000/x1"), &ANY_SIZE)?;
     let mut writer = store.create_writer(&path("S-tmp/manifest.z"))?;
     writer.write(b"manifest")?;
     writer.write_at(b"M", 0)?;

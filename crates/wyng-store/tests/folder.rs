@@ -8,6 +8,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use wyng_store::conformance::ANY_SIZE;
 use wyng_store::{Durability, FolderStore, OpenMode, Rename, Store, StoreError, StorePath};
 use wyng_sys::fs::{Fs, FsKind, Links, ext};
 use wyng_sys::{Cancel, RealFs};
@@ -187,7 +188,7 @@ fn elsewhere_each_file_and_folder_is_synced_under_the_name_it_has_by_then() {
         store.create(&path(name), b"x").unwrap();
     }
     store
-        .link(&path("S-tmp/000000000/x0"), &path("S-tmp/000000000/x1"))
+        .link(&path("S-tmp/000000000/x0"), &path("S-tmp/000000000/x1"), &ANY_SIZE)
         .unwrap();
     store.rename(&path("S-tmp"), &path("S_1"), Rename::Keep).unwrap();
     store

@@ -284,8 +284,8 @@ impl Store for Meddler {
     fn stat(&self, path: &StorePath) -> Result<Option<Meta>> {
         self.inner.stat(path)
     }
-    fn link(&self, from: &StorePath, to: &StorePath) -> Result<()> {
-        self.inner.link(from, to)
+    fn link(&self, from: &StorePath, to: &StorePath, sizes: &std::ops::RangeInclusive<u64>) -> Result<()> {
+        self.inner.link(from, to, sizes)
     }
     fn copy(&self, from: &StorePath, to: &StorePath) -> Result<()> {
         self.inner.copy(from, to)

@@ -12,6 +12,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use wyng_store::conformance::ANY_SIZE;
 use wyng_store::{Destination, FolderStore, OpenMode, Rename, Result, Store, StoreError, StorePath};
 use wyng_sys::fs::{Fs, FsKind, Links, ext};
 use wyng_testkit::MemFs;
@@ -90,7 +91,7 @@ fn reading_changes_nothing_and_refuses_every_change() {
         store.create(&new, b"x").err(),
         store.create_writer(&new).err(),
         store.rename(&file, &path("other"), Rename::Replace).err(),
-        store.link(&file, &new).err(),
+        store.link(&file, &new, &ANY_SIZE).err(),
         store.copy(&file, &new).err(),
         store.remove(&file).err(),
         store.remove_tree(&file).err(),
@@ -129,7 +130,7 @@ fn a_file_system_without_links_is_found_out() {
     let store = open(&fs, OpenMode::Write { uid: 0 }).unwrap();
     assert!(!store.capabilities().hard_links);
     assert!(!exists(&fs, &format!("{ARCHIVE}/.hardlink")));
-    let linked = store.link(&path("archive.ini"), &path("link"));
+    let linked = store.link(&path("archive.ini"), &path("link"), &ANY_SIZE);
     assert!(
         matches!(
             linked,

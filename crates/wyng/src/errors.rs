@@ -227,6 +227,7 @@ fn archive_hint(error: &ArchiveError) -> Option<&'static str> {
         }
         ArchiveError::ClockBehind { .. } => "set the clock of this machine, or the one that wrote last was wrong",
         ArchiveError::Pending { .. } => "the original program can finish it",
+        ArchiveError::PrunedMeanwhile { .. } => "run the same command again, on a session that is still listed",
         ArchiveError::ChangedMeanwhile => "nothing was changed; run the same command again",
         ArchiveError::NoSession { .. } => {
             "wyng list VOLUME shows its sessions; --session-strict=off takes the one before"

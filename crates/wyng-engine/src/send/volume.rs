@@ -304,9 +304,6 @@ impl Run<'_> {
             sink,
             changes,
             &mut |done, moved| {
-                if let Some(locks) = &open.locks {
-                    locks.keep_alive(&open.context)?;
-                }
                 progress.at(done, moved);
                 Ok(())
             },
@@ -356,6 +353,7 @@ impl Run<'_> {
         }
         let guard = || locks.as_ref().map_or(Ok(()), |locks| locks.check());
         let durability = archive.commit(draft, &record, changes, &guard)?;
+        self.open.report_notices(self.reporter);
         self.note_durability(durability);
         if let Some(index) = &mut self.dedup {
             index.committed(&job.vid, self.session);
@@ -365,9 +363,7 @@ impl Run<'_> {
 
     /// Removes a draft that will not be committed. Whatever can't be removed is left to the next writer.
     fn give_up(&mut self, draft: &Draft) {
-        if self.open.guard().is_ok() {
-            let _ = self.open.archive.abandon(draft);
-        }
+        let _ = self.open.archive.abandon(draft, &|| self.open.guard());
     }
 
     fn sent(&self, job: &Job, kind: SendKind, done: &Transferred, stored: bool) -> VolumeSent {

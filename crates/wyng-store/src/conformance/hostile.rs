@@ -1,6 +1,8 @@
 //! Cases on a destination that holds what no archive holds: symbolic links and fifos.
 
-use super::{Case, Outcome, Planted, Subject, ensure, ensure_content, ensure_eq, ensure_fails, is_foreign, path};
+use super::{
+    ANY_SIZE, Case, Outcome, Planted, Subject, ensure, ensure_content, ensure_eq, ensure_fails, is_foreign, path,
+};
 use crate::{EntryKind, Rename};
 
 pub(super) const CASES: &[Case] = &[
@@ -37,7 +39,11 @@ fn a_link_is_not_read_through(subject: &Subject) -> Outcome {
         let kind = store.stat(&link)?.map(|meta| meta.kind);
         ensure_eq("it is told to be foreign", &kind, &Some(EntryKind::Foreign))?;
         if store.capabilities().hard_links {
-            ensure_fails("it gets no further name", store.link(&link, &path("x")?), is_foreign)?;
+            ensure_fails(
+                "it gets no further name",
+                store.link(&link, &path("x")?, &ANY_SIZE),
+                is_foreign,
+            )?;
         }
     }
     let entries = store.list(&path("d")?)?.unwrap_or_default();

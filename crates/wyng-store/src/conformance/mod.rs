@@ -12,6 +12,7 @@ mod writing;
 use crate::path::Bad;
 use crate::{Store, StoreError, StorePath};
 use std::fmt::Debug;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 /// A fresh destination for one case.
@@ -94,6 +95,9 @@ pub fn run(mut fresh: impl FnMut(&'static str) -> Subject) -> Result<usize, Brea
     }
     Ok(cases)
 }
+
+/// For links to files of whatever size.
+pub const ANY_SIZE: RangeInclusive<u64> = 0..=u64::MAX;
 
 fn path(text: &str) -> Result<StorePath, Fault> {
     Ok(StorePath::new(text)?)

@@ -1,8 +1,8 @@
 //! Cases on renaming, linking, removing and making folders.
 
 use super::{
-    Case, Outcome, Planted, Subject, content, ensure, ensure_content, ensure_eq, ensure_fails, is_exists, is_missing,
-    path,
+    ANY_SIZE, Case, Outcome, Planted, Subject, content, ensure, ensure_content, ensure_eq, ensure_fails, is_exists,
+    is_missing, path,
 };
 use crate::{EntryKind, Rename, StoreError};
 
@@ -142,24 +142,38 @@ fn a_link_is_a_further_name(subject: &Subject) -> Outcome {
     store.create(&chunk, b"chunk")?;
     if !store.capabilities().hard_links {
         let unsupported = |error: &StoreError| matches!(error, StoreError::Unsupported { .. });
-        return ensure_fails("a store without links says so", store.link(&chunk, &link), unsupported);
+        return ensure_fails(
+            "a store without links says so",
+            store.link(&chunk, &link, &ANY_SIZE),
+            unsupported,
+        );
     }
-    store.link(&chunk, &link)?;
+    store.link(&chunk, &link, &ANY_SIZE)?;
     ensure_content(store, "a link has the bytes", "b/c/link", b"chunk")?;
     let links = store.stat(&chunk)?.and_then(|meta| meta.links);
     ensure("the file has two names", links.is_none_or(|links| links == 2))?;
     store.create(&path("other")?, b"other")?;
     ensure_fails(
         "an existing name is kept",
-        store.link(&path("other")?, &link),
+        store.link(&path("other")?, &link, &ANY_SIZE),
         is_exists,
     )?;
     ensure_fails(
         "a missing file is not linked",
-        store.link(&path("none")?, &path("x")?),
+        store.link(&path("none")?, &path("x")?, &ANY_SIZE),
         is_missing,
     )?;
-    ensure("a folder is not linked", store.link(&path("a")?, &path("x")?).is_err())?;
+    ensure(
+        "a folder is not linked",
+        store.link(&path("a")?, &path("x")?, &ANY_SIZE).is_err(),
+    )?;
+    for sizes in [6..=u64::MAX, 0..=4] {
+        ensure_fails(
+            "a file of another size is not linked",
+            store.link(&path("other")?, &path("x")?, &sizes),
+            |error| matches!(error, StoreError::WrongSize { size: 5, .. }),
+        )?;
+    }
     ensure_eq("nothing came of these", &store.stat(&path("x")?)?, &None)?;
     store.remove(&chunk)?;
     ensure_content(store, "the link outlives the first name", "b/c/link", b"chunk")
@@ -173,16 +187,16 @@ fn the_most_links_are_told_apart(subject: &Subject) -> Outcome {
     let chunk = path("chunk")?;
     store.create(&chunk, b"chunk")?;
     for n in 1..limit {
-        store.link(&chunk, &path(&format!("links/{n}"))?)?;
+        store.link(&chunk, &path(&format!("links/{n}"))?, &ANY_SIZE)?;
     }
     let full = |error: &StoreError| matches!(error, StoreError::TooManyLinks { path } if *path == chunk);
     ensure_fails(
         "one link too many is named as such",
-        store.link(&chunk, &path("links/more")?),
+        store.link(&chunk, &path("links/more")?, &ANY_SIZE),
         full,
     )?;
     ensure("the last name is removed", store.remove(&path("links/1")?)?)?;
-    Ok(store.link(&chunk, &path("links/more")?)?)
+    Ok(store.link(&chunk, &path("links/more")?, &ANY_SIZE)?)
 }
 
 fn removing_says_whether_there_was_something(subject: &Subject) -> Outcome {

@@ -1,8 +1,8 @@
 //! Cases on making files, syncing and times.
 
 use super::{
-    Case, Fault, Outcome, Subject, content, ensure, ensure_content, ensure_eq, ensure_fails, is_exists, is_missing,
-    path,
+    ANY_SIZE, Case, Fault, Outcome, Subject, content, ensure, ensure_content, ensure_eq, ensure_fails, is_exists,
+    is_missing, path,
 };
 use crate::{Durability, Result};
 use std::sync::Barrier;
@@ -93,7 +93,7 @@ fn a_hard_link_to_a_chunk_is_never_written_through(subject: &Subject) -> Outcome
     }
     let (chunk, trap) = (path("old/chunk")?, path("new/chunk")?);
     store.create(&chunk, b"precious")?;
-    store.link(&chunk, &trap)?;
+    store.link(&chunk, &trap, &ANY_SIZE)?;
     ensure_fails(
         "create refuses the link's name",
         store.create(&trap, b"other"),

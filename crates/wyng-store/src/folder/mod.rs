@@ -19,6 +19,7 @@ use errors::{is_absent, link_refused, refused};
 use handles::Handles;
 use opening::Made;
 use rustix::io::Errno;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
 use wyng_sys::SysError;
@@ -148,12 +149,14 @@ impl FolderStore {
         }
     }
 
-    /// A file that is to get a second name or content elsewhere: it must be a regular one.
-    fn check_source(&self, from: &StorePath) -> Result<()> {
+    /// A file that is to get a second name: it must be a regular one of such a size.
+    fn check_source(&self, from: &StorePath, sizes: &RangeInclusive<u64>) -> Result<()> {
+        let path = from.clone();
         match self.raw_stat(from)? {
-            None => Err(StoreError::Missing { path: from.clone() }),
-            Some(stat) if stat.kind == FileKind::File => Ok(()),
-            Some(_) => Err(StoreError::Foreign { path: from.clone() }),
+            None => Err(StoreError::Missing { path }),
+            Some(stat) if stat.kind != FileKind::File => Err(StoreError::Foreign { path }),
+            Some(Stat { size, .. }) if !sizes.contains(&size) => Err(StoreError::WrongSize { path, size }),
+            Some(_) => Ok(()),
         }
     }
 
@@ -272,12 +275,12 @@ impl Store for FolderStore {
         self.name_changed(to)
     }
 
-    fn link(&self, from: &StorePath, to: &StorePath) -> Result<()> {
+    fn link(&self, from: &StorePath, to: &StorePath, sizes: &RangeInclusive<u64>) -> Result<()> {
         self.check_writable()?;
         if !self.hard_links {
             return Err(errors::NO_LINKS);
         }
-        self.check_source(from)?;
+        self.check_source(from, sizes)?;
         let link = || self.root().hard_link(from.as_path(), to.as_path());
         let linked = match link() {
             Err(error) if error.is_not_found() => self.make_folders(to.split().0).and_then(|()| link()),

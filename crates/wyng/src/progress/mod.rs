@@ -250,7 +250,7 @@ pub fn failures(failed: &[VolumeFailure], read: &[VolumeRead]) -> Vec<Failed> {
     let mut all: Vec<Failed> = failed.iter().map(Failed::from).collect();
     for volume in read.iter().filter(|volume| !volume.bad.is_empty()) {
         if !all.iter().any(|failure| failure.volume == volume.volume) {
-            let ranges = crate::render::plural(volume.bad.len(), "range", "ranges");
+            let ranges = crate::render::results::plural_u64(volume.bad.ranges(), "range", "ranges");
             let first = results::bad_ranges(volume).into_iter().next().unwrap_or_default();
             all.push(Failed::damaged(
                 &volume.volume,

@@ -141,12 +141,11 @@ pub fn read(volume: &VolumeRead, verbose: bool) -> String {
             seconds(volume.seconds)
         );
     }
-    let lost = bad.iter().map(|range| range.length).fold(0, u64::saturating_add);
     format!(
         "  DAMAGED  {} of {} can't be read ({}){fetched}\n",
-        size(lost),
+        size(bad.bytes()),
         size(*bytes),
-        plural(bad.len(), "range", "ranges")
+        plural_u64(bad.ranges(), "range", "ranges")
     )
 }
 
@@ -157,7 +156,11 @@ pub fn bad_ranges(volume: &VolumeRead) -> Vec<String> {
         let last = range.offset.saturating_add(range.length).saturating_sub(1);
         format!("{}: bytes {} to {last}: {}", volume.volume, range.offset, range.error)
     };
-    volume.bad.iter().map(line).collect()
+    let more = volume.bad.more.map(|more| {
+        let ranges = plural_u64(more.ranges, "further range", "further ranges");
+        format!("{}: {ranges}, {} bytes in all", volume.volume, more.bytes)
+    });
+    volume.bad.listed.iter().map(line).chain(more).collect()
 }
 
 /// The foot of a restore or verification of several volumes; empty for one.
@@ -180,14 +183,14 @@ pub fn read_summary(report: &ReadReport) -> String {
     )
 }
 
-fn plural_u64(count: u64, one: &str, many: &str) -> String {
+pub(crate) fn plural_u64(count: u64, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use wyng_engine::{BadRange, FullScanReason, PlannedReceive, RestoreTarget};
+    use wyng_engine::{BadRange, BadRanges, FullScanReason, PlannedReceive, RestoreTarget};
 
     pub(crate) fn volume_sent(volume: &str, kind: SendKind) -> VolumeSent {
         let unchanged = kind == SendKind::Unchanged;
@@ -232,7 +235,10 @@ pub(crate) mod tests {
             chunks: 24,
             bytes_fetched: 3_040_870,
             target: None,
-            bad,
+            bad: BadRanges {
+                listed: bad,
+                more: None,
+            },
             seconds: 12.3,
         }
     }

@@ -3,28 +3,26 @@
 //! An object is known by its digest, which the object above it lists. So a copy with the right digest is as good as the
 //! file itself, wherever it lies: the local cache, `x.tmp`, `x.bak`, or a folder that an interrupted operation left.
 
+mod blob;
+
 use crate::error::{Damage, DamageReason, Result, check_digest};
 use crate::layout;
 use crate::runs::{ManifestRuns, RunStream};
+use blob::{Blob, FileBlob};
 use std::io::{self, Read};
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use wyng_format::limits;
 use wyng_format::{
-    ChunkSize, Compression, Decompressor, Digest, FormatError, ManifestReader, MetaDecryptor, MetaObject, MetaOpener,
-    Suite, TextDecompressor,
+    ChunkSize, Compression, Decompressor, Digest, FormatError, ManifestReader, MetaObject, Suite, TextDecompressor,
 };
 use wyng_state::{ArchiveState, CacheFile};
 use wyng_store::{Store, StoreError, StorePath};
-use wyng_sys::fs::{
-    FileRef,
-    ext::{read_full_at, write_all_at},
-};
+use wyng_sys::fs::{FileRef, Fs, ext::write_all_at};
 
 /// Manifests up to this many stored bytes are read whole; larger ones go through a scratch file.
 const IN_MEMORY: u64 = 8 << 20;
-/// Where there is no scratch file, larger manifests than this are refused, stored bytes.
-const WITHOUT_SCRATCH: u64 = 256 << 20;
 /// What is fetched of a large manifest at a time.
 const PIECE: usize = 1 << 20;
 /// Buffers between the stages of decoding; small, because most manifests are.
@@ -37,6 +35,8 @@ pub(crate) struct Vault {
     pub suite: Arc<Suite>,
     pub compression: Compression,
     pub chunk: ChunkSize,
+    /// Where scratch files are made if this host has no memory of the archive.
+    pub fs: Arc<dyn Fs>,
     /// This host's memory of the archive, if it has one.
     pub cache: Option<ArchiveState>,
     /// Whether the cache may be changed now: only under the locks of decisions.md §4.
@@ -208,11 +208,20 @@ impl Vault {
         }
     }
 
-    /// An unnamed file in the state folder, if there is one.
-    pub fn scratch(&self) -> io::Result<Option<FileRef>> {
-        match &self.cache {
-            Some(cache) => Ok(cache.scratch().ok()),
-            None => Ok(None),
+    /// A file without a name, in the state folder if it can be used.
+    pub fn scratch(&self) -> io::Result<FileRef> {
+        if let Some(file) = self.cache.as_ref().and_then(|cache| cache.scratch().ok()) {
+            return Ok(file);
+        }
+        wyng_state::scratch::temporary(&*self.fs).map_err(io::Error::other)
+    }
+
+    /// The same without this host's memory: what can be read through it is at the destination.
+    pub fn without_cache(&self) -> Self {
+        Self {
+            cache: None,
+            copies: Arc::default(),
+            ..self.clone()
         }
     }
 
@@ -267,19 +276,17 @@ impl Vault {
         if size > most {
             return Err(Damage::new(place, DamageReason::Size { size, least: 1, most }));
         }
-        let scratch = if size > IN_MEMORY {
-            self.scratch().ok().flatten()
-        } else {
-            None
-        };
-        let Some(file) = scratch else {
-            // Not more than it had when it was looked at, and not more than memory bears.
-            let stored = self.read(place, size.min(WITHOUT_SCRATCH))?;
+        if size <= IN_MEMORY {
+            // Not more than it had when it was looked at.
+            let stored = self.read(place, size)?;
             let compressed = self.opened(place.as_str(), &stored)?;
             check_digest(place.as_str(), &self.suite.meta_hash(&compressed), digest)?;
             self.remember(own, &stored);
             return Ok(Blob::Memory(io::Cursor::new(compressed)));
-        };
+        }
+        let file = self
+            .scratch()
+            .map_err(|e| Damage::new(place, DamageReason::Io(e.to_string())))?;
         let mut at = 0u64;
         while at < size {
             let piece = self
@@ -335,6 +342,12 @@ impl Vault {
         );
         let reader = ManifestReader::new(io::BufReader::with_capacity(BUFFER, text), volsize, self.chunk);
         Box::new(ManifestRuns::new(reader, object, session, self.chunk))
+    }
+
+    /// The sizes that a chunk file can have as stored, bytes.
+    pub fn chunk_sizes(&self) -> RangeInclusive<u64> {
+        let least = (self.suite.chunk_overhead() as u64).saturating_add(1);
+        least..=u64::from(limits::chunk(self.chunk))
     }
 
     /// Reads a chunk file of the session folders `dirs`, checks it and decompresses it to exactly `length` bytes.
@@ -426,80 +439,4 @@ pub(crate) fn store_damage(place: &StorePath, error: StoreError) -> Damage {
         other => DamageReason::Io(other.to_string()),
     };
     Damage::new(place, reason)
-}
-
-/// The compressed text of a manifest whose hash has been checked.
-enum Blob {
-    Memory(io::Cursor<Vec<u8>>),
-    File(FileBlob),
-}
-
-impl Read for Blob {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Memory(bytes) => bytes.read(buffer),
-            Self::File(file) => file.read(buffer),
-        }
-    }
-}
-
-/// A stored manifest in a file, decrypted as it is read.
-struct FileBlob {
-    file: FileRef,
-    size: u64,
-    at: u64,
-    decryptor: Option<MetaDecryptor>,
-}
-
-impl FileBlob {
-    /// Authenticates all of the file; `None` if its tag does not fit.
-    fn open(file: &FileRef, size: u64, suite: &Suite) -> io::Result<Option<Self>> {
-        let mut blob = Self {
-            file: file.clone(),
-            size,
-            at: 0,
-            decryptor: None,
-        };
-        if suite.meta_overhead() == 0 {
-            return Ok(Some(blob));
-        }
-        let (mut nonce, mut tag) = ([0; 24], [0; 16]);
-        if blob.read(&mut nonce)? < nonce.len() || blob.read(&mut tag)? < tag.len() {
-            return Ok(None);
-        }
-        let body = blob.at;
-        let Ok(mut opener) = MetaOpener::new(suite, &nonce, &tag) else {
-            return Ok(None);
-        };
-        let mut buffer = vec![0; BUFFER];
-        loop {
-            let got = blob.read(&mut buffer)?;
-            let Some(piece) = buffer.get(..got).filter(|piece| !piece.is_empty()) else {
-                break;
-            };
-            opener.authenticate(piece);
-        }
-        blob.at = body;
-        blob.decryptor = opener.verify().ok();
-        Ok(blob.decryptor.is_some().then_some(blob))
-    }
-}
-
-impl Read for FileBlob {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = usize::try_from(self.size.saturating_sub(self.at)).unwrap_or(usize::MAX);
-        let want = left.min(buffer.len());
-        let Some(piece) = buffer.get_mut(..want) else {
-            return Ok(0);
-        };
-        let got = read_full_at(&*self.file, piece, self.at).map_err(|e| e.source)?;
-        let Some(piece) = piece.get_mut(..got) else {
-            return Ok(0);
-        };
-        if let Some(decryptor) = &mut self.decryptor {
-            decryptor.decrypt(piece);
-        }
-        self.at = self.at.saturating_add(got as u64);
-        Ok(got)
-    }
 }

@@ -5,17 +5,19 @@
 //! that is impossible and the new state is proven complete. Interrupted prunes and deletions are read correctly, but
 //! finished only by a version that has these commands.
 
+mod forward;
+mod strays;
+
 use crate::archive::Archive;
-use crate::error::{ArchiveError, Damage, DamageReason, Notice, Result};
+use crate::error::{ArchiveError, Damage, Notice, Result};
 use crate::history::Places;
 use crate::layout;
 use crate::vault::Trust;
 use crate::write::Guard;
+use forward::complete_session;
 use wyng_format::limits;
-use wyng_format::{
-    ChunkHash, Digest, InProcess, MetaObject, Root, RootVolume, SessionName, VolInfo, VolumeId, encode_sessions_list,
-};
-use wyng_store::{EntryKind, Rename, StorePath};
+use wyng_format::{Digest, InProcess, MetaObject, RootVolume, SessionName, VolInfo, VolumeId, encode_sessions_list};
+use wyng_store::{EntryKind, Rename, StoreError, StorePath};
 
 /// What lies in a volume's folder beside the sessions that it lists.
 #[derive(Default)]
@@ -34,14 +36,15 @@ struct Leftovers {
 const UNFINISHED: &str = "archive.ini.unfinished";
 
 impl Archive {
-    /// Prepares the archive for writing. The locks of a writer must be held; `guard` checks them before each deletion.
+    /// Prepares the archive for writing. The locks of a writer must be held; `guard` checks them before each deletion. A
+    /// volume in which something can't be put right is told by a notice and not written to; the others go on.
     ///
     /// # Errors
     /// [`ArchiveError::Pending`] for an interrupted prune or deletion, [`ArchiveError::Rollback`] for a root that only
     /// an old copy has, and those of the destination. Nothing is lost by an error: the next call begins anew.
     pub fn recover(&mut self, guard: &Guard<'_>) -> Result<()> {
         self.open_counters()?;
-        guard()?;
+        self.may_change(guard)?;
         self.repair_root_files()?;
         match self.root.in_process() {
             Ok(None) => {}
@@ -62,8 +65,10 @@ impl Archive {
         let entries: Vec<(VolumeId, Digest)> = self.listed();
         let mut irregular = Vec::new();
         for (vid, digest) in &entries {
-            if let Some(found) = self.leftovers(vid, digest)? {
-                irregular.push((vid, digest, found));
+            match self.leftovers(vid, digest) {
+                Ok(Some(found)) => irregular.push((vid, digest, found)),
+                Ok(None) => {}
+                Err(error) => self.leave_alone(vid, digest, error)?,
             }
         }
         // The original can lose its note of a prune that has taken sessions out of their places.
@@ -75,23 +80,50 @@ impl Archive {
         }
         let mut lost = false;
         for (vid, digest, found) in irregular {
-            lost |= !self.recover_volume(vid, digest, &found, guard)?;
+            match self.recover_volume(vid, digest, &found, guard) {
+                Ok(there) => lost |= !there,
+                Err(error) => self.leave_alone(vid, digest, error)?,
+            }
         }
         self.remove_strays(&entries, guard)?;
         self.remove_file_remains(guard)?;
         let tmp = layout::tmp(&layout::root());
         if self.vault.store.stat(&tmp)?.is_some() {
-            guard()?;
+            self.may_change(guard)?;
             if lost && self.next_root().is_some() {
                 // The next commit replaces it, and it may be all that still proves what the volume was.
                 let kept = layout::path(UNFINISHED);
-                self.vault.store.rename(&tmp, &kept, Rename::Replace)?;
-                self.notices.push(Notice::Unlisted { path: kept.to_string() });
+                self.replace_by(&tmp, &kept)?;
+                self.note(Notice::Unlisted { path: kept.to_string() });
             } else {
-                self.vault.store.remove(&tmp)?;
+                self.clear(&tmp)?;
             }
             self.forget_next_root();
         }
+        Ok(())
+    }
+
+    /// A volume that can't be recovered is not written to, and the others go on, unless what is wrong concerns them all or
+    /// the next commit would overwrite what proves this volume's state.
+    fn leave_alone(&mut self, vid: &VolumeId, digest: &Digest, error: ArchiveError) -> Result<()> {
+        let evidence = self.next_root().is_some_and(|next| next.volume(vid) != Some(*digest));
+        let concerns_all = match &error {
+            ArchiveError::Store(error) => matches!(
+                error,
+                StoreError::LockLost { .. } | StoreError::NotWritable { .. } | StoreError::NoFolder { .. }
+            ),
+            ArchiveError::ChangedMeanwhile | ArchiveError::Cancelled(_) | ArchiveError::State(_) => true,
+            _ => false,
+        };
+        if evidence || concerns_all {
+            return Err(error);
+        }
+        let error = error.to_string();
+        self.note(Notice::NotRecovered {
+            vid: vid.to_string(),
+            error: error.clone(),
+        });
+        self.unrecovered.push((vid.clone(), error));
         Ok(())
     }
 
@@ -113,10 +145,10 @@ impl Archive {
             self.put_tmp(&path, &salt.to_bytes())?;
             self.put_tmp(&backup, &salt.to_backup())?;
             store.sync()?;
-            store.rename(&layout::tmp(&path), &path, Rename::Replace)?;
+            self.put_in_place(&path)?;
             store.sync_dir(&StorePath::root())?;
             // crash here: salt.bak is the old one, which may be the copy that was good, or damaged as well.
-            store.rename(&layout::tmp(&backup), &backup, Rename::Replace)?;
+            self.put_in_place(&backup)?;
             store.sync_dir(&StorePath::root())?;
             self.repair_salt = false;
         }
@@ -124,10 +156,9 @@ impl Archive {
             let path = layout::root();
             // A temporary name of its own: archive.ini.tmp may be evidence.
             let fresh = layout::path("archive.ini.new");
-            store.remove(&fresh)?;
-            store.create(&fresh, &self.root_bytes)?;
+            self.put_new(&fresh, &self.root_bytes)?;
             store.sync()?;
-            store.rename(&fresh, &path, Rename::Replace)?;
+            self.replace_by(&fresh, &path)?;
             store.sync_dir(&StorePath::root())?;
             self.repair_root = false;
             self.remember_root()?;
@@ -151,11 +182,14 @@ impl Archive {
                 }
             }
             VolinfoState::Copy(volinfo, bytes) => self.put_volinfo_back(vid, &volinfo, &bytes, found, guard)?,
-            VolinfoState::Lost(cached) => match (self.roll_forward(vid, guard)?, cached) {
-                (true, _) => {}
-                (false, Some((volinfo, bytes))) => self.put_volinfo_back(vid, &volinfo, &bytes, found, guard)?,
-                (false, None) => return Ok(false),
-            },
+            VolinfoState::Lost(cached) => {
+                let old = cached.as_ref().map(|(volinfo, _)| volinfo);
+                match (self.roll_forward(vid, digest, old, guard)?, cached) {
+                    (true, _) => {}
+                    (false, Some((volinfo, bytes))) => self.put_volinfo_back(vid, &volinfo, &bytes, found, guard)?,
+                    (false, None) => return Ok(false),
+                }
+            }
             // Nothing that was interrupted, so there is nothing to recover; the other volumes go on.
             VolinfoState::Unusable => {}
         }
@@ -173,16 +207,16 @@ impl Archive {
     ) -> Result<()> {
         if self.next_root().is_some() {
             let vid = Some(vid.to_string());
-            self.notices.push(Notice::Recovering { operation: "send", vid });
+            self.note(Notice::Recovering { operation: "send", vid });
         }
         let proven = self.unlisted_of_interrupted_send(vid, volinfo);
-        guard()?;
+        self.may_change(guard)?;
         // First, because the volinfo that is replaced may be what proves them.
-        self.remove_unlisted(vid, found, &proven)?;
+        self.remove_unlisted(vid, found, &proven, guard)?;
         // crash here: as before, but for a session that never counted.
         self.put_volinfo(vid, bytes)?;
         // crash here: the old state stands in its place, the rest is undone next time.
-        self.remove_unfinished(vid, volinfo, found)
+        self.remove_unfinished(vid, volinfo, found, guard)
     }
 
     /// Puts a `volinfo` in its place, durably and in one step. Under a temporary name of its own: `volinfo.tmp` may be
@@ -190,10 +224,9 @@ impl Archive {
     fn put_volinfo(&self, vid: &VolumeId, stored: &[u8]) -> Result<()> {
         let (store, own) = (&self.vault.store, layout::volinfo(vid));
         let fresh = layout::path(format!("{}.new", own.as_str()));
-        store.remove(&fresh)?;
-        store.create(&fresh, stored)?;
+        self.put_new(&fresh, stored)?;
         store.sync()?;
-        store.rename(&fresh, &own, Rename::Replace)?;
+        self.replace_by(&fresh, &own)?;
         store.sync_dir(&layout::volume(vid))?;
         Ok(())
     }
@@ -276,14 +309,19 @@ impl Archive {
             return Ok(false);
         };
         let target = layout::session(vid, name);
-        if self.vault.store.stat(&target)?.is_some() || self.complete_session(vid, *name, digest).is_err() {
+        let complete = || {
+            let places = Places::discover(&self.vault, vid);
+            let session = self.vault.session(&places, vid, *name, digest, Trust::Destination)?;
+            complete_session(&self.vault, &places, vid, &session)
+        };
+        if self.vault.store.stat(&target)?.is_some() || complete().is_err() {
             return Ok(false);
         }
-        self.notices.push(Notice::Recovering {
+        self.note(Notice::Recovering {
             operation: "send",
             vid: Some(vid.to_string()),
         });
-        guard()?;
+        self.may_change(guard)?;
         self.settle_names(&layout::session_tmp(vid))?;
         self.vault.store.sync()?;
         self.vault
@@ -309,21 +347,27 @@ impl Archive {
     /// Removes what an interrupted send left, the listed state being whole.
     fn undo(&mut self, vid: &VolumeId, volinfo: &VolInfo, found: &Leftovers, guard: &Guard<'_>) -> Result<()> {
         let proven = self.unlisted_of_interrupted_send(vid, volinfo);
-        guard()?;
-        self.remove_unlisted(vid, found, &proven)?;
-        self.remove_unfinished(vid, volinfo, found)
+        self.remove_unlisted(vid, found, &proven, guard)?;
+        self.remove_unfinished(vid, volinfo, found, guard)
     }
 
     /// Removes the session folders that are proven to be of a send that never counted; others are kept and reported.
-    fn remove_unlisted(&mut self, vid: &VolumeId, found: &Leftovers, proven: &[SessionName]) -> Result<()> {
+    fn remove_unlisted(
+        &mut self,
+        vid: &VolumeId,
+        found: &Leftovers,
+        proven: &[SessionName],
+        guard: &Guard<'_>,
+    ) -> Result<()> {
         let mut removed = false;
         for session in &found.unlisted {
             let path = layout::session(vid, session);
             if proven.contains(session) && !self.from_copy {
+                self.may_change(guard)?;
                 self.vault.store.remove_tree(&path)?;
                 removed = true;
             } else {
-                self.notices.push(Notice::Unlisted { path: path.to_string() });
+                self.note(Notice::Unlisted { path: path.to_string() });
             }
         }
         if removed {
@@ -334,9 +378,16 @@ impl Archive {
     }
 
     /// Removes temporary names, and settles the list of sessions.
-    fn remove_unfinished(&mut self, vid: &VolumeId, volinfo: &VolInfo, found: &Leftovers) -> Result<()> {
+    fn remove_unfinished(
+        &mut self,
+        vid: &VolumeId,
+        volinfo: &VolInfo,
+        found: &Leftovers,
+        guard: &Guard<'_>,
+    ) -> Result<()> {
+        self.may_change(guard)?;
         if found.session_tmp {
-            self.notices.push(Notice::Recovering {
+            self.note(Notice::Recovering {
                 operation: "send",
                 vid: Some(vid.to_string()),
             });
@@ -351,13 +402,14 @@ impl Archive {
         let path = layout::sessions(vid);
         let names: Vec<SessionName> = volinfo.sessions.iter().map(|(name, _)| *name).collect();
         let expected = encode_sessions_list(&names);
-        let present = self.vault.store.read(&path, limits::SESSIONS_LIST as u64)?;
-        if names.is_empty() && present.is_none() || present.is_some_and(|bytes| bytes == expected) {
-            return Ok(());
+        match self.vault.store.read(&path, limits::SESSIONS_LIST as u64) {
+            Ok(None) if names.is_empty() => return Ok(()),
+            Ok(Some(present)) if present == expected => return Ok(()),
+            // Whatever else is there is replaced.
+            _ => {}
         }
         self.put_tmp(&path, &expected)?;
-        self.vault.store.rename(&layout::tmp(&path), &path, Rename::Replace)?;
-        Ok(())
+        self.put_in_place(&path)
     }
 
     fn remove_tmp_files(&self, vid: &VolumeId, found: &Leftovers) -> Result<()> {
@@ -391,187 +443,6 @@ impl Archive {
         };
         let new = |name: &SessionName| !volinfo.sessions.iter().any(|(known, _)| known == name);
         after.sessions.iter().map(|(name, _)| *name).filter(new).collect()
-    }
-
-    /// The old state is gone: the new one counts if all of it is proven to be there; `false` if not.
-    fn roll_forward(&mut self, vid: &VolumeId, guard: &Guard<'_>) -> Result<bool> {
-        let Some(next) = self.next_root().cloned() else {
-            return Ok(false);
-        };
-        let Some(digest) = next.volume(vid) else {
-            return Ok(false);
-        };
-        if !self.is_one_step(&next, vid)? {
-            return Ok(false);
-        }
-        let Ok(object) = self.vault.find_volinfo(vid, &digest, Trust::Destination) else {
-            return Ok(false);
-        };
-        let Ok(volinfo) = VolInfo::decode(&object.text) else {
-            return Ok(false);
-        };
-        if let Some((name, digest)) = volinfo.sessions.last()
-            && self.complete_session(vid, *name, digest).is_err()
-        {
-            return Ok(false);
-        }
-        self.notices.push(Notice::Recovering {
-            operation: "send",
-            vid: Some(vid.to_string()),
-        });
-        guard()?;
-        self.finish_forward(vid, &volinfo, &object.stored)?;
-        let root = layout::root();
-        let bytes = self
-            .vault
-            .store
-            .read(&layout::tmp(&root), limits::ROOT_BODY as u64 + 4000)?;
-        self.vault.store.sync()?;
-        self.vault.store.rename(&layout::tmp(&root), &root, Rename::Replace)?;
-        self.vault.store.sync_dir(&StorePath::root())?;
-        self.root = next;
-        self.root_bytes = bytes.unwrap_or_default();
-        self.forget_next_root();
-        self.load_volumes();
-        self.remember_root()?;
-        Ok(true)
-    }
-
-    /// Puts the volume's files in their places, the session folder first.
-    fn finish_forward(&self, vid: &VolumeId, volinfo: &VolInfo, stored: &[u8]) -> Result<()> {
-        let store = &self.vault.store;
-        if let Some((name, _)) = volinfo.sessions.last() {
-            let target = layout::session(vid, name);
-            if store.stat(&target)?.is_none() {
-                self.settle_names(&layout::session_tmp(vid))?;
-                store.rename(&layout::session_tmp(vid), &target, Rename::Keep)?;
-            }
-        }
-        // What lies under temporary names may be anything, so these bytes are written again.
-        self.settle_sessions(vid, volinfo)?;
-        self.put_volinfo(vid, stored)
-    }
-
-    /// `next` differs from the root by exactly one volume's entry, and is newer than anything seen here.
-    fn is_one_step(&self, next: &Root, vid: &VolumeId) -> Result<bool> {
-        if next.updated_at() <= self.root.updated_at() || !matches!(next.in_process(), Ok(None)) {
-            return Ok(false);
-        }
-        if let Some(state) = &self.vault.cache
-            && let Some(seen) = state.seen()?.found()
-            && next.updated_at() <= seen
-        {
-            return Ok(false);
-        }
-        let entries = |root: &Root| -> Vec<(String, Option<Digest>)> {
-            let others = root.volumes().iter().filter(|entry| entry.key() != vid.as_str());
-            others
-                .map(|entry| {
-                    (
-                        entry.key().to_owned(),
-                        VolumeId::new(entry.key()).ok().and_then(|vid| root.volume(&vid)),
-                    )
-                })
-                .collect()
-        };
-        Ok(entries(next) == entries(&self.root))
-    }
-
-    /// Every part of a session is there: metadata by hash, chunks by existence and size.
-    fn complete_session(&self, vid: &VolumeId, name: SessionName, digest: &Digest) -> Result<(), Damage> {
-        let places = Places::discover(&self.vault, vid);
-        let session = self.vault.session(&places, vid, name, digest, Trust::Destination)?;
-        let Some(manifest) = &session.info.manifest else {
-            return Ok(());
-        };
-        let files = places.object(vid, &name, "manifest.z");
-        let own = wyng_state::CacheFile::Manifest(vid, &name);
-        let dirs = places.dirs(vid, &name);
-        let most = u64::from(limits::chunk(self.vault.chunk));
-        for run in self
-            .vault
-            .manifest(own, &files, manifest, session.info.volsize, 0, Trust::Destination)?
-        {
-            let run = run?;
-            if matches!(run.hash, ChunkHash::Zero) {
-                continue;
-            }
-            let addr = wyng_format::ChunkAddr(run.addr);
-            let good = dirs.iter().any(|dir| {
-                let meta = self.vault.store.stat(&layout::chunk(dir, addr)).ok().flatten();
-                meta.is_some_and(|meta| meta.kind == EntryKind::File && (1..=most).contains(&meta.size))
-            });
-            if !good {
-                return Err(Damage::new(
-                    layout::chunk(&layout::session(vid, &name), addr),
-                    DamageReason::Missing,
-                ));
-            }
-        }
-        Ok(())
-    }
-
-    /// Volume folders that the index does not list: those of an interrupted first send or add go away, others are kept
-    /// and reported.
-    fn remove_strays(&mut self, listed: &[(VolumeId, Digest)], guard: &Guard<'_>) -> Result<()> {
-        let entries = self.vault.store.list(&StorePath::root())?.unwrap_or_default();
-        for entry in entries.into_iter().filter(|entry| entry.kind == EntryKind::Dir) {
-            let Ok(vid) = VolumeId::new(&entry.name) else { continue };
-            if listed.iter().any(|(known, _)| *known == vid)
-                || self.root.volumes().iter().any(|e| e.key() == entry.name)
-            {
-                continue;
-            }
-            if !self.from_copy && self.is_unborn(&vid)? {
-                self.notices.push(Notice::Recovering {
-                    operation: "send",
-                    vid: Some(vid.to_string()),
-                });
-                guard()?;
-                self.vault.store.remove_tree(&layout::volume(&vid))?;
-            } else {
-                self.notices.push(Notice::Unlisted { path: entry.name });
-            }
-        }
-        Ok(())
-    }
-
-    /// Locks that dead processes had taken away, to give them up or to steal them (none of them is ours: `guard` knows), and
-    /// half-made copies of the root's files.
-    fn remove_file_remains(&self, guard: &Guard<'_>) -> Result<()> {
-        const HALF_MADE: [&str; 4] = [
-            "archive.ini.bak.tmp",
-            "archive.ini.new",
-            "archive.salt.tmp",
-            "salt.bak.tmp",
-        ];
-        let entries = self.vault.store.list(&StorePath::root())?.unwrap_or_default();
-        for entry in entries {
-            let lock = entry.name.starts_with(".wyng-lock-") && entry.name.ends_with(".taken");
-            if entry.kind == EntryKind::File && (lock || HALF_MADE.contains(&entry.name.as_str())) {
-                guard()?;
-                self.vault.store.remove(&layout::path(&entry.name))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// A volume folder that never counted: it has no `volinfo` of its own, or just the one that `archive.ini.tmp` lists.
-    fn is_unborn(&self, vid: &VolumeId) -> Result<bool> {
-        let entries = self.vault.store.list(&layout::volume(vid))?.unwrap_or_default();
-        let has = |name: &str| entries.iter().any(|entry| entry.name == name);
-        if !has("volinfo") && !entries.iter().any(|entry| entry.name.starts_with("S_")) {
-            return Ok(true);
-        }
-        let Some(next) = self
-            .next_root()
-            .filter(|next| next.updated_at() > self.root.updated_at())
-        else {
-            return Ok(false);
-        };
-        Ok(next
-            .volume(vid)
-            .is_some_and(|digest| self.vault.volinfo(vid, &digest, Trust::Destination).is_ok()))
     }
 }
 

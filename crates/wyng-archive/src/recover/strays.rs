@@ -1,0 +1,80 @@
+//! What lies at the root of an archive and belongs to nothing that it lists.
+
+use crate::archive::Archive;
+use crate::error::{Notice, Result};
+use crate::layout;
+use crate::vault::Trust;
+use crate::write::Guard;
+use wyng_format::{Digest, VolumeId};
+use wyng_store::{EntryKind, StorePath};
+
+impl Archive {
+    /// Volume folders that the index does not list: those of an interrupted first send or add go away, others are kept
+    /// and reported.
+    pub(super) fn remove_strays(&mut self, listed: &[(VolumeId, Digest)], guard: &Guard<'_>) -> Result<()> {
+        let entries = self.vault.store.list(&StorePath::root())?.unwrap_or_default();
+        let mut removed = false;
+        for entry in entries.into_iter().filter(|entry| entry.kind == EntryKind::Dir) {
+            let Ok(vid) = VolumeId::new(&entry.name) else { continue };
+            if listed.iter().any(|(known, _)| *known == vid)
+                || self.root.volumes().iter().any(|e| e.key() == entry.name)
+            {
+                continue;
+            }
+            if !self.from_copy && self.is_unborn(&vid)? {
+                self.note(Notice::Recovering {
+                    operation: "send",
+                    vid: Some(vid.to_string()),
+                });
+                self.may_change(guard)?;
+                self.vault.store.remove_tree(&layout::volume(&vid))?;
+                removed = true;
+            } else {
+                self.note(Notice::Unlisted { path: entry.name });
+            }
+        }
+        if removed {
+            // Before archive.ini.tmp goes, which proves what they are.
+            self.vault.store.sync_dir(&StorePath::root())?;
+        }
+        Ok(())
+    }
+
+    /// Locks that dead processes had taken away, to give them up or to steal them (none of them is ours: `guard` knows), and
+    /// half-made copies of the root's files.
+    pub(super) fn remove_file_remains(&self, guard: &Guard<'_>) -> Result<()> {
+        const HALF_MADE: [&str; 4] = [
+            "archive.ini.bak.tmp",
+            "archive.ini.new",
+            "archive.salt.tmp",
+            "salt.bak.tmp",
+        ];
+        let entries = self.vault.store.list(&StorePath::root())?.unwrap_or_default();
+        for entry in entries {
+            let lock = entry.name.starts_with(".wyng-lock-") && entry.name.ends_with(".taken");
+            if entry.kind == EntryKind::File && (lock || HALF_MADE.contains(&entry.name.as_str())) {
+                self.may_change(guard)?;
+                self.vault.store.remove(&layout::path(&entry.name))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A volume folder that never counted: it has no `volinfo` of its own, or just the one that `archive.ini.tmp` lists.
+    fn is_unborn(&self, vid: &VolumeId) -> Result<bool> {
+        let entries = self.vault.store.list(&layout::volume(vid))?.unwrap_or_default();
+        let has = |name: &str| entries.iter().any(|entry| entry.name == name);
+        if !has("volinfo") && !entries.iter().any(|entry| entry.name.starts_with("S_")) {
+            return Ok(true);
+        }
+        let Some(next) = self
+            .next_root()
+            .filter(|next| next.updated_at() > self.root.updated_at())
+        else {
+            return Ok(false);
+        };
+        Ok(next
+            .volume(vid)
+            .is_some_and(|digest| self.vault.volinfo(vid, &digest, Trust::Destination).is_ok()))
+    }
+}

@@ -8,52 +8,18 @@
     clippy::print_stdout
 )]
 
-use sha2::{Digest, Sha256};
+mod common;
+
+use common::{Keys, extract};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use wyng_archive::{Archive, ArchiveError, Attach, KeySource, Sealed, Trust};
-use wyng_format::{ChunkHash, MasterKeys, ScryptCost};
-use wyng_state::ArchiveIdentity;
+use wyng_archive::{Archive, ArchiveError, Attach, Sealed, Trust};
+use wyng_format::ScryptCost;
 use wyng_store::{FolderStore, OpenMode, Store};
 use wyng_sys::fs::Fs;
 use wyng_testkit::fixtures::{self, Images, Volume};
 use wyng_testkit::{MemFs, test_context};
-use zeroize::Zeroizing;
-
-/// The keys of all encrypted fixtures, derived with the real cost; deriving itself is tested in wyng-format.
-const KEYS: &str = include_str!("../../wyng-format/tests/common/fixture-keys.txt");
-
-struct Keys {
-    fixture: String,
-}
-
-impl KeySource for Keys {
-    fn remembered(&self, _: &ArchiveIdentity) -> Option<MasterKeys> {
-        // The damaged archives are copies of one; what is derived from a damaged salt is of no use.
-        let name = if self.fixture.starts_with("dmg-dgr") {
-            "dmg-dgr-chunk-bitflip"
-        } else {
-            &self.fixture
-        };
-        let line = KEYS.lines().find(|line| line.starts_with(&format!("{name} ")))?;
-        let key = |column: usize| {
-            let hex = line.split(' ').nth(column).unwrap();
-            let byte = |at: usize| u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).unwrap();
-            std::array::from_fn(byte)
-        };
-        Some(MasterKeys {
-            meta: key(1),
-            data: key(2),
-        })
-    }
-
-    fn stale(&self, _: &ArchiveIdentity) {}
-
-    fn passphrase(&self) -> Result<Zeroizing<Vec<u8>>, Box<dyn std::error::Error + Send + Sync>> {
-        Err("no passphrase fits".into())
-    }
-}
 
 fn open(name: &str) -> Result<Archive, ArchiveError> {
     let fs = MemFs::new();
@@ -61,10 +27,7 @@ fn open(name: &str) -> Result<Archive, ArchiveError> {
     let dynamic: Arc<dyn Fs> = Arc::new(fs.clone());
     let store = FolderStore::open(&dynamic, "file:/archive", Path::new("/archive"), OpenMode::Read)?;
     let store: Arc<dyn Store> = Arc::new(store);
-    let keys = Keys {
-        fixture: name.to_owned(),
-    };
-    let unlocked = Sealed::read(store, None, 0)?.unlock(&keys, ScryptCost::default())?;
+    let unlocked = Sealed::read(store, None, 0)?.unlock(&Keys::of(name), ScryptCost::default())?;
     let attach = Attach {
         state: None,
         may_update: false,
@@ -72,35 +35,6 @@ fn open(name: &str) -> Result<Archive, ArchiveError> {
         write: false,
     };
     Archive::attach(unlocked, &test_context(dynamic, 1), attach)
-}
-
-/// All bytes of a session, or why they can't be had.
-fn extract(archive: &Archive, volume: &str, session: &str) -> Result<(u64, String), String> {
-    let volume = archive.volume(volume).map_err(|e| e.to_string())?;
-    let history = archive.history(volume, Trust::Destination);
-    let name = wyng_format::SessionName::parse(session).unwrap();
-    let (view, _) = archive
-        .view(&history, &name, Trust::Destination)
-        .map_err(|e| e.to_string())?;
-    let mut hash = Sha256::new();
-    let mut work = view.work();
-    let mut at = 0;
-    for run in view.runs() {
-        let run = run.map_err(|e| e.to_string())?;
-        assert_eq!(run.addr, at);
-        if let ChunkHash::Data(_) = run.hash {
-            view.fetch(&run, &mut work).map_err(|e| e.to_string())?;
-            hash.update(&work.data);
-            at += work.data.len() as u64;
-        } else {
-            let length = (run.count * u64::from(view.chunk_size().bytes())).min(view.size() - at);
-            hash.update(vec![0; usize::try_from(length).unwrap()]);
-            at += length;
-        }
-    }
-    assert_eq!(at, view.size());
-    let digest: String = hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
-    Ok((view.size(), digest))
 }
 
 fn check_sessions(archive: &Archive, volumes: &BTreeMap<String, Volume>, fixture: &str) -> usize {

@@ -12,53 +12,102 @@
 
 mod common;
 
-use common::{Contents, Lab, image};
+use common::{Contents, Lab, image, set};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use wyng_engine::{EngineError, Purpose, errors::ArchiveError};
+use wyng_engine::{EngineError, Event, Purpose, Reporter, SendRequest, errors::ArchiveError};
+use wyng_sys::fs::{Fs, Links};
 use wyng_testkit::MemFs;
 use wyng_testkit::crash::{CrashExplorer, Mutation};
 use wyng_testkit::memfs::OpKind;
 
-/// A recorded command: the machine before, the machine after, and what the archive holds before and after.
+/// A recorded command.
 struct Recorded {
     name: &'static str,
     initial: MemFs,
     run: MemFs,
     lab: Lab,
-    before: Option<Contents>,
-    after: Contents,
+    /// What the archive may hold, in order: before the command, in between, after it. `None` while there is none.
+    states: Vec<Option<Contents>>,
+    /// When something was reported complete: the number of records made by then, and from which state on it is there.
+    acknowledged: Vec<(usize, usize)>,
 }
 
-/// Runs `prepare`, then records `act`.
-fn record(name: &'static str, prepare: impl Fn(&Lab), act: impl Fn(&Lab)) -> Recorded {
+/// Notes when a volume is reported complete.
+struct Acknowledged {
+    fs: MemFs,
+    seen: Mutex<Vec<(usize, MemFs)>>,
+}
+
+impl Reporter for Acknowledged {
+    fn event(&self, event: Event<'_>) {
+        if matches!(event, Event::VolumeSent(_)) {
+            self.seen.lock().unwrap().push((self.fs.recorded(), self.fs.fork()));
+        }
+    }
+}
+
+/// Runs `prepare`, then records `act`. What `between` makes of the state before comes before the first volume's.
+fn record(
+    name: &'static str,
+    prepare: impl Fn(&Lab),
+    act: impl Fn(&Lab, &Acknowledged),
+    between: impl Fn(&Contents) -> Option<Contents>,
+) -> Recorded {
     let lab = Lab::new(11);
     lab.fs.set_recording(false);
     prepare(&lab);
     lab.fs.set_recording(true);
     let before = lab.contents().ok();
     let initial = lab.fs.checkpoint();
-    act(&lab);
+    let reporter = Acknowledged {
+        fs: lab.fs.clone(),
+        seen: Mutex::default(),
+    };
+    act(&lab, &reporter);
     let run = lab.fs.clone();
-    let after = Lab::on(lab.fs.fork(), lab.clock.clone(), 99).contents().unwrap();
+    let at = |fs: MemFs| Some(Lab::on(fs, lab.clock.clone(), 99).contents().unwrap());
+    let mut states = vec![before.clone()];
+    states.extend(before.as_ref().and_then(between).map(Some));
+    let mut acknowledged = Vec::new();
+    for (records, fs) in reporter.seen.into_inner().unwrap() {
+        let state = at(fs);
+        if states.last() != Some(&state) {
+            states.push(state);
+        }
+        acknowledged.push((records, states.len() - 1));
+    }
+    let after = at(lab.fs.fork());
+    if states.last() != Some(&after) {
+        states.push(after);
+    }
+    acknowledged.push((run.recorded(), states.len() - 1));
     Recorded {
         name,
         initial,
         run,
         lab,
-        before,
-        after,
+        states,
+        acknowledged,
     }
 }
 
-/// All states of the recorded command; those after it reported success are told apart from those before.
+/// All states of the recorded command; those after something was reported complete are told apart from those before.
 fn explorer(recorded: &Recorded) -> CrashExplorer {
-    CrashExplorer::new(&recorded.initial, &recorded.run).mark(recorded.run.recorded())
+    let explorer = CrashExplorer::new(&recorded.initial, &recorded.run);
+    let marks = recorded.acknowledged.iter().map(|(records, _)| *records);
+    marks.fold(explorer, CrashExplorer::mark)
 }
 
-/// What is wrong with a state, if anything.
-fn judge(recorded: &Recorded, fs: MemFs, acknowledged: bool) -> Result<(), String> {
+/// From which of its states on a command was reported complete after so many of the explorer's marks.
+fn least(recorded: &Recorded, marks_passed: usize) -> usize {
+    let passed = recorded.acknowledged.iter().take(marks_passed);
+    passed.map(|(_, state)| *state).next_back().unwrap_or(0)
+}
+
+/// What is wrong with a state, if anything; the states before `least` are no longer allowed.
+fn judge(recorded: &Recorded, fs: MemFs, least: usize) -> Result<(), String> {
     let clock = Arc::new(wyng_testkit::TestClock::at(recorded.lab.clock.peek()).stepping(Duration::from_micros(50)));
     let lab = Lab::on(fs, clock, 1234);
     // Reading comes first: it must not need the recovery that the next writer does.
@@ -67,13 +116,10 @@ fn judge(recorded: &Recorded, fs: MemFs, acknowledged: bool) -> Result<(), Strin
         Err(EngineError::Archive(ArchiveError::NoArchive { .. }) | EngineError::Store(_)) => None,
         Err(error) => return Err(format!("does not open for reading: {error}")),
     };
-    let is_before = found == recorded.before;
-    let is_after = found.as_ref() == Some(&recorded.after);
-    if !is_before && !is_after {
-        return Err(format!("neither before nor after: {:?}", found.map(|f| shape(&f))));
-    }
-    if acknowledged && !is_after {
-        return Err("what was reported complete is lost".to_owned());
+    match recorded.states.iter().rposition(|state| *state == found) {
+        None => return Err(format!("neither before nor after: {:?}", found.map(|f| shape(&f)))),
+        Some(state) if state < least => return Err("what was reported complete is lost".to_owned()),
+        Some(_) => {}
     }
     next_commands_work(&lab, found)
 }
@@ -133,41 +179,111 @@ fn next_commands_work(lab: &Lab, found: Option<Contents>) -> Result<(), String> 
     }
 }
 
+/// Sends, and notes what is reported.
+fn send(lab: &Lab, request: &SendRequest, told: &Acknowledged) {
+    lab.clock.advance(Duration::from_secs(2));
+    let mut open = lab.open(Purpose::Write).unwrap();
+    let report = wyng_engine::send(&mut open, request, told).unwrap();
+    assert!(report.failed.is_empty(), "{:?}", report.failed);
+    open.close();
+}
+
+fn of(names: &[&str]) -> SendRequest {
+    SendRequest {
+        sets: vec![set(names)],
+        ..SendRequest::default()
+    }
+}
+
+/// Adds an empty volume, then sends one under another name than it had.
+fn add_and_rename(lab: &Lab, told: &Acknowledged) {
+    add(lab, told);
+    let mut request = of(&["a.img"]);
+    request.sets[0].volumes[0].alias = Some("new.img".to_owned());
+    send(lab, &request, told);
+}
+
+fn add(lab: &Lab, _: &Acknowledged) {
+    let mut open = lab.open(Purpose::Write).unwrap();
+    wyng_engine::add(&mut open, &["added".to_owned()], Some("text"), &lab.reporter).unwrap();
+}
+
 /// The commands under test.
 fn commands() -> Vec<Recorded> {
     let init = |lab: &Lab| drop(lab.init("off").unwrap());
-    let two = move |lab: &Lab| {
-        init(lab);
+    let images = |lab: &Lab| {
         lab.write("a.img", &image(1, 150_000));
         lab.write("b.img", &image(2, 80_000));
     };
-    let sent = move |lab: &Lab| {
-        two(lab);
+    let two = move |lab: &Lab| {
+        init(lab);
+        images(lab);
+    };
+    let two_encrypted = move |lab: &Lab| {
+        lab.init("xchacha20-dgr").unwrap();
+        images(lab);
+    };
+    let change = |lab: &Lab| {
         lab.send(&["a.img", "b.img"]).unwrap();
         lab.change("a.img", 66_000, b"changed");
+        lab.change("b.img", 1, b"changed");
     };
-    let encrypted = |lab: &Lab| {
-        lab.init("xchacha20-dgr").unwrap();
-        lab.write("a.img", &image(1, 150_000));
-        lab.send(&["a.img"]).unwrap();
-        lab.change("a.img", 66_000, b"changed");
+    let sent = move |lab: &Lab| {
+        two(lab);
+        change(lab);
     };
+    let encrypted = move |lab: &Lab| {
+        two_encrypted(lab);
+        change(lab);
+    };
+    let moved = move |lab: &Lab| {
+        sent(lab);
+        let pool = lab.fs.open_dir("/pool".as_ref(), Links::Beneath).unwrap();
+        pool.rename("a.img".as_ref(), "new.img".as_ref(), false).unwrap();
+    };
+    let nothing = |_: &Contents| None;
+    let send_two = |lab: &Lab, told: &Acknowledged| send(lab, &of(&["a.img", "b.img"]), told);
+    let send_one = |lab: &Lab, told: &Acknowledged| send(lab, &of(&["a.img"]), told);
     vec![
-        record("init", |lab| lab.write("a.img", &image(1, 150_000)), init),
-        record("first send", two, |lab| drop(lab.send(&["a.img"]).unwrap())),
-        record("incremental send", sent, |lab| drop(lab.send(&["a.img"]).unwrap())),
-        record("incremental send, encrypted", encrypted, |lab| {
-            drop(lab.send(&["a.img"]).unwrap());
-        }),
-        record("unchanged and touched", sent, |lab| {
-            lab.send(&["a.img"]).unwrap();
-            lab.send(&["a.img"]).unwrap();
-        }),
-        record("add", sent, |lab| {
-            let mut open = lab.open(Purpose::Write).unwrap();
-            wyng_engine::add(&mut open, &["new".to_owned()], Some("text"), &lab.reporter).unwrap();
-        }),
+        record("init", images, move |lab, _| init(lab), nothing),
+        record(
+            "init, encrypted",
+            images,
+            |lab, _| drop(lab.init("xchacha20-dgr").unwrap()),
+            nothing,
+        ),
+        record("first send", two, send_two, nothing),
+        record("first send, encrypted", two_encrypted, send_one, nothing),
+        record("incremental send", sent, send_one, nothing),
+        record("incremental send of two", sent, send_two, nothing),
+        record("incremental send, encrypted", encrypted, send_one, nothing),
+        record(
+            "unchanged and touched",
+            sent,
+            move |lab, told| {
+                send_one(lab, told);
+                send_one(lab, told);
+            },
+            nothing,
+        ),
+        record("add", sent, add, nothing),
+        add_rename(moved),
     ]
+}
+
+/// Between the volume that is added and the session that is sent there is the other name alone.
+fn add_rename(prepare: impl Fn(&Lab)) -> Recorded {
+    let mut recorded = record("add, and send under another name", prepare, add_and_rename, |before| {
+        let mut added = before.clone();
+        added.insert("added".to_owned(), std::collections::BTreeMap::new());
+        Some(added)
+    });
+    let mut renamed = recorded.states[1].clone().unwrap();
+    let sessions = renamed.remove("a.img").unwrap();
+    renamed.insert("new.img".to_owned(), sessions);
+    recorded.states.insert(2, Some(renamed));
+    recorded.acknowledged.iter_mut().for_each(|(_, state)| *state += 1);
+    recorded
 }
 
 /// The deep counts of `scripts/test --full` are asked for.
@@ -181,7 +297,7 @@ fn full() -> bool {
 
 /// How many states each prefix gives; more with `WYNG_TEST_FULL`.
 fn depth() -> usize {
-    if full() { 40 } else { 6 }
+    if full() { 40 } else { 2 }
 }
 
 /// Judges the states after `from_record` on all processors until `most` of them have been seen or `faults` faults found:
@@ -210,8 +326,8 @@ fn judge_all(
             let Some(state) = next else { return };
             judged.fetch_add(1, Ordering::SeqCst);
             let description = state.description();
-            let acknowledged = state.marks_passed() > 0;
-            if let Err(fault) = judge(recorded, state.fs, acknowledged) {
+            let least = least(recorded, state.marks_passed());
+            if let Err(fault) = judge(recorded, state.fs, least) {
                 found
                     .lock()
                     .unwrap()
@@ -245,11 +361,45 @@ fn every_crash_state_is_before_or_after_and_the_next_send_is_right() {
     assert!(distinct >= 5000, "only {distinct}");
 }
 
+/// A crash while the next command that writes settles what a crash has left: of some states each, all that this may leave.
+#[test]
+fn a_second_crash_during_recovery_is_like_the_first() {
+    let most = if full() { 400 } else { 6 };
+    let (mut recoveries, mut distinct) = (0, 0);
+    for recorded in commands() {
+        let first: Vec<_> = explorer(&recorded).seed(9).per_prefix(1).into_iter().collect();
+        let step = (first.len() / most).max(1);
+        for state in first.into_iter().step_by(step) {
+            let description = state.description();
+            let least = least(&recorded, state.marks_passed());
+            let crashed = Lab::on(state.fs, recorded.lab.clock.clone(), 77);
+            let initial = crashed.fs.checkpoint();
+            // A destination without an archive has nothing to be settled.
+            let Ok(open) = crashed.open(Purpose::Write) else {
+                continue;
+            };
+            drop(open);
+            recoveries += 1;
+            let settling = CrashExplorer::new(&initial, &crashed.fs).seed(4).per_prefix(1);
+            let mut states = settling.into_iter();
+            for again in states.by_ref() {
+                let second = again.description();
+                if let Err(fault) = judge(&recorded, again.fs, least) {
+                    panic!("{}: {fault}\n  {description}\n  then {second}", recorded.name);
+                }
+            }
+            distinct += states.distinct();
+        }
+    }
+    println!("{distinct} distinct states of {recoveries} recoveries");
+    assert!(distinct >= 1000, "only {distinct}");
+}
+
 /// The harness must notice what it is there for: a missing sync, renames in the wrong order or before their sync. Not
 /// every such change is a fault: some syncs are there for the sake of speed alone, some renames may come in any order.
 #[test]
 fn seeded_faults_are_noticed() {
-    let recorded = commands().swap_remove(2);
+    let recorded = commands().swap_remove(4);
     let syncs = explorer(&recorded).count(OpKind::is_sync);
     let renames = explorer(&recorded).count(|kind| kind == OpKind::Rename);
     let commit = commit_record(&recorded);
@@ -263,25 +413,84 @@ fn seeded_faults_are_noticed() {
         .chain(swaps.map(|(one, other)| Mutation::SwapRenames(one, other)))
         .chain((first..renames).map(Mutation::RenameBeforeSync));
     let most = if full() { 5000 } else { 250 };
-    let mut caught = Vec::new();
-    let mut tried = 0;
+    let (mut caught, mut missed) = (Vec::new(), Vec::new());
     for mutation in mutations {
-        tried += 1;
         let states = explorer(&recorded).mutate(mutation).seed(3).per_prefix(3);
-        if !judge_all(&recorded, states, commit, most, 1).0.is_empty() {
-            caught.push(format!("{mutation:?}"));
-        }
+        let found = judge_all(&recorded, states, commit, most, 1).0;
+        let list = if found.is_empty() { &mut missed } else { &mut caught };
+        list.push(shown(&explorer(&recorded), mutation));
     }
     println!(
-        "{} of {tried} seeded changes noticed: {}",
+        "{} of {} seeded changes noticed",
         caught.len(),
-        caught.join(", ")
+        caught.len() + missed.len()
     );
-    for kind in ["DropSync", "SwapRenames", "RenameBeforeSync"] {
+    println!(
+        "noticed:\n  {}\nnot noticed:\n  {}",
+        caught.join("\n  "),
+        missed.join("\n  ")
+    );
+    for wanted in NOTICED {
         assert!(
-            caught.iter().any(|mutation| mutation.starts_with(kind)),
-            "no {kind} was noticed"
+            caught.iter().any(|mutation| mutation == wanted),
+            "not noticed: {wanted}"
         );
+    }
+    for harmless in HARMLESS {
+        assert!(
+            missed.iter().any(|mutation| mutation == harmless),
+            "not tried, or harmful: {harmless}"
+        );
+    }
+}
+
+/// Of an incremental send: what the commit is made of, each of which must be noticed.
+const NOTICED: [&str; 5] = [
+    "dropped: SyncFs dest/archive",
+    "dropped: SyncDir dest/archive",
+    "swapped: Rename */*, Rename */sessions",
+    "swapped: Rename */*, Rename archive/archive.ini",
+    "before its sync: Rename archive/archive.ini",
+];
+
+/// Of the rotation, the record and the intent: without one of these the next send reads everything, for there is no proof,
+/// but it misses nothing.
+const HARMLESS: [&str; 6] = [
+    "dropped: SyncFile */intent",
+    "dropped: SyncFile */record",
+    "dropped: SyncDir /pool",
+    "swapped: Rename pool/snapshot, Rename */record",
+    "before its sync: Rename pool/snapshot",
+    "before its sync: Rename */record",
+];
+
+/// A mutation by the names that it touches.
+fn shown(states: &CrashExplorer, mutation: Mutation) -> String {
+    let nth = |is: fn(OpKind) -> bool, number: usize| {
+        let record = states
+            .journal()
+            .iter()
+            .filter(|record| is(record.kind()))
+            .nth(number)
+            .unwrap();
+        let path = record.path().display().to_string();
+        let short: Vec<_> = path.rsplit('/').take(2).collect();
+        let shown = |part: &&str| match *part {
+            intent if intent.contains("wyng-intent") => "intent".to_owned(),
+            record if record.contains("wyng-snapshot") => "record".to_owned(),
+            snapshot if snapshot.contains(".wyng") => "snapshot".to_owned(),
+            id if id.len() > 20 || id.starts_with("Vol_") || id.starts_with("S_2") => "*".to_owned(),
+            name => name.to_owned(),
+        };
+        let short: Vec<_> = short.iter().rev().map(shown).collect();
+        format!("{:?} {}", record.kind(), short.join("/"))
+    };
+    let rename = |number| nth(|kind| kind == OpKind::Rename, number);
+    match mutation {
+        Mutation::DropSync(number) => format!("dropped: {}", nth(OpKind::is_sync, number)),
+        Mutation::DropDirSync(number) => format!("dropped: {}", nth(|kind| kind == OpKind::SyncDir, number)),
+        Mutation::SwapRenames(one, other) => format!("swapped: {}, {}", rename(one), rename(other)),
+        Mutation::RenameBeforeSync(number) => format!("before its sync: {}", rename(number)),
     }
 }
 

@@ -20,9 +20,9 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use wyng_engine::errors::ArchiveError;
+use wyng_engine::errors::{ArchiveError, Damage, DamageReason, StateError, StoreError, VolumeError};
 use wyng_engine::{
-    EngineError, Purpose, ReceiveItem, ReceiveRequest, RestoreTarget, SendReport, SendRequest, SessionChoice,
+    EngineError, Purpose, ReceiveItem, ReceiveRequest, RestoreTarget, SendRequest, SessionChoice, VolumeFailure,
 };
 use wyng_testkit::faults::{Call, Class, Effect, Fault};
 use wyng_testkit::{FaultFs, MemFs, TestClock};
@@ -32,7 +32,7 @@ struct Case {
     name: &'static str,
     prepare: fn(&Lab),
     /// Runs the command; volumes that were not done are an error as well.
-    act: fn(&Lab) -> Result<(), String>,
+    act: fn(&Lab) -> Result<(), EngineError>,
     /// What must be there after `act` said that it was successful. The machine is whole again.
     check: fn(&Lab, &Contents) -> Result<(), String>,
 }
@@ -203,50 +203,48 @@ fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
-fn init(lab: &Lab, cipher: &str) -> Result<(), String> {
-    lab.init(cipher).map(drop).map_err(text)
+fn first(failed: Vec<VolumeFailure>) -> Result<(), EngineError> {
+    failed.into_iter().next().map_or(Ok(()), |failure| Err(failure.error))
 }
 
-fn done(report: Result<SendReport, EngineError>) -> Result<(), String> {
-    match report.map_err(text)?.failed.first() {
-        Some(failure) => Err(text(&failure.error)),
-        None => Ok(()),
-    }
+fn init(lab: &Lab, cipher: &str) -> Result<(), EngineError> {
+    lab.init(cipher).map(drop)
 }
 
-fn send(lab: &Lab, names: &[&str]) -> Result<(), String> {
-    done(lab.send(names))
+fn send(lab: &Lab, names: &[&str]) -> Result<(), EngineError> {
+    first(lab.send(names)?.failed)
 }
 
-fn send_dedup(lab: &Lab) -> Result<(), String> {
-    done(lab.send_with(SendRequest {
+fn send_dedup(lab: &Lab) -> Result<(), EngineError> {
+    let request = SendRequest {
         sets: vec![set(&[A, B])],
         dedup: true,
         ..SendRequest::default()
-    }))
+    };
+    first(lab.send_with(request)?.failed)
 }
 
-fn send_alias(lab: &Lab) -> Result<(), String> {
+fn send_alias(lab: &Lab) -> Result<(), EngineError> {
     let mut alias = set(&[A]);
     alias.volumes[0].alias = Some("new.img".to_owned());
-    done(lab.send_with(SendRequest {
+    let request = SendRequest {
         sets: vec![alias],
         ..SendRequest::default()
-    }))
+    };
+    first(lab.send_with(request)?.failed)
 }
 
-fn import(lab: &Lab) -> Result<(), String> {
-    done(lab.import(A, "/pool/a.img"))
+fn import(lab: &Lab) -> Result<(), EngineError> {
+    first(lab.import(A, "/pool/a.img")?.failed)
 }
 
-fn add(lab: &Lab) -> Result<(), String> {
-    let mut open = lab.open(Purpose::Write).map_err(text)?;
-    let failed = wyng_engine::add(&mut open, &["new".to_owned()], None, &lab.reporter).map_err(text)?;
-    failed.first().map_or(Ok(()), |failure| Err(text(&failure.error)))
+fn add(lab: &Lab) -> Result<(), EngineError> {
+    let mut open = lab.open(Purpose::Write)?;
+    first(wyng_engine::add(&mut open, &["new".to_owned()], None, &lab.reporter)?)
 }
 
-fn receive(lab: &Lab, target: &str) -> Result<(), String> {
-    let open = lab.open(Purpose::Read).map_err(text)?;
+fn receive(lab: &Lab, target: &str) -> Result<(), EngineError> {
+    let open = lab.open(Purpose::Read)?;
     let request = ReceiveRequest {
         items: vec![ReceiveItem {
             volume: A.to_owned(),
@@ -258,38 +256,66 @@ fn receive(lab: &Lab, target: &str) -> Result<(), String> {
         force_in_use: false,
         stdout: None,
     };
-    let plan = wyng_engine::plan_receive(&open, &request).map_err(text)?;
-    let report = wyng_engine::receive(&open, &request, plan, &lab.reporter).map_err(text)?;
-    report
-        .failed
-        .first()
-        .map_or(Ok(()), |failure| Err(text(&failure.error)))
+    let plan = wyng_engine::plan_receive(&open, &request)?;
+    first(wyng_engine::receive(&open, &request, plan, &lab.reporter)?.failed)
 }
 
-fn verify(lab: &Lab) -> Result<(), String> {
-    let report = lab.verify(&[A, B]).map_err(text)?;
+fn verify(lab: &Lab) -> Result<(), EngineError> {
+    let report = lab.verify(&[A, B])?;
     let told = |name: &str| {
         report.volumes.iter().any(|read| read.volume == name)
             || report.failed.iter().any(|failed| failed.volume == name)
     };
     assert!(told(A) && told(B), "{report:?}");
-    report
-        .failed
-        .first()
-        .map_or(Ok(()), |failure| Err(text(&failure.error)))
+    first(report.failed)
 }
 
 /// A listing without a word of damage must be the whole one.
-fn list(lab: &Lab) -> Result<(), String> {
-    let open = lab.open(Purpose::Read).map_err(text)?;
+fn list(lab: &Lab) -> Result<(), EngineError> {
+    let open = lab.open(Purpose::Read)?;
     let listing = open.listing();
     if let Some(damage) = listing.iter().flat_map(|volume| &volume.damage).next() {
-        return Err(damage.clone());
+        return Err(Damage::new("listing", DamageReason::Content(damage.clone())).into());
     }
     let expected = Lab::on(lab.fs.fork(), lab.clock.clone(), 5);
     let expected = expected.open(Purpose::Read).unwrap().listing();
     assert_eq!(listing, expected, "a listing that lacks something");
     Ok(())
+}
+
+/// An error that says something else than that a call failed, and that a user would act upon.
+fn misleads(error: &EngineError) -> bool {
+    match error {
+        EngineError::System(_)
+        | EngineError::Store(_)
+        | EngineError::State(_)
+        | EngineError::Volume(_)
+        | EngineError::DamagedData { .. }
+        | EngineError::OnlyInCache { .. } => false,
+        EngineError::Archive(error) => !matches!(
+            error,
+            ArchiveError::Unreadable { .. }
+                | ArchiveError::Damaged(_)
+                | ArchiveError::Unfinished
+                | ArchiveError::NotRecovered { .. }
+                // Of one whose name can't be read; that it is damaged has been said before.
+                | ArchiveError::NoVolume { .. }
+        ),
+        _ => true,
+    }
+}
+
+/// A full disk that a write or a sync met must be told as such, unless what follows from it is said.
+fn hides_full(error: &EngineError) -> bool {
+    match error {
+        EngineError::Store(StoreError::Full { .. }) | EngineError::Archive(_) => false,
+        EngineError::Store(StoreError::System(error))
+        | EngineError::System(error)
+        | EngineError::State(StateError::System(error))
+        | EngineError::Volume(VolumeError::System(error)) => !error.is_no_space(),
+        EngineError::Volume(error) => !error.to_string().contains("space"),
+        _ => true,
+    }
 }
 
 // --- what must be true afterwards ---
@@ -346,7 +372,7 @@ impl Judge<'_> {
         &self,
         fs: MemFs,
         clock: Arc<TestClock>,
-        result: &Result<(), String>,
+        result: &Result<(), EngineError>,
         told: &Collected,
     ) -> Result<(), String> {
         let lab = Lab::on(fs, clock, 4321);
@@ -416,7 +442,7 @@ impl Judge<'_> {
             Ok(()) => {}
             // An init that failed after the last of its steps made an archive.
             Err(error) if self.before.is_none() && (success || lab.contents().is_ok()) => {
-                if !error.contains("already") {
+                if !matches!(error, EngineError::Archive(ArchiveError::ArchiveExists { .. })) {
                     return Err(format!("another init: {error}"));
                 }
             }
@@ -466,9 +492,11 @@ impl std::fmt::Debug for Kind {
 fn kinds() -> Vec<Kind> {
     let mut kinds = Vec::new();
     let io = || Effect::Error(Errno::IO);
+    let interrupted = || Effect::Error(Errno::INTR);
     let full = || Effect::Error(Errno::NOSPC);
     for class in [Class::Read, Class::Write, Class::Metadata, Class::Sync] {
         kinds.push((class, io(), false));
+        kinds.push((class, interrupted(), false));
         match class {
             Class::Read => kinds.push((class, Effect::Short, false)),
             Class::Write => {
@@ -507,8 +535,8 @@ fn all_of(case: &Case, kind: &Kind, counts: &mut Counts) -> Vec<String> {
     };
     let now = prepared.clock.peek();
     let mut failures = Vec::new();
-    // Errors of all calls; of the gentler faults a part.
-    let every = matches!(kind.effect, Effect::Error(Errno::IO)) || full();
+    // A disk that is full for a moment or from then on, and a broken one: at all calls; of the gentler faults a part.
+    let every = matches!(kind.effect, Effect::Error(Errno::IO | Errno::NOSPC)) || full();
     for number in (1..).step_by(if every { 1 } else { 3 }) {
         let fs = prepared.fs.fork();
         fs.set_recording(false);
@@ -528,8 +556,12 @@ fn all_of(case: &Case, kind: &Kind, counts: &mut Counts) -> Vec<String> {
             Ok(result) => {
                 counts.surfaced += usize::from(result.is_err());
                 let short = matches!(kind.effect, Effect::Short);
+                let is_full = matches!(kind.effect, Effect::Error(Errno::NOSPC))
+                    && matches!(kind.class, Class::Write | Class::Sync);
                 match &result {
                     Err(error) if short => Err(format!("a short transfer is an error: {error}")),
+                    Err(error) if misleads(error) => Err("that is another error".to_owned()),
+                    Err(error) if is_full && hides_full(error) => Err("that the disk is full is hidden".to_owned()),
                     _ => catch_unwind(AssertUnwindSafe(|| judge.judge(fs, clock, &result, &lab.reporter)))
                         .unwrap_or_else(|panic| Err(panic_text(&*panic))),
                 }

@@ -12,6 +12,7 @@ use crate::{Label, NoBase, Ranges, Result, VolumeError, privilege};
 use base::Base;
 pub(crate) use base::base_from;
 use frozen::{FrozenFile, Holder};
+use rustix::io::Errno;
 use snapshot::Snapshot;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -378,6 +379,7 @@ pub(crate) fn shares_data(folder: &dyn Dir, random: &dyn Random) -> Result<bool,
     match probe_file(folder, random)?.as_ref().clone_from(source.as_ref()) {
         Ok(()) => Ok(true),
         Err(error) if error.is_permission() || error.is_no_space() => Err(error),
+        Err(error) if matches!(error.errno(), Some(Errno::IO | Errno::INTR)) => Err(error),
         // Other answers are as many as file systems: EOPNOTSUPP, ENOTTY, EINVAL, EXDEV.
         Err(_) => Ok(false),
     }

@@ -235,7 +235,8 @@ pub struct Cached {
 /// The repository's folder `tests`.
 #[must_use]
 pub fn tests_dir() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests")
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2);
+    root.expect("crates/wyng-testkit").join("tests")
 }
 
 /// The folder `tests/fixtures`.

@@ -7,6 +7,7 @@
 //! - [`model`]: a volume as a plain copy, against which a backup is compared.
 //! - [`fixtures`], [`reader`], [`bin`], [`pools`]: archives of the original, the independent reader, the built program, real
 //!   file systems on loop devices.
+//! - [`guest`], [`log_writes`]: a guest with device mapper, and what a power cut leaves of a disk there.
 
 // A test helper that meets something unexpected must end the test at once, and it is the one room beside wyng-sys that
 // builds real folders and starts real programs.
@@ -29,7 +30,9 @@ pub mod clock;
 pub mod crash;
 pub mod faults;
 pub mod fixtures;
+pub mod guest;
 pub mod hostile;
+pub mod log_writes;
 pub mod memfs;
 pub mod model;
 pub mod patterns;

@@ -279,6 +279,70 @@ impl Drop for LoopPool {
     }
 }
 
+/// An existing file system in a file (or in a part of one), mounted by loop; unmounted and detached when it goes away.
+#[derive(Debug)]
+pub struct MountedImage {
+    device: String,
+    mount_point: PathBuf,
+}
+
+impl MountedImage {
+    /// Mounts the bytes `part` of `image`, read-write, on a folder that it makes. `image` must be a file of a name never mounted
+    /// before: the kernel remembers devices of Btrfs.
+    ///
+    /// # Errors
+    /// What `mount` says where the file system can't be mounted.
+    pub fn new(
+        kind: PoolKind,
+        image: &Path,
+        part: &std::ops::Range<u64>,
+        mount_point: PathBuf,
+    ) -> Result<Self, String> {
+        fs::create_dir_all(&mount_point).unwrap();
+        let (offset, size) = (part.start.to_string(), (part.end - part.start).to_string());
+        let arguments = ["--find", "--show", "--offset", &offset, "--sizelimit", &size];
+        let arguments = arguments.map(OsStr::new).into_iter().chain([image.as_os_str()]);
+        let mounted = Self {
+            device: run("losetup", arguments).trim().to_owned(),
+            mount_point,
+        };
+        let arguments = ["-t", kind.type_name(), "-o", "noatime", &mounted.device].map(OsStr::new);
+        let arguments: Vec<_> = arguments.into_iter().chain([mounted.path().as_os_str()]).collect();
+        let path = find_tool("mount").unwrap_or_else(|| panic!("there is no mount"));
+        let output = Command::new(path).args(arguments).output().unwrap();
+        if output.status.success() {
+            return Ok(mounted);
+        }
+        Err(String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+
+    /// Where it is mounted.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.mount_point
+    }
+
+    /// A path below its root.
+    #[must_use]
+    pub fn join(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.mount_point.join(name)
+    }
+}
+
+impl Drop for MountedImage {
+    fn drop(&mut self) {
+        let point = self.mount_point.as_os_str();
+        if !quietly("umount", &[point]) {
+            quietly("umount", &[OsStr::new("-l"), point]);
+        }
+        let device = OsStr::new(&self.device);
+        // Else the next state of the same file system might be taken for an older one of its devices.
+        let forget = ["device", "scan", "--forget"].map(OsStr::new);
+        quietly("btrfs", &[&forget[..], &[device]].concat());
+        quietly("losetup", &[OsStr::new("-d"), device]);
+    }
+}
+
 /// Writes everything back and drops the kernel's caches (root only); [`LoopPool::drop_caches`] waits for less.
 pub fn drop_caches() {
     rustix::fs::sync();

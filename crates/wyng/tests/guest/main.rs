@@ -1,0 +1,19 @@
+//! The built program in a guest with a kernel of its own: power failures, and LVM thin pools. docs/TESTING.md says how.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    missing_docs,
+    reason = "a test sets up files and programs, and ends at the first surprise"
+)]
+
+mod cut_archive;
+mod cut_pool;
+mod logged;
+mod place;

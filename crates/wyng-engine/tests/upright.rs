@@ -216,6 +216,27 @@ fn nothing_is_removed_once_the_root_is_another_although_the_lock_is_ours() {
     assert_eq!(before.differences(&lab.fs.tree(ARCHIVE)), Vec::<String>::new());
 }
 
+#[test]
+fn a_new_archive_is_written_under_the_locks_of_a_writer() {
+    let lab = Lab::new(5);
+    let faulty = FaultFs::new(Arc::new(lab.fs.clone()));
+    behind(&lab, &faulty).init("xchacha20-dgr").unwrap();
+    let log = faulty.log();
+    let first = |what: &dyn Fn(&str, &str) -> bool| {
+        let found = log
+            .iter()
+            .position(|call| what(call.action, &call.path.to_string_lossy()));
+        found.expect("such a call")
+    };
+    let host = first(&|_, path| path.contains("/wyng-locks/"));
+    let destination = first(&|_, path| path.ends_with("archive/.wyng-lock"));
+    let written = first(&|_, path| path.contains("archive/archive.salt"));
+    let born = first(&|action, path| action == "rename" && path.ends_with("archive/archive.ini.tmp"));
+    assert!(host < destination && destination < written && written < born);
+    let looks = |call: &wyng_testkit::faults::Call| call.class == Class::Read && call.path.ends_with(".wyng-lock");
+    assert!(log[written..born].iter().any(looks), "the lock is not looked at again");
+}
+
 // --- rolling forward ---
 
 /// The state between the last two renames of the newest send, with the old `volinfo` gone everywhere: what the archive was

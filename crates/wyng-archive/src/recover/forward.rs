@@ -59,7 +59,7 @@ impl Archive {
         self.root_bytes = bytes.unwrap_or_default();
         self.forget_next_root();
         self.load_volumes();
-        self.remember_root()?;
+        self.remember_change();
         Ok(true)
     }
 

@@ -158,15 +158,20 @@ impl Archive {
             None if new => self.volumes.push(volume),
             None => {}
         }
+        self.remember_change();
+        self.forget_next_root();
+        // Copies for the day when a file is damaged. They are made exact again before they are relied on.
+        let _ = self.make_backup_exact(&layout::volinfo(&vid));
+        let _ = self.make_backup_exact(&layout::root());
+    }
+
+    /// Keeps the root that now counts as the newest seen.
+    pub(crate) fn remember_change(&self) {
         if let Err(error) = self.remember_root() {
             self.note(Notice::NotRemembered {
                 error: error.to_string(),
             });
         }
-        self.forget_next_root();
-        // Copies for the day when a file is damaged. They are made exact again before they are relied on.
-        let _ = self.make_backup_exact(&layout::volinfo(&vid));
-        let _ = self.make_backup_exact(&layout::root());
     }
 
     /// Gives a changed root its time and counters and seals it.

@@ -127,6 +127,23 @@ impl ArchiveState {
         Ok(ext::remove_tree(&*self.dir, Path::new(vid.as_str()))?)
     }
 
+    /// Removes the cached folders of all sessions of a volume. Returns how many.
+    ///
+    /// # Errors
+    /// [`crate::StateError::System`].
+    pub fn forget_sessions(&self, vid: &VolumeId) -> Result<u64> {
+        let folder = Path::new(vid.as_str());
+        let mut count: u64 = 0;
+        for entry in file::found(self.dir.list(folder))?.unwrap_or_default() {
+            let is_session = entry.name.to_str().is_some_and(|name| SessionName::parse(name).is_ok());
+            if is_session && entry.kind == FileKind::Dir {
+                ext::remove_tree(&*self.dir, &folder.join(&entry.name))?;
+                count = count.saturating_add(1);
+            }
+        }
+        Ok(count)
+    }
+
     /// Removes the cached folders of a volume's sessions that are not among `keep`, and of a session begun.
     ///
     /// # Errors

@@ -2,9 +2,17 @@
 //!
 //! Reports are serialised as they stand for `--json` (schemas in `docs/schemas`), so a renamed field is a new version.
 
+mod clean;
+mod diff;
+mod map;
 mod monitor;
 
+pub use clean::{CleanPlan, CleanReport, CleanRequest, CleanScope, SnapshotRemoved};
+pub use diff::{ComparedWith, DiffPair, DiffReport, DiffRequest, Differences, Stretch, VolumeCompared};
+pub use map::{ChangeMap, MapError, MapMissed};
 pub use monitor::{MonitorKind, MonitorReport, MonitorRequest, SkipReason, VolumeMonitored};
+
+pub use wyng_volume::{LocalSnapshot, SnapshotKind};
 
 use crate::EngineError;
 use serde::Serialize;
@@ -206,6 +214,8 @@ pub struct ImportSpec {
     pub volume: String,
     /// Where the data comes from.
     pub source: ImportSource,
+    /// The user's promise of what changed in it.
+    pub map: Option<ChangeMap>,
 }
 
 /// Where an import's data comes from.
@@ -234,6 +244,8 @@ pub struct SendRequest {
     pub send_unchanged: bool,
     /// Say what would be sent; write nothing.
     pub dry_run: bool,
+    /// Check that what the maps of imports leave out did not change.
+    pub verify_map: bool,
     /// Standard input, for [`ImportSource::Stdin`].
     pub stdin: Option<wyng_sys::fs::FileRef>,
 }
@@ -380,6 +392,11 @@ pub enum FullScanReason {
     },
     /// It is imported, so there are no snapshots of it.
     Import,
+    /// The user's map of its changes does not fit what the archive has, or the source.
+    MapDoesNotFit {
+        /// What does not: `it is of session …, the newest is …`.
+        detail: String,
+    },
 }
 
 /// How a volume was sent.
@@ -390,6 +407,11 @@ pub enum SendKind {
     Full(FullScanReason),
     /// Only changed chunks were read.
     Incremental,
+    /// Only the chunks were read that the user's map names; that no others changed is the user's promise.
+    Promised {
+        /// The others were read as well, and compared.
+        verified: bool,
+    },
     /// Nothing changed.
     Unchanged,
 }
@@ -437,6 +459,8 @@ pub struct SendReport {
     pub volumes: Vec<VolumeSent>,
     /// The destination could not confirm that the data is on disk.
     pub durability_confirmed: bool,
+    /// Maps of imports that miss changes; these imports were not sent.
+    pub maps_missed: Vec<MapMissed>,
     /// Wall time, seconds.
     pub seconds: f64,
     /// Volumes that were not sent.
@@ -582,6 +606,21 @@ pub enum Event<'a> {
     },
     /// A volume is sent.
     VolumeSent(&'a VolumeSent),
+    /// A comparison begins.
+    Comparing {
+        /// The volume.
+        volume: &'a str,
+        /// The session, `YYYYMMDD-HHMMSS`.
+        session: &'a str,
+        /// What it is compared with.
+        other: &'a ComparedWith,
+        /// Bytes to go through.
+        total: u64,
+    },
+    /// A volume is compared.
+    VolumeCompared(&'a VolumeCompared),
+    /// The map of an import misses changes.
+    MapMissed(&'a MapMissed),
     /// Monitoring begins.
     Monitoring {
         /// `YYYYMMDD-HHMMSS`.
@@ -652,6 +691,20 @@ pub enum Warning<'a> {
         volume: &'a str,
         /// Where it was looked for.
         path: &'a std::path::Path,
+    },
+    /// A local volume selected by `--all` does not exist, so there is nothing to compare.
+    NotCompared {
+        /// Its name.
+        volume: &'a str,
+        /// Where it was looked for.
+        path: &'a std::path::Path,
+    },
+    /// A snapshot could not be removed.
+    SnapshotKept {
+        /// Where it is.
+        path: &'a std::path::Path,
+        /// Why.
+        error: &'a str,
     },
     /// Another session was taken than the one asked for.
     SessionSubstituted {

@@ -62,6 +62,36 @@ pub enum EngineError {
         /// Their length together, bytes.
         bytes: u64,
     },
+    /// A volume differs from a session.
+    #[error("it differs from session {session}: {bytes} bytes in {ranges} {}", if *ranges == 1 { "range" } else { "ranges" })]
+    Differs {
+        /// The session, `YYYYMMDD-HHMMSS`.
+        session: String,
+        /// Number of ranges.
+        ranges: u64,
+        /// Bytes that differ.
+        bytes: u64,
+    },
+    /// The map of an import misses changes.
+    #[error("its map misses {bytes} changed bytes in {ranges} {}", if *ranges == 1 { "range" } else { "ranges" })]
+    MapMisses {
+        /// Number of ranges.
+        ranges: u64,
+        /// Bytes that differ.
+        bytes: u64,
+    },
+    /// Only the newest session can be paired with the local volume.
+    #[error("session {session} is not the newest, so the volume can't be paired with it")]
+    NotNewest {
+        /// The session, `YYYYMMDD-HHMMSS`.
+        session: String,
+    },
+    /// Snapshots could not be removed.
+    #[error("{count} of the snapshots could not be removed")]
+    SnapshotsKept {
+        /// How many.
+        count: usize,
+    },
     /// A metadata file of the destination is damaged, and nobody but this host has a good copy of it.
     #[error("{file} is damaged at the destination ({error}); only the local cache of this host still has it")]
     OnlyInCache {

@@ -1,11 +1,15 @@
 //! The operations of the program, without a terminal: what is asked comes in as a request, what was done goes out as a
 //! report, what happens meanwhile as [`Event`]s.
 //!
-//! [`init`], [`open`], [`send`], [`monitor`], [`plan_receive`] and [`receive`], [`verify`] and [`add`] each are one straight line here:
+//! [`init`], [`open`], [`send`], [`monitor`], [`plan_receive`] and [`receive`], [`verify`], [`diff`],
+//! [`plan_clean`] and [`clean`], and [`add`] each are one straight line here:
 //! plan, apply, report.
 
 mod alive;
 mod api;
+mod clean;
+mod compare;
+mod diff;
 mod error;
 mod init;
 mod keys;
@@ -22,6 +26,8 @@ mod storage;
 mod verify;
 
 pub use api::*;
+pub use clean::{clean, plan_clean};
+pub use diff::diff;
 pub use error::{EngineError, Result};
 pub use init::{add, init};
 pub use monitor::monitor;

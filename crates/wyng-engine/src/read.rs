@@ -266,7 +266,7 @@ fn read_run(view: &View, run: &Run, size: u64, place: &dyn Place, work: &mut Chu
 
 /// Notes a bad range; one that follows the last directly and for the same reason is joined to it, whose file is named.
 /// Beyond [`BadRanges::LISTED`] they are only counted, so that a volume of many faults takes no more memory.
-fn note_bad(bad: &mut BadRanges, start: u64, end: u64, damage: &Damage) {
+pub(crate) fn note_bad(bad: &mut BadRanges, start: u64, end: u64, damage: &Damage) {
     let length = end.saturating_sub(start);
     let reason = format!(": {}", damage.reason);
     let full = bad.listed.len() >= BadRanges::LISTED;

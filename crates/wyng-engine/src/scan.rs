@@ -38,6 +38,22 @@ impl Spans {
         Self(merged)
     }
 
+    /// The stretches of a volume of `size` bytes that lie between these.
+    pub fn gaps(&self, size: u64) -> Self {
+        let mut gaps = Vec::with_capacity(self.0.len().saturating_add(1));
+        let mut at = 0;
+        for span in self.0.iter().filter(|span| span.start < size) {
+            if at < span.start {
+                gaps.push(at..span.start);
+            }
+            at = span.end;
+        }
+        if at < size {
+            gaps.push(at..size);
+        }
+        Self(gaps)
+    }
+
     /// Bytes in all.
     pub fn bytes(&self) -> u64 {
         self.0
@@ -88,7 +104,7 @@ impl<'a> Before<'a> {
     }
 
     /// Goes on to the run that holds `addr` or is the next behind it.
-    fn seek(&mut self, addr: u64) -> Result<Option<Run>, Damage> {
+    pub fn seek(&mut self, addr: u64) -> Result<Option<Run>, Damage> {
         loop {
             match self.current {
                 Some(run) if self.end(&run) > addr => return Ok(Some(run)),
@@ -169,6 +185,10 @@ mod tests {
             Spans::all(size)
         );
         assert!(Spans::all(0).is_empty());
+        assert_eq!(spans.gaps(size), Spans(vec![2 * C..3 * C, 4 * C..9 * C]));
+        assert_eq!(spans.gaps(5 * C), Spans(vec![2 * C..3 * C, 4 * C..5 * C]));
+        assert_eq!(Spans::all(0).gaps(size), Spans::all(size));
+        assert!(Spans::all(size).gaps(size).is_empty());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Verifying: every chunk of a session is fetched, its hash compared, and decompressed to its proper length; nothing is
 //! written. Goes on after damage and lists every bad range.
 
-use crate::api::{Event, ReadReport, Reporter, VerifyRequest, VolumeFailure, VolumeRead};
+use crate::api::{BadRanges, Event, ReadReport, Reporter, VerifyRequest, VolumeFailure, VolumeRead};
 use crate::error::{EngineError, Result};
 use crate::open::OpenArchive;
 use crate::progress::Progress;
@@ -68,10 +68,15 @@ pub fn verify(open: &OpenArchive, request: &VerifyRequest, reporter: &dyn Report
 
 /// The bad ranges of a volume as one error.
 fn damage_of(read: &VolumeRead) -> Option<EngineError> {
-    (!read.bad.is_empty()).then(|| EngineError::DamagedData {
-        ranges: usize::try_from(read.bad.ranges()).unwrap_or(usize::MAX),
-        bytes: read.bad.bytes(),
-    })
+    (!read.bad.is_empty()).then(|| damaged(&read.bad))
+}
+
+/// Bad ranges as one error.
+pub(crate) fn damaged(bad: &BadRanges) -> EngineError {
+    EngineError::DamagedData {
+        ranges: usize::try_from(bad.ranges()).unwrap_or(usize::MAX),
+        bytes: bad.bytes(),
+    }
 }
 
 /// What was read, and a metadata file that only this host still has.

@@ -16,7 +16,9 @@ use common::{Contents, Lab, image, set};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use wyng_engine::{EngineError, Event, Purpose, Reporter, SendRequest, errors::ArchiveError};
+use wyng_engine::{
+    DiffPair, DiffRequest, EngineError, Event, Purpose, Reporter, SendRequest, SessionChoice, errors::ArchiveError,
+};
 use wyng_sys::fs::{Fs, Links};
 use wyng_testkit::MemFs;
 use wyng_testkit::crash::{CrashExplorer, Mutation};
@@ -271,6 +273,54 @@ fn commands() -> Vec<Recorded> {
     ]
 }
 
+/// Commands that change the local side only, and a send after one. The archive is the same before and after the first.
+fn local_commands() -> Vec<Recorded> {
+    let sent = |lab: &Lab| {
+        drop(lab.init("off").unwrap());
+        lab.write("a.img", &image(1, 150_000));
+        lab.write("b.img", &image(2, 80_000));
+        lab.send(&["a.img", "b.img"]).unwrap();
+        lab.change("a.img", 66_000, b"changed");
+        lab.change("b.img", 1, b"changed");
+    };
+    let noted = move |lab: &Lab| {
+        sent(lab);
+        lab.monitor(&["a.img"]).unwrap();
+        lab.change("a.img", 5, b"changed again");
+        lab.change("a.img", 200_000, b"and larger");
+    };
+    let nothing = |_: &Contents| None;
+    let monitor = |names: &'static [&str]| {
+        move |lab: &Lab, _: &Acknowledged| {
+            let report = lab.monitor(names).unwrap();
+            assert!(report.failed.is_empty() && report.volumes.len() == names.len());
+        }
+    };
+    let remap = |lab: &Lab, _: &Acknowledged| {
+        let request = DiffRequest {
+            pair: DiffPair::Local {
+                sets: vec![set(&["a.img"])],
+                session: SessionChoice::Newest,
+            },
+            strict: true,
+            quick: false,
+            remap: true,
+        };
+        assert!(lab.diff_with(&request).unwrap().failed.is_empty());
+    };
+    vec![
+        record("monitor", sent, monitor(&["a.img", "b.img"]), nothing),
+        record("second monitor, grown", noted, monitor(&["a.img"]), nothing),
+        record("diff that pairs anew", noted, remap, nothing),
+        record(
+            "send after monitor",
+            noted,
+            |lab, told| send(lab, &of(&["a.img"]), told),
+            nothing,
+        ),
+    ]
+}
+
 /// Between the volume that is added and the session that is sent there is the other name alone.
 fn add_rename(prepare: impl Fn(&Lab)) -> Recorded {
     let mut recorded = record("add, and send under another name", prepare, add_and_rename, |before| {
@@ -346,7 +396,7 @@ fn judge_all(
 #[test]
 fn every_crash_state_is_before_or_after_and_the_next_send_is_right() {
     let mut distinct = 0;
-    for recorded in commands() {
+    for recorded in commands().into_iter().chain(local_commands()) {
         let states = explorer(&recorded).seed(5).per_prefix(depth());
         let (faults, states) = judge_all(&recorded, states, 0, usize::MAX, 4);
         println!(

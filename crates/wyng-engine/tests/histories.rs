@@ -196,6 +196,7 @@ impl<'a> History<'a> {
                 request.imports.push(ImportSpec {
                     volume: volume.name.clone(),
                     source: ImportSource::Path(volume.path(&self.site)),
+                    map: None,
                 });
             } else {
                 set.volumes.push(SetVolume {

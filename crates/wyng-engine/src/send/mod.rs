@@ -1,5 +1,6 @@
 //! Sending: imports first, then storage by storage; every volume counts as soon as it is committed.
 
+mod map;
 mod transfer;
 mod volume;
 
@@ -57,6 +58,7 @@ pub fn send(open: &mut OpenArchive, request: &SendRequest, reporter: &dyn Report
         dry_run: request.dry_run,
         volumes: Vec::new(),
         durability_confirmed: true,
+        maps_missed: Vec::new(),
         seconds: 0.0,
         failed: Vec::new(),
     };
@@ -227,7 +229,7 @@ impl Run<'_> {
     fn try_import(&mut self, import: &ImportSpec) -> Result<VolumeSent> {
         let name = VolumeName::new(&import.volume)?;
         let input = match &import.source {
-            ImportSource::Path(path) => Input::Import(Import::open(&*self.open.context.fs, path)?),
+            ImportSource::Path(path) => Input::Import(Import::open(&*self.open.context.fs, path)?, import.map.as_ref()),
             ImportSource::Stdin => {
                 let missing = || wyng_sys::SysError::new("read", "standard input", std::io::ErrorKind::NotFound);
                 Input::Stream(StreamSource::new(self.request.stdin.clone().ok_or_else(missing)?))

@@ -1,5 +1,6 @@
 //! The straight line of one volume: read → zero? → compress → hash → same as before? → duplicate? → encrypt → store.
 
+use crate::compare::NextData;
 use crate::error::{EngineError, Result};
 use crate::pipeline::{self, Feed, Width};
 use crate::scan::{Before, Spans};
@@ -10,9 +11,6 @@ use wyng_format::{ChunkAddr, ChunkHash, ChunkSize, Compression, Compressor, Dige
 use wyng_sys::fs::{FileRef, is_zero};
 use wyng_sys::{Cancel, SysError};
 use wyng_volume::StreamSource;
-
-/// Finds the next range at or after a position that may hold data.
-pub(crate) type NextData<'a> = dyn Fn(u64) -> Result<Option<Range<u64>>> + Sync + 'a;
 
 /// Where the bytes of a volume come from.
 pub(crate) enum Source<'a> {

@@ -1,8 +1,9 @@
 //! One volume of a send: what is looked at, what becomes of it, and the commit.
 
 use super::Run;
-use super::transfer::{NextData, Sink, Source, Transferred, transfer};
-use crate::api::{Event, FullScanReason, SendKind, VolumeSent};
+use super::transfer::{Sink, Source, Transferred, transfer};
+use crate::api::{ChangeMap, Event, FullScanReason, SendKind, VolumeSent};
+use crate::compare::NextData;
 use crate::error::Result;
 use crate::open::{OpenArchive, source_nanos};
 use crate::pairing::{Job, Pairing};
@@ -22,8 +23,8 @@ pub(super) struct Planned {
 }
 
 /// Where data comes from that no storage freezes.
-pub(super) enum Input {
-    Import(Import),
+pub(super) enum Input<'a> {
+    Import(Import, Option<&'a ChangeMap>),
     Stream(StreamSource),
 }
 
@@ -56,9 +57,9 @@ impl Run<'_> {
     }
 
     /// Sends an import or a pipe.
-    pub(super) fn imported(&mut self, job: &Job, input: Input) -> Result<VolumeSent> {
+    pub(super) fn imported(&mut self, job: &Job, input: Input<'_>) -> Result<VolumeSent> {
         self.timed(|run| match input {
-            Input::Import(import) => run.import_of(job, &import),
+            Input::Import(import, map) => run.import_of(job, &import, map),
             Input::Stream(stream) => run.streamed(job, stream),
         })
     }
@@ -119,16 +120,16 @@ impl Run<'_> {
         Ok(sent)
     }
 
-    fn import_of(&mut self, job: &Job, import: &Import) -> Result<VolumeSent> {
+    fn import_of(&mut self, job: &Job, import: &Import, map: Option<&ChangeMap>) -> Result<VolumeSent> {
         let info = import.info();
         let facts = self.facts(info, Some(info.size));
-        let scan = Scan {
-            kind: SendKind::Full(FullScanReason::Import),
-            spans: Some(Spans::all(info.size)),
-        };
+        let mut scan = self.scan_of_import(job, import, map);
         self.report_full_scan(job, &scan);
         self.announce();
         let next_data = |from: u64| Ok(import.next_data(from)?);
+        if self.request.verify_map {
+            self.verify_map(job, import, &mut scan, &next_data)?;
+        }
         let source = Reading::File {
             file: import.file(),
             next_data: &next_data,
@@ -214,12 +215,17 @@ impl Run<'_> {
         let store =
             !changes.is_empty() || self.must_store(job, facts, Some(done.size)) || import && job.name.is_metadata();
         let Some(draft) = draft else {
-            let kind = if store { scan.kind.clone() } else { SendKind::Unchanged };
+            let promised = matches!(scan.kind, SendKind::Promised { .. });
+            let kind = if store || promised {
+                scan.kind.clone()
+            } else {
+                SendKind::Unchanged
+            };
             return Ok((self.sent(job, kind, &done, false), false));
         };
         if !store {
             self.give_up(&draft);
-            let kind = if matches!(scan.kind, SendKind::Full(_)) {
+            let kind = if matches!(scan.kind, SendKind::Full(_) | SendKind::Promised { .. }) {
                 scan.kind.clone()
             } else {
                 SendKind::Unchanged
@@ -237,7 +243,8 @@ impl Run<'_> {
     fn view_of_newest(&mut self, job: &Job, scan: &Scan) -> Result<Option<View>> {
         let Some(newest) = &job.newest else { return Ok(None) };
         // Only our own checksum may be handed on unseen: the original's is wrong for some volumes (archive-format.md §7.4).
-        let ours = scan.kind == SendKind::Incremental && newest.info.mfcs.is_some();
+        let in_part = matches!(scan.kind, SendKind::Incremental | SendKind::Promised { .. });
+        let ours = in_part && newest.info.mfcs.is_some();
         if ours && scan.spans.as_ref().is_some_and(Spans::is_empty) {
             return Ok(None);
         }

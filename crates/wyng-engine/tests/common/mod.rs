@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use wyng_engine::{
-    EngineError, Event, ImportSource, ImportSpec, InitRequest, OpenArchive, OpenRequest, Place, ProcessIdentity,
-    Purpose, ReadReport, ReceiveItem, ReceiveRequest, Reporter, RestoreTarget, SecretError, Secrets, SendReport,
-    SendRequest, SessionChoice, SetVolume, StorageSet, VerifyRequest, Warning,
+    DiffPair, DiffReport, DiffRequest, EngineError, Event, ImportSource, ImportSpec, InitRequest, MonitorReport,
+    MonitorRequest, OpenArchive, OpenRequest, Place, ProcessIdentity, Purpose, ReadReport, ReceiveItem, ReceiveRequest,
+    Reporter, RestoreTarget, SecretError, Secrets, SendReport, SendRequest, SessionChoice, SetVolume, StorageSet,
+    VerifyRequest, Warning,
 };
 use wyng_format::ScryptCost;
 use wyng_sys::Context;
@@ -174,11 +175,37 @@ impl Lab {
         let import = ImportSpec {
             volume: name.to_owned(),
             source: ImportSource::Path(path.into()),
+            map: None,
         };
         self.send_with(SendRequest {
             imports: vec![import],
             ..SendRequest::default()
         })
+    }
+
+    /// Notes changes of volumes of the pool.
+    pub fn monitor(&self, names: &[&str]) -> Result<MonitorReport, EngineError> {
+        self.clock.advance(Duration::from_secs(2));
+        let open = self.open(Purpose::Local)?;
+        let request = MonitorRequest { sets: vec![set(names)] };
+        wyng_engine::monitor(&open, &request, &self.reporter)
+    }
+
+    /// Compares volumes of the pool with a session of each.
+    pub fn diff(&self, names: &[&str], session: SessionChoice, quick: bool) -> Result<DiffReport, EngineError> {
+        let sets = vec![set(names)];
+        self.diff_with(&DiffRequest {
+            pair: DiffPair::Local { sets, session },
+            strict: true,
+            quick,
+            remap: false,
+        })
+    }
+
+    pub fn diff_with(&self, request: &DiffRequest) -> Result<DiffReport, EngineError> {
+        let purpose = if request.remap { Purpose::Local } else { Purpose::Read };
+        let open = self.open(purpose)?;
+        wyng_engine::diff(&open, request, &self.reporter)
     }
 
     pub fn verify(&self, names: &[&str]) -> Result<ReadReport, EngineError> {

@@ -1,0 +1,110 @@
+//! Removing local snapshots and what is cached (behaviour.md §9.5, deviations.md C25, C26). The archive is only read, and
+//! what protects against a rollback is kept: `archive.ini` and the salt with its counters.
+
+use crate::api::{CleanPlan, CleanReport, CleanRequest, CleanScope, Event, Reporter, SnapshotRemoved, Warning};
+use crate::error::Result;
+use crate::open::OpenArchive;
+use std::time::Duration;
+use wyng_format::VolumeId;
+use wyng_state::StateHome;
+use wyng_state::reduce::ReduceMode;
+use wyng_volume::{LocalSnapshot, SnapshotKind, open_pool};
+
+/// Finds what would be removed. Nothing is changed.
+///
+/// # Errors
+/// What keeps the storage from being searched.
+pub fn plan_clean(open: &OpenArchive, request: &CleanRequest) -> Result<CleanPlan> {
+    let pool = open_pool(&open.context, &request.local)?;
+    let own = open.archive.root().uuid();
+    let wanted = |snapshot: &LocalSnapshot| match request.scope {
+        CleanScope::Own => snapshot.archive == own,
+        CleanScope::Others => snapshot.archive != own,
+        CleanScope::All => true,
+    };
+    let mut snapshots = pool.snapshots(request.scope == CleanScope::All)?;
+    snapshots.retain(wanted);
+    Ok(CleanPlan {
+        scope: request.scope,
+        snapshots,
+        pool,
+    })
+}
+
+/// Carries out what was planned.
+///
+/// # Errors
+/// [`EngineError::Cancelled`](crate::EngineError::Cancelled), and trouble with the state folder. Snapshots that can't be
+/// removed are in the report.
+pub fn clean(open: &OpenArchive, plan: &CleanPlan, reporter: &dyn Reporter) -> Result<CleanReport> {
+    let mut report = CleanReport {
+        scope: plan.scope,
+        removed: Vec::new(),
+        kept: Vec::new(),
+        cached: 0,
+    };
+    for snapshot in &plan.snapshots {
+        open.context.cancel.check()?;
+        forget_record(open, snapshot)?;
+        // crash here: a snapshot without a record, which is no base and goes with the next clean.
+        let path = snapshot.path.display().to_string();
+        match plan.pool.remove_snapshot(snapshot) {
+            Ok(true) => report.removed.push(SnapshotRemoved {
+                path,
+                archive: snapshot.archive.clone(),
+                volume: snapshot.volume.clone(),
+                kind: snapshot.kind,
+            }),
+            Ok(false) if snapshot.kind != SnapshotKind::Subvolume => {}
+            Ok(false) => {
+                keep(reporter, snapshot, "a run that is not finished uses it");
+                report.kept.push(path);
+            }
+            Err(error) => {
+                keep(reporter, snapshot, &error.to_string());
+                report.kept.push(path);
+            }
+        }
+    }
+    report.cached = drop_cache(open, plan.scope)?;
+    Ok(report)
+}
+
+fn keep(reporter: &dyn Reporter, snapshot: &LocalSnapshot, error: &str) {
+    reporter.event(Event::Warning(Warning::SnapshotKept {
+        path: &snapshot.path,
+        error,
+    }));
+}
+
+/// Forgets that a snapshot of this archive is a base, and the delta map that went with it.
+fn forget_record(open: &OpenArchive, snapshot: &LocalSnapshot) -> Result<()> {
+    let own = snapshot.archive == open.archive.root().uuid() && snapshot.kind == SnapshotKind::Base;
+    if let (true, Ok(vid), Some(state)) = (own, VolumeId::new(&snapshot.volume), open.archive.state()) {
+        state.drop_snapshot_record(&vid)?;
+        state.drop_intent(&vid)?;
+        state.retain_delta_map(&vid, None)?;
+        state.remove(wyng_state::CacheFile::Changed(&vid))?;
+    }
+    Ok(())
+}
+
+/// Removes cached sessions of this archive, or cached lists of chunks of all.
+fn drop_cache(open: &OpenArchive, scope: CleanScope) -> Result<u64> {
+    let mut count = 0u64;
+    if scope == CleanScope::Others {
+        return Ok(count);
+    }
+    if let Some(state) = open.archive.state() {
+        for vid in state.volumes()? {
+            count = count.saturating_add(state.forget_sessions(&vid)?);
+        }
+    }
+    if scope == CleanScope::All
+        && let Some(home) = StateHome::open(&open.context.fs, &open.place.state_home, false)?
+    {
+        let lists = home.reduce(ReduceMode::Extra, Duration::ZERO, i64::MAX)?;
+        count = count.saturating_add(lists);
+    }
+    Ok(count)
+}

@@ -86,6 +86,17 @@ impl From<&VolumeFailure> for Failed {
 }
 
 impl Failure {
+    /// A question has to be answered, and nobody is there.
+    #[must_use]
+    pub fn unattended() -> Self {
+        Self {
+            message: "nobody is there to be asked whether local snapshots may be removed".to_owned(),
+            hint: Some("--force removes them without a question".to_owned()),
+            code: 1,
+            causes: String::new(),
+        }
+    }
+
     /// A question was answered with no: the command ends with `code`, and there is nothing to say.
     #[must_use]
     pub fn declined(code: u8) -> Self {
@@ -204,6 +215,8 @@ fn hint(error: &EngineError) -> Option<String> {
         EngineError::NameMayBeLost { .. } => {
             "repair that volume first; if this one is really new, make it by: wyng add NAME"
         }
+        EngineError::MapMisses { .. } => "without --import-map all of it is read and sent",
+        EngineError::NotNewest { .. } => "leave --session out",
         EngineError::DamagedData { .. } => "an older or newer session may be whole: see --session",
         EngineError::System(error) => return system_hint(error),
         _ => return None,
@@ -253,6 +266,15 @@ fn option_hint(error: &OptionError) -> Option<String> {
         OptionError::NoDestination => {
             "name it with --dest=file:/path, or with a line \"dest = file:/path\" in the ini file\n      \
              (wyng --help shows how); a new one is made by: wyng --dest=file:/path arch-init"
+                .to_owned()
+        }
+        OptionError::FormLater { .. } => {
+            "the original program can do this; --clean and --purge remove local snapshots".to_owned()
+        }
+        OptionError::NothingToDelete => "wyng help delete shows examples".to_owned(),
+        OptionError::ImportMap { .. } => {
+            "the file looks like this: {\"version\": 1, \"size\": 1048576, \"base_session\": \"YYYYMMDD-HHMMSS\", \
+             \"changed\": [[offset, length], …]}"
                 .to_owned()
         }
         OptionError::CommandLater(_) | OptionError::OptionLater { .. } | OptionError::LvmLater { .. } => {

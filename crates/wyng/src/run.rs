@@ -101,7 +101,7 @@ fn command(line: &CommandLine) -> Result<(Command, &[OsString]), OptionError> {
     }
     let Some((first, names)) = line.words.split_first() else {
         return Err(parse::syntax_error(
-            "a command is missing: arch-init, send, receive, list, verify, add or version",
+            "a command is missing: arch-init, send, receive, list, verify, monitor, diff, delete, add or version",
         ));
     };
     let unknown = || parse::syntax_error(&format!("there is no command {:?}", first.to_string_lossy()));
@@ -199,7 +199,9 @@ fn execute(invocation: &Invocation, manner: Manner, environment: &Environment, c
         Action::Send(_) => Work::Sending,
         Action::Receive(_) => Work::Receiving,
         Action::Verify(_) => Work::Verifying,
-        Action::Init(_) | Action::List(_) | Action::Add(_) => Work::Other,
+        Action::Monitor(_) => Work::Monitoring,
+        Action::Diff(_) => Work::Comparing,
+        Action::Init(_) | Action::List(_) | Action::Clean(_) | Action::Add(_) => Work::Other,
     };
     let progress = (environment.shows_progress && !manner.quiet).then(|| environment.width());
     let mut run = Run {

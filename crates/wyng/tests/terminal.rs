@@ -154,6 +154,29 @@ fn a_restore_asks_first() {
 }
 
 #[test]
+fn the_removal_of_snapshots_asks_first() {
+    let world = World::with_archive();
+    let snapshot = "sn00000000-1111-2222-3333-444444444444_Vol_123456.wyng1";
+    world.write(snapshot, b"x");
+    let arguments = ["delete", "--purge=other", "--local=."];
+    let mut dialogue = Dialogue::start(world.command(&arguments));
+    dialogue.expect("Are you sure? [y/N]: ", false).types("n");
+    let (code, _, stdout) = dialogue.end();
+    assert_eq!(code, 0, "{stdout}");
+    assert!(
+        stdout.contains("Warning: 1 local snapshot will be removed, all of other archives:\n  ./sn0000"),
+        "{stdout}"
+    );
+    assert!(world.exists(snapshot));
+    let mut dialogue = Dialogue::start(world.command(&arguments));
+    dialogue.expect("Are you sure? [y/N]: ", false).types("y");
+    let (code, _, stdout) = dialogue.end();
+    assert_eq!(code, 0, "{stdout}");
+    assert!(stdout.contains("1 local snapshot removed.\n"), "{stdout}");
+    assert!(!world.exists(snapshot));
+}
+
+#[test]
 fn sessions_stand_in_columns() {
     let world = World::with_archive();
     let (code, _, stdout) = Dialogue::start(world.command(&["list", "a.img"])).end();

@@ -1,7 +1,10 @@
 //! The commands: each opens the archive, asks the engine, and says what came of it.
 
+mod clean;
+mod diff;
 mod init;
 mod list;
+mod monitor;
 mod receive;
 mod send;
 mod verify;
@@ -61,6 +64,9 @@ impl Run<'_> {
             Action::Send(args) => self.send(args),
             Action::Receive(args) => self.receive(args),
             Action::Verify(args) => self.verify(args),
+            Action::Monitor(args) => self.monitor(args),
+            Action::Diff(args) => self.diff(args),
+            Action::Clean(args) => self.clean(args),
             Action::List(args) => self.list(args),
             Action::Add(args) => self.add(args),
         }

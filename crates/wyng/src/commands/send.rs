@@ -33,6 +33,7 @@ impl Run<'_> {
             dedup: args.dedup,
             send_unchanged: args.send_unchanged,
             dry_run: args.dry_run,
+            verify_map: args.verify_map,
             stdin: self.environment.stdin.clone(),
         };
         // Nobody knows which local volumes these were.

@@ -7,7 +7,7 @@ use crate::select::tags::Tags;
 use crate::select::volumes::{Storage, Wanted};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use wyng_engine::{ImportSpec, SessionChoice};
+use wyng_engine::{CleanScope, ImportSpec, SessionChoice};
 
 /// A command, ready to run.
 #[derive(Debug)]
@@ -82,6 +82,12 @@ pub enum Action {
     Verify(VerifyArgs),
     /// `list`.
     List(ListArgs),
+    /// `monitor`.
+    Monitor(MonitorArgs),
+    /// `diff`.
+    Diff(DiffArgs),
+    /// `delete --clean` and the like.
+    Clean(CleanArgs),
     /// `add`.
     Add(AddArgs),
 }
@@ -96,6 +102,9 @@ impl Action {
             Self::Receive(_) => Command::Receive,
             Self::Verify(_) => Command::Verify,
             Self::List(_) => Command::List,
+            Self::Monitor(_) => Command::Monitor,
+            Self::Diff(_) => Command::Diff,
+            Self::Clean(_) => Command::Delete,
             Self::Add(_) => Command::Add,
         }
     }
@@ -105,7 +114,9 @@ impl Action {
     pub fn vols_from(&self) -> Option<&Path> {
         match self {
             Self::Send(SendArgs { vols_from, .. })
+            | Self::Monitor(MonitorArgs { vols_from, .. })
             | Self::Receive(ReceiveArgs { vols_from, .. })
+            | Self::Diff(DiffArgs { vols_from, .. })
             | Self::Verify(VerifyArgs { vols_from, .. }) => vols_from.as_deref(),
             _ => None,
         }
@@ -144,6 +155,8 @@ pub struct SendArgs {
     pub send_unchanged: bool,
     /// `--dry-run`.
     pub dry_run: bool,
+    /// `--verify-map`.
+    pub verify_map: bool,
 }
 
 /// `receive`.
@@ -186,6 +199,49 @@ pub struct VerifyArgs {
     pub session: SessionChoice,
     /// `--session-strict`.
     pub strict: bool,
+}
+
+/// `monitor`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MonitorArgs {
+    /// Which volumes.
+    pub wanted: Wanted,
+    /// Where they are.
+    pub storage: Storage,
+    /// The file that says so.
+    pub vols_from: Option<PathBuf>,
+}
+
+/// `diff`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiffArgs {
+    /// Which volumes.
+    pub wanted: Wanted,
+    /// Where they are; [`Storage::None`] if sessions are compared with each other.
+    pub storage: Storage,
+    /// The file that says so.
+    pub vols_from: Option<PathBuf>,
+    /// `--session`: the one, or the first of two.
+    pub session: SessionChoice,
+    /// The second of two.
+    pub other: Option<SessionChoice>,
+    /// `--session-strict`.
+    pub strict: bool,
+    /// `--quick`.
+    pub quick: bool,
+    /// `--remap`.
+    pub remap: bool,
+}
+
+/// `delete` of local snapshots.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CleanArgs {
+    /// `--local`.
+    pub local: PathBuf,
+    /// Whose snapshots.
+    pub scope: CleanScope,
+    /// `--force`.
+    pub force: bool,
 }
 
 /// `list`.

@@ -185,6 +185,74 @@ pub static COMMANDS: &[About] = &[
         available: true,
     },
     About {
+        command: Command::Monitor,
+        name: "monitor",
+        arguments: "[VOLUME]...",
+        summary: "note what changed, without sending it",
+        text: "Notes which parts of each volume changed since the last send or monitor and renews the local snapshot, so \
+               that this does not hold old data any more. The next send reads what was noted and what changed since. The \
+               archive is only read. Says nothing on standard error when all is well, so it suits cron.",
+        examples: &[
+            (
+                "wyng monitor --local=/var/lib/images --all",
+                "every volume that has a snapshot",
+            ),
+            (
+                "wyng monitor --vols-from=/etc/wyng/volumes.json --quiet",
+                "those of several storages, from a timer",
+            ),
+        ],
+        available: true,
+    },
+    About {
+        command: Command::Diff,
+        name: "diff",
+        arguments: "[VOLUME]...",
+        summary: "compare sessions with local volumes, or with each other",
+        text: "Compares the newest session of each volume, or the one named by --session, with the local volume as it is \
+               now. A local snapshot made for this, where the storage can, keeps it still. All that differs is counted; \
+               --verbose and --json list it. With --session=A,B two sessions are compared, from their lists of chunks \
+               alone. The exit code is 2 if anything differs.",
+        examples: &[
+            ("wyng diff --local=/var/lib/images vm1.img", "with the newest session"),
+            (
+                "wyng diff --quick --local=/var/lib/images --all",
+                "fetch only what seems to differ",
+            ),
+            (
+                "wyng diff --session=^monthly,newest --verbose vm1.img",
+                "what changed between two sessions",
+            ),
+            (
+                "wyng diff --remap --local=/var/lib/images vm1.img",
+                "make the next send incremental again",
+            ),
+        ],
+        available: true,
+    },
+    About {
+        command: Command::Delete,
+        name: "delete",
+        arguments: "",
+        summary: "remove local snapshots",
+        text: "Removes snapshots that backups left below --local: with --clean those of this archive, and what this host \
+               has cached of it; with --purge=other those of all other archives; with --all those of every archive. The \
+               archive is not touched, but the next send of a volume whose snapshot is gone reads everything. Asks \
+               first; where nobody can be asked it needs --force. Removing a volume from the archive is not part of \
+               this version yet.",
+        examples: &[
+            (
+                "wyng delete --clean --local=/var/lib/images",
+                "this archive's snapshots",
+            ),
+            (
+                "wyng delete --purge=other --local=/var/lib/images",
+                "those of archives that are not used any more",
+            ),
+        ],
+        available: true,
+    },
+    About {
         command: Command::Add,
         name: "add",
         arguments: "VOLUME...",
@@ -214,10 +282,7 @@ pub static COMMANDS: &[About] = &[
         examples: &[],
         available: true,
     },
-    later(Command::Diff, "diff", "compare a session with the local volume"),
-    later(Command::Monitor, "monitor", "note what changed, without sending it"),
     later(Command::Prune, "prune", "remove old sessions"),
-    later(Command::Delete, "delete", "remove a volume from the archive"),
     later(Command::Rename, "rename", "rename a volume in the archive"),
     later(Command::ArchCheck, "arch-check", "check all of an archive"),
     later(Command::ArchDeduplicate, "arch-deduplicate", "store equal chunks once"),

@@ -29,6 +29,15 @@ pub enum OptionError {
     /// The command comes with a later version (exit 2).
     #[error("{} is not part of this version yet", .0.name())]
     CommandLater(Command),
+    /// A form of the command comes with a later version (exit 2).
+    #[error("{what} is not part of this version yet")]
+    FormLater {
+        /// The form, as written.
+        what: &'static str,
+    },
+    /// `delete` was not told what.
+    #[error("delete needs --clean or --purge")]
+    NothingToDelete,
     /// The option comes with a later version.
     #[error("{} is not part of this version yet", shown(origin, name))]
     OptionLater {
@@ -109,6 +118,14 @@ pub enum OptionError {
         /// The command.
         command: Command,
     },
+    /// An option that means nothing without another.
+    #[error("{option} means nothing without {needed}")]
+    Needs {
+        /// The option, as written.
+        option: &'static str,
+        /// The other, as written.
+        needed: &'static str,
+    },
     /// Two options that exclude each other.
     #[error("{first} and {second} can't be used together")]
     Conflict {
@@ -153,6 +170,14 @@ pub enum OptionError {
         /// What is wrong.
         reason: &'static str,
     },
+    /// The map of an import is not as it must be.
+    #[error("--import-map={value}: {reason}")]
+    ImportMap {
+        /// What was given.
+        value: String,
+        /// What is wrong, and where.
+        reason: String,
+    },
     /// The description is malformed.
     #[error("--volume-desc: {0}")]
     Description(#[source] wyng_format::FormatError),
@@ -171,7 +196,7 @@ impl OptionError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Syntax(_) | Self::CommandLater(_) => 2,
+            Self::Syntax(_) | Self::CommandLater(_) | Self::FormLater { .. } => 2,
             Self::NoConfigFile(_) => 1,
             _ => 9,
         }

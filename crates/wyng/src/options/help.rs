@@ -39,6 +39,7 @@ pub fn overview() -> String {
         Topic::Selection,
         Topic::Sending,
         Topic::Restoring,
+        Topic::Local,
         Topic::Creating,
         Topic::General,
         Topic::Compatibility,

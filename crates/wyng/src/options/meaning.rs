@@ -99,6 +99,9 @@ pub fn invocation(
         Command::Send => Action::Send(reader.send(names)?),
         Command::Receive => Action::Receive(reader.receive(names)?),
         Command::Verify => Action::Verify(reader.verify(names)?),
+        Command::Monitor => Action::Monitor(reader.monitor(names)?),
+        Command::Diff => Action::Diff(reader.diff(names)?),
+        Command::Delete => Action::Clean(reader.clean(&names)?),
         Command::List => Action::List(reader.list(names)?),
         Command::Add => Action::Add(reader.add(names)?),
         _ => return Err(OptionError::CommandLater(command)),
@@ -121,9 +124,10 @@ fn volume_name(name: &OsStr) -> Result<String, OptionError> {
     }
 }
 
-struct Reader<'a> {
-    command: Command,
-    values: &'a Values,
+/// Reads the merged options of one command.
+pub(super) struct Reader<'a> {
+    pub(super) command: Command,
+    pub(super) values: &'a Values,
     environment: &'a Environment,
     fs: &'a dyn Fs,
 }
@@ -175,7 +179,7 @@ impl Reader<'_> {
         }
     }
 
-    fn wanted(&self, names: Vec<String>) -> Wanted {
+    pub(super) fn wanted(&self, names: Vec<String>) -> Wanted {
         Wanted {
             names,
             all: self.values.flag(Id::All),
@@ -184,7 +188,20 @@ impl Reader<'_> {
     }
 
     fn send(&self, names: Vec<String>) -> Result<SendArgs, OptionError> {
-        let imports = import::imports(self.values.list(Id::ImportOtherFrom), &self.environment.working_dir)?;
+        let mut imports = import::imports(self.values.list(Id::ImportOtherFrom), &self.environment.working_dir)?;
+        import::add_maps(
+            &mut imports,
+            self.values.list(Id::ImportMap),
+            &self.environment.working_dir,
+            self.fs,
+        )?;
+        let verify_map = self.values.flag(Id::VerifyMap);
+        if verify_map && imports.iter().all(|import| import.map.is_none()) {
+            return Err(OptionError::Needs {
+                option: "--verify-map",
+                needed: "--import-map",
+            });
+        }
         let wanted = self.wanted(names);
         let storage = self.storage(&wanted)?;
         if wanted.is_empty() && imports.is_empty() && !matches!(storage, Storage::Listed(_)) {
@@ -206,6 +223,7 @@ impl Reader<'_> {
             dedup: self.values.flag(Id::Dedup),
             send_unchanged: self.values.flag(Id::SendUnchanged),
             dry_run: self.values.flag(Id::DryRun),
+            verify_map,
         })
     }
 
@@ -285,7 +303,7 @@ impl Reader<'_> {
         })
     }
 
-    fn strict(&self) -> bool {
+    pub(super) fn strict(&self) -> bool {
         self.values.text(Id::SessionStrict).as_deref() != Some("off")
     }
 
@@ -302,11 +320,11 @@ impl Reader<'_> {
         Ok(Some(text))
     }
 
-    fn vols_from_path(&self) -> Option<PathBuf> {
+    pub(super) fn vols_from_path(&self) -> Option<PathBuf> {
         self.values.os(Id::VolsFrom).map(PathBuf::from)
     }
 
-    fn storage(&self, wanted: &Wanted) -> Result<Storage, OptionError> {
+    pub(super) fn storage(&self, wanted: &Wanted) -> Result<Storage, OptionError> {
         if let Some(listed) = self.listed()? {
             let storage = Storage::Listed(listed);
             return match storage.unplaced(wanted) {
@@ -328,7 +346,7 @@ impl Reader<'_> {
         Ok(Storage::Local(local.into()))
     }
 
-    fn listed(&self) -> Result<Option<Vec<vols_from::ListedSet>>, OptionError> {
+    pub(super) fn listed(&self) -> Result<Option<Vec<vols_from::ListedSet>>, OptionError> {
         let Some(path) = self.vols_from_path() else {
             return Ok(None);
         };

@@ -6,6 +6,7 @@ pub mod command;
 pub mod error;
 pub mod help;
 pub mod ini;
+mod local;
 pub mod meaning;
 pub mod option;
 pub mod parse;

@@ -1,7 +1,7 @@
 //! Every option, defined once: the command line, the ini file, prefixes and the help all come from here.
 
 use super::check;
-use super::command::Command::{self, Add, ArchInit, List, Receive, Send, Verify};
+use super::command::Command::{self, Add, ArchInit, Delete, Diff, List, Monitor, Receive, Send, Verify};
 use super::option::{flag, list, value};
 
 pub use super::option::{Id, Kind, Opt, Standing, Topic};
@@ -16,7 +16,7 @@ pub fn option(id: Id) -> &'static Opt {
     &OPTIONS[id as usize]
 }
 
-use Topic::{Archive, Compatibility, Creating, General, Later, Restoring, Selection, Sending};
+use Topic::{Archive, Compatibility, Creating, General, Later, Local, Restoring, Selection, Sending};
 
 /// All options, in the order of the help.
 pub static OPTIONS: &[Opt] = &[
@@ -103,7 +103,7 @@ pub static OPTIONS: &[Opt] = &[
     flag(Id::All, "all", Selection, "all volumes of the archive")
         .short('a')
         .cli()
-        .on(&[Send, Receive, Verify, List]),
+        .on(&[Send, Monitor, Receive, Verify, Diff, List, Delete]),
     list(
         Id::Volex,
         "volex",
@@ -111,16 +111,16 @@ pub static OPTIONS: &[Opt] = &[
         Selection,
         "leave this volume out of --all",
     )
-    .on(&[Send, Receive, Verify, List]),
+    .on(&[Send, Monitor, Receive, Verify, Diff, List]),
     value(
         Id::Session,
         "session",
         "SESSION",
         Selection,
-        "YYYYMMDD-HHMMSS, ^TAG or newest",
+        "YYYYMMDD-HHMMSS, ^TAG or newest; diff: one, or two as A,B",
     )
     .cli()
-    .on(&[Receive, Verify, List]),
+    .on(&[Receive, Verify, Diff, List]),
     value(
         Id::SessionStrict,
         "session-strict",
@@ -130,7 +130,7 @@ pub static OPTIONS: &[Opt] = &[
     )
     .is("on")
     .check(|value| check::one_of(value, &["on", "off"]))
-    .on(&[Receive, Verify]),
+    .on(&[Receive, Verify, Diff]),
     value(
         Id::VolsFrom,
         "vols-from",
@@ -141,10 +141,10 @@ pub static OPTIONS: &[Opt] = &[
     .cli()
     .check(check::path)
     .also(&["local-from"], &["local_from"])
-    .on(&[Send, Receive, Verify]),
+    .on(&[Send, Monitor, Receive, Verify, Diff]),
     value(Id::Local, "local", "DIR", Selection, "folder that holds the volumes")
         .check(check::path)
-        .on(&[Send, Receive]),
+        .on(&[Send, Monitor, Receive, Diff, Delete]),
     list(
         Id::ImportOtherFrom,
         "import-other-from",
@@ -155,6 +155,26 @@ pub static OPTIONS: &[Opt] = &[
     .cli()
     .check(check::path)
     .on(&[Send]),
+    list(
+        Id::ImportMap,
+        "import-map",
+        "VOLUME:|:FILE",
+        Sending,
+        "read of this import only what a JSON file says has changed",
+    )
+    .cli()
+    .check(check::path)
+    .on(&[Send])
+    .ours(),
+    flag(
+        Id::VerifyMap,
+        "verify-map",
+        Sending,
+        "read all of an import with a map, and fail if the map misses a change",
+    )
+    .cli()
+    .on(&[Send])
+    .ours(),
     list(
         Id::Tag,
         "tag",
@@ -199,9 +219,9 @@ pub static OPTIONS: &[Opt] = &[
         Id::Remap,
         "remap",
         Sending,
-        "LVM: drop snapshots of other archives (here: nothing to do)",
+        "send, monitor: drop LVM snapshots of other archives; diff: pair again without sending",
     )
-    .on(&[Send]),
+    .on(&[Send, Monitor, Diff]),
     flag(
         Id::NoTakeover,
         "no-takeover",
@@ -252,10 +272,10 @@ pub static OPTIONS: &[Opt] = &[
         Id::Force,
         "force",
         Restoring,
-        "do not ask; restore set-uid bits from unencrypted archives",
+        "do not ask; receive: restore set-uid bits from unencrypted archives",
     )
     .cli()
-    .on(&[Receive]),
+    .on(&[Receive, Delete]),
     flag(
         Id::ForceInUse,
         "force-in-use",
@@ -265,6 +285,23 @@ pub static OPTIONS: &[Opt] = &[
     .cli()
     .on(&[Receive])
     .ours(),
+    flag(Id::Quick, "quick", Local, "diff: fetch only what seems to differ").on(&[Diff]),
+    flag(
+        Id::Clean,
+        "clean",
+        Local,
+        "delete: remove this archive's local snapshots",
+    )
+    .on(&[Delete]),
+    value(
+        Id::Purge,
+        "purge",
+        "other|full",
+        Local,
+        "delete: remove those of other archives, or all of this one",
+    )
+    .check(|value| check::one_of(value, &["other", "full"]))
+    .on(&[Delete]),
     flag(Id::Sparse, "sparse", Later, "fetch only what differs locally")
         .on(&[Receive])
         .later(&[Receive], None),
@@ -347,18 +384,9 @@ pub static OPTIONS: &[Opt] = &[
     )
     .cli()
     .on(&[Command::Prune]),
-    value(Id::Vid, "vid", "ID", Later, "delete: the volume with this id").on(&[Command::Delete]),
-    flag(Id::Clean, "clean", Later, "arch-check, delete: remove left-overs").on(&[Command::ArchCheck, Command::Delete]),
-    value(
-        Id::Purge,
-        "purge",
-        "other|full",
-        Later,
-        "delete: remove local snapshots",
-    )
-    .check(|value| check::one_of(value, &["other", "full"]))
-    .on(&[Command::Delete]),
-    flag(Id::Quick, "quick", Later, "diff: fetch nothing").on(&[Command::Diff]),
+    value(Id::Vid, "vid", "ID", Later, "delete: the volume with this id")
+        .on(&[Delete])
+        .later(&[Delete], None),
     flag(
         Id::ChangeUuid,
         "change-uuid",

@@ -6,14 +6,14 @@ mod meter;
 use crate::errors::Failed;
 use crate::output::Output;
 use crate::render::size::approximate;
-use crate::render::{events, json, results};
+use crate::render::{events, json, local, results};
 use line::View;
 use meter::Meter;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use wyng_engine::{Event, Reporter, VolumeFailure, VolumeRead, VolumeSent};
+use wyng_engine::{Event, Reporter, VolumeCompared, VolumeFailure, VolumeRead, VolumeSent};
 use wyng_sys::Clock;
 
 /// The progress line is redrawn this often at most.
@@ -28,6 +28,10 @@ pub enum Work {
     Receiving,
     /// `verify`.
     Verifying,
+    /// `monitor`.
+    Monitoring,
+    /// `diff`.
+    Comparing,
     /// Anything that does not go through volumes.
     Other,
 }
@@ -56,6 +60,8 @@ struct State {
     /// What the JSON document tells of the command so far.
     report: Map<String, Value>,
     announced: BTreeSet<String>,
+    /// Volumes whose line says already what is wrong with them.
+    compared: BTreeSet<String>,
 }
 
 impl State {
@@ -125,7 +131,7 @@ impl Display {
 
     fn failed(&self, state: &mut State, failure: &Failed) {
         if state.announced.insert(failure.volume.clone()) {
-            if self.work != Work::Other {
+            if self.work != Work::Other && !state.compared.contains(&failure.volume) {
                 self.output.say(&format!("  FAILED  {}\n", failure.volume));
             }
             self.output.error(&failure.line(), failure.hint.as_deref());
@@ -139,7 +145,8 @@ impl Display {
         let verb = match self.work {
             Work::Receiving => "Receiving",
             Work::Verifying => "Verifying",
-            Work::Sending | Work::Other => return,
+            Work::Comparing => "Comparing",
+            Work::Sending | Work::Monitoring | Work::Other => return,
         };
         let session = session
             .map(|session| session.strip_prefix("S_").unwrap_or(session))
@@ -191,6 +198,17 @@ impl Display {
         }
     }
 
+    fn compared(&self, state: &mut State, volume: &VolumeCompared) {
+        self.output.say(&local::compared(volume, self.verbose));
+        state.compared.insert(volume.volume.clone());
+        for range in results::bad_ranges_of(&volume.volume, &volume.bad) {
+            self.output.error(&range, None);
+        }
+        if volume.equal || (volume.remapped.is_some() && volume.bad.is_empty()) {
+            state.completed.insert(volume.volume.clone());
+        }
+    }
+
     /// Shows an event that is not progress.
     fn show(&self, state: &mut State, event: &Event<'_>) {
         match event {
@@ -220,6 +238,23 @@ impl Display {
             }
             Event::VolumeSent(volume) => self.sent(state, volume),
             Event::VolumeRead(volume) => self.read(state, volume),
+            Event::Monitoring { at } => self.output.say(&local::monitoring(at)),
+            Event::VolumeMonitored(volume) => {
+                state.completed.insert(volume.volume.clone());
+                self.output.say(&local::monitored(volume));
+            }
+            Event::Comparing {
+                volume, session, other, ..
+            } => {
+                self.start(state, volume, Some(session));
+                self.output.say(&local::compared_with(other));
+            }
+            Event::VolumeCompared(volume) => self.compared(state, volume),
+            Event::MapMissed(missed) => {
+                for range in local::ranges(&missed.volume, &missed.differences) {
+                    self.output.error(&format!("{range} differ, but not by its map"), None);
+                }
+            }
             Event::VolumeFailed(failure) => self.failed(state, &Failed::from(*failure)),
             Event::Recovering { operation, vid } => {
                 let vid = vid.map(|vid| format!(" {vid}")).unwrap_or_default();

@@ -17,7 +17,8 @@ pub fn full_scan(volume: &str, reason: &FullScanReason) -> String {
     }
 }
 
-fn why(reason: &FullScanReason) -> String {
+/// Why there is nothing to compare with.
+pub(super) fn why(reason: &FullScanReason) -> String {
     match reason {
         FullScanReason::FirstSession => "its first session".to_owned(),
         FullScanReason::NoSnapshot => "there is no local snapshot of the last session".to_owned(),
@@ -30,6 +31,7 @@ fn why(reason: &FullScanReason) -> String {
         FullScanReason::UnstableExtents => "the file system kept moving data while it was compared".to_owned(),
         FullScanReason::NoExtents { detail } => format!("the file system can't tell what changed: {detail}"),
         FullScanReason::Import => "it is imported".to_owned(),
+        FullScanReason::MapDoesNotFit { detail } => format!("its map can't be used: {detail}"),
     }
 }
 
@@ -56,6 +58,10 @@ pub fn warning(warning: &Warning<'_>) -> String {
         Warning::LocalMissing { volume, path } => {
             format!("{volume} was not sent: local '{}' does not exist", path.display())
         }
+        Warning::NotCompared { volume, path } => {
+            format!("{volume} was not compared: local '{}' does not exist", path.display())
+        }
+        Warning::SnapshotKept { path, error } => format!("'{}' could not be removed: {error}", path.display()),
         Warning::SessionSubstituted { volume, asked, taken } => {
             format!("{volume} has no session {asked}; selecting {taken}")
         }

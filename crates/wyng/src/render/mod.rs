@@ -4,6 +4,7 @@ pub mod archive;
 pub mod events;
 pub mod json;
 pub mod listing;
+pub mod local;
 pub mod results;
 pub mod size;
 

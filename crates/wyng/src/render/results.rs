@@ -3,7 +3,7 @@
 use super::plural;
 use super::size::{seconds, size};
 use std::fmt::Write;
-use wyng_engine::{ReadReport, ReceivePlan, SendKind, SendReport, VolumeRead, VolumeSent};
+use wyng_engine::{BadRange, BadRanges, ReadReport, ReceivePlan, SendKind, SendReport, VolumeRead, VolumeSent};
 
 /// A line across the page, as the original draws it.
 pub const RULE: &str = "——————————————————————————————————————————————————\n";
@@ -32,6 +32,8 @@ pub fn sent(volume: &VolumeSent, dry_run: bool, verbose: bool) -> String {
     let kind = match kind {
         // Everything was read, and was as before.
         SendKind::Full(_) | SendKind::Incremental if !volume.session_stored && !dry_run => "no change",
+        // Whether a session was stored or not, what was not read is taken on trust.
+        SendKind::Promised { .. } => "promised",
         SendKind::Full(_) => "full",
         SendKind::Incremental => "incremental",
         SendKind::Unchanged if volume.session_stored => "unchanged",
@@ -152,15 +154,21 @@ pub fn read(volume: &VolumeRead, verbose: bool) -> String {
 /// The bad ranges of a volume, a line each.
 #[must_use]
 pub fn bad_ranges(volume: &VolumeRead) -> Vec<String> {
-    let line = |range: &wyng_engine::BadRange| {
+    bad_ranges_of(&volume.volume, &volume.bad)
+}
+
+/// The bad ranges of the volume called `name`, a line each.
+#[must_use]
+pub fn bad_ranges_of(name: &str, bad: &BadRanges) -> Vec<String> {
+    let line = |range: &BadRange| {
         let last = range.offset.saturating_add(range.length).saturating_sub(1);
-        format!("{}: bytes {} to {last}: {}", volume.volume, range.offset, range.error)
+        format!("{name}: bytes {} to {last}: {}", range.offset, range.error)
     };
-    let more = volume.bad.more.map(|more| {
+    let more = bad.more.map(|more| {
         let ranges = plural_u64(more.ranges, "further range", "further ranges");
-        format!("{}: {ranges}, {} bytes in all", volume.volume, more.bytes)
+        format!("{name}: {ranges}, {} bytes in all", more.bytes)
     });
-    volume.bad.listed.iter().map(line).chain(more).collect()
+    bad.listed.iter().map(line).chain(more).collect()
 }
 
 /// The foot of a restore or verification of several volumes; empty for one.
@@ -190,7 +198,7 @@ pub(crate) fn plural_u64(count: u64, one: &str, many: &str) -> String {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use wyng_engine::{BadRange, BadRanges, FullScanReason, PlannedReceive, RestoreTarget};
+    use wyng_engine::{FullScanReason, PlannedReceive, RestoreTarget};
 
     pub(crate) fn volume_sent(volume: &str, kind: SendKind) -> VolumeSent {
         let unchanged = kind == SendKind::Unchanged;
@@ -222,6 +230,7 @@ pub(crate) mod tests {
                 volume_sent("v3.img", SendKind::Unchanged),
             ],
             durability_confirmed: true,
+            maps_missed: Vec::new(),
             seconds: 0.43,
             failed: Vec::new(),
         }

@@ -23,6 +23,19 @@ pub fn one(value: &str, command: Command) -> Result<SessionChoice, OptionError> 
     }
 }
 
+/// Understands a selector that chooses one session, or two to be compared.
+///
+/// # Errors
+/// [`OptionError::Session`] if it is malformed or names more than two.
+pub fn one_or_two(value: &str) -> Result<(SessionChoice, Option<SessionChoice>), OptionError> {
+    let parts: Option<Vec<SessionChoice>> = value.split(',').map(part).collect();
+    match parts.unwrap_or_default().as_slice() {
+        [choice] => Ok((choice.clone(), None)),
+        [first, second] => Ok((first.clone(), Some(second.clone()))),
+        _ => Err(OptionError::Session(value.to_owned())),
+    }
+}
+
 fn part(text: &str) -> Option<SessionChoice> {
     if text == "newest" {
         return Some(SessionChoice::Newest);
@@ -48,6 +61,16 @@ mod tests {
             ("^Monthly", SessionChoice::Tagged("monthly".to_owned())),
         ] {
             assert_eq!(one(text, Command::Receive).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn two_sessions_can_be_compared() {
+        let tag = SessionChoice::Tagged("a".to_owned());
+        assert_eq!(one_or_two("^a").unwrap(), (tag.clone(), None));
+        assert_eq!(one_or_two("^a,newest").unwrap(), (tag, Some(SessionChoice::Newest)));
+        for text in ["", ",", "^a,", "^a,^b,^c", "x,^a"] {
+            assert!(matches!(one_or_two(text), Err(OptionError::Session(_))), "{text:?}");
         }
     }
 

@@ -19,6 +19,8 @@ mod support;
 mod formats;
 mod imports;
 mod interrupts;
+mod local;
+mod maps;
 mod pools;
 mod restores;
 mod sends;

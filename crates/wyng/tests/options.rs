@@ -110,7 +110,7 @@ const REFUSED: &[(&[&str], i32, &str)] = &[
     (
         &["send", "--import-map=v:|:wyng.ini", "--import-other-from=v:|:x"],
         9,
-        "--import-map=v:|:wyng.ini: expected value at line 1",
+        "--import-map=v:|:wyng.ini: it must be a JSON object",
     ),
     (
         &["send", "--verify-map", "--import-other-from=v:|:x"],

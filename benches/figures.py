@@ -5,6 +5,7 @@ Every measurement starts with dropped caches. A limit is made from a baseline (`
 medians are compared. Keys of the encrypted archive are remembered beforehand, so their derivation is not in the figures.
 """
 import argparse
+import fcntl
 import json
 import os
 import platform
@@ -18,6 +19,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 KINDS = ("plain", "encrypted")
+FICLONE = 0x40049409
 
 
 class Bench:
@@ -164,6 +166,49 @@ class Bench:
             self.against(f"restore, {kind}", f"restore, {kind}", "sparse copy", 1.5)
             self.against(f"verify, {kind}", f"verify, {kind}", f"restore, {kind}", 0.7)
 
+    def snapshot(self):
+        """The newest session out of the local snapshot: no more than the syncs that it needs and a moment."""
+        print("Restore from the local snapshot")
+        second = self.work / "xfs"
+        second.mkdir(exist_ok=True)
+        self.run("truncate", "-s", "6G", self.work / "xfs.img")
+        self.run("mkfs.xfs", "-q", "-f", self.work / "xfs.img")
+        self.run("mount", "-o", "loop,noatime", self.work / "xfs.img", second)
+        self.run("cp", "--sparse=always", self.image, second / "vm1.img")
+        for name, image in (("Btrfs", self.image), ("XFS", second / "vm1.img")):
+            figure, local = f"--use-snapshot, {name}", f"--local={image.parent}"
+            self.new_archive("plain")
+            self.wyng("plain", "send", "vm1.img", local)
+            for number in range(self.repeat):
+                with open(image, "r+b") as written:
+                    for block in range(1000):
+                        written.seek((block * 3989 + number) * 4096 % (4 << 30))
+                        written.write(os.urandom(4096))
+                report = volume(self.timed(figure, "plain", "receive", "vm1.img", local, "--use-snapshot"))
+                if (report["how"], report["bytes_fetched"], report["paired"]) != ("snapshot", 0, True):
+                    sys.exit(f"not restored from the snapshot: {report}")
+                (base,) = image.parent.glob("sn*.wyng1")
+                self.run("cmp", base, image)
+                self.syncs(f"syncs, {name}", image)
+            self.against(figure, figure, f"syncs, {name}", 1.0, 0.3)
+        self.run("umount", second)
+        (self.work / "xfs.img").unlink()
+
+    def syncs(self, name, image):
+        """What a clone of the image costs to be made durable under a name, without making it."""
+        self.drop_caches()
+        part = image.with_suffix(".part")
+        with open(image, "rb") as source, open(part, "wb") as clone:
+            fcntl.ioctl(clone, FICLONE, source.fileno())
+            folder = os.open(image.parent, os.O_DIRECTORY)
+            start = time.monotonic()
+            os.fsync(clone.fileno())
+            part.rename(image.with_suffix(".clone"))
+            os.fsync(folder)
+            self.note(name, time.monotonic() - start)
+            os.close(folder)
+        image.with_suffix(".clone").unlink()
+
     def sparse(self):
         print("1 TiB with 100,000 extents of 4 KiB")
         self.run("btrfs", "subvolume", "create", self.pool / "big")
@@ -219,7 +264,7 @@ def main():
     parser.add_argument("--work", required=True, help="folder that benches/make-image prepared")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--json", help="file for all measurements")
-    parser.add_argument("--only", default="send,change,restore,sparse")
+    parser.add_argument("--only", default="send,change,restore,snapshot,sparse")
     options = parser.parse_args()
     bench = Bench(options)
     about = machine()
@@ -227,7 +272,8 @@ def main():
           "commit {commit}".format(**about))
     if about["load_at_start"] > 0.5:
         print("Something else is running: these figures will say little.")
-    parts = {"send": bench.first_send, "change": bench.change, "restore": bench.restore, "sparse": bench.sparse}
+    parts = {"send": bench.first_send, "change": bench.change, "restore": bench.restore,
+             "snapshot": bench.snapshot, "sparse": bench.sparse}
     for word in options.only.split(","):
         parts[word]()
     bench.table()

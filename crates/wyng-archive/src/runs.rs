@@ -31,20 +31,6 @@ impl Run {
             .saturating_add(self.count.saturating_mul(u64::from(chunk.bytes())))
     }
 
-    /// The run cut into pieces of at most `chunks` chunks (at least one), in order.
-    pub fn pieces(self, chunks: u64, chunk: ChunkSize) -> impl Iterator<Item = Self> {
-        let (most, mut left) = (chunks.max(1), self);
-        std::iter::from_fn(move || {
-            (left.count > 0).then(|| {
-                let mut piece = left;
-                piece.count = left.count.min(most);
-                left.addr = piece.end(chunk);
-                left.count -= piece.count;
-                piece
-            })
-        })
-    }
-
     fn is_zero(&self) -> bool {
         matches!(self.hash, ChunkHash::Zero)
     }
@@ -443,19 +429,6 @@ mod tests {
             hash: ChunkHash::Data(Digest([tag; 32])),
             session: u32::from(tag),
         }
-    }
-
-    #[test]
-    fn pieces_of_a_run_are_all_of_it_in_order() {
-        let pieces: Vec<Run> = zero(3, 5).pieces(2, chunk()).collect();
-        assert_eq!(pieces, [zero(3, 2), zero(5, 2), zero(7, 1)]);
-        assert_eq!(zero(3, 5).pieces(u64::MAX, chunk()).collect::<Vec<_>>(), [zero(3, 5)]);
-        assert_eq!(zero(3, 5).pieces(0, chunk()).count(), 5);
-        assert_eq!(data(1, 7).pieces(1, chunk()).collect::<Vec<_>>(), [data(1, 7)]);
-        // To the very end of what can be addressed.
-        let all = u64::MAX / C + 1;
-        let counts = zero(0, all).pieces(all / 2, chunk()).map(|piece| piece.count);
-        assert_eq!(counts.sum::<u64>(), all);
     }
 
     fn stream(runs: Vec<Run>) -> RunStream<'static> {

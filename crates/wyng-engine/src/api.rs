@@ -6,19 +6,24 @@ mod clean;
 mod diff;
 mod map;
 mod monitor;
+mod receive;
 
 pub use clean::{CleanPlan, CleanReport, CleanRequest, CleanScope, SnapshotRemoved};
 pub use diff::{ComparedWith, DiffPair, DiffReport, DiffRequest, Differences, Stretch, VolumeCompared};
 pub use map::{ChangeMap, MapError, MapMissed};
 pub use monitor::{MonitorKind, MonitorReport, MonitorRequest, SkipReason, VolumeMonitored};
+pub use receive::{
+    PlannedReceive, ReceiveHow, ReceiveItem, ReceiveMode, ReceivePlan, ReceiveRequest, RestoreTarget, SnapshotRefusal,
+    VolumeRestored,
+};
 
 pub use wyng_volume::{LocalSnapshot, SnapshotKind};
 
 use crate::EngineError;
 use serde::Serialize;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
-use wyng_volume::VolumeError;
 
 /// Version of every JSON document but that of `list`.
 pub const JSON_VERSION: u32 = 1;
@@ -250,100 +255,6 @@ pub struct SendRequest {
     pub stdin: Option<wyng_sys::fs::FileRef>,
 }
 
-/// Where to restore to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RestoreTarget {
-    /// Below a local storage, under this name.
-    Local {
-        /// `--local`.
-        storage: PathBuf,
-        /// The volume's local name.
-        name: String,
-    },
-    /// A file or block device.
-    Path(PathBuf),
-    /// Standard output.
-    Stdout,
-}
-
-/// One volume to restore.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReceiveItem {
-    /// Its name in the archive.
-    pub volume: String,
-    /// Where to.
-    pub target: RestoreTarget,
-}
-
-/// What to restore.
-#[derive(Clone, Debug)]
-pub struct ReceiveRequest {
-    /// The volumes.
-    pub items: Vec<ReceiveItem>,
-    /// Which session of each.
-    pub session: SessionChoice,
-    /// A volume that lacks the session fails; else the next older one is taken.
-    pub strict: bool,
-    /// Restore set-uid and set-gid bits also from an unencrypted archive.
-    pub force: bool,
-    /// Write to a target that another process uses.
-    pub force_in_use: bool,
-    /// Standard output, for [`RestoreTarget::Stdout`].
-    pub stdout: Option<wyng_sys::fs::FileRef>,
-}
-
-/// What a restore would do, before it does it.
-#[derive(Debug)]
-pub struct ReceivePlan {
-    /// One entry per volume that can be restored.
-    pub items: Vec<PlannedReceive>,
-    /// Volumes that can't, and why.
-    pub failed: Vec<VolumeFailure>,
-}
-
-impl ReceivePlan {
-    /// For a command that has one storage only.
-    ///
-    /// # Errors
-    /// [`VolumeError::Offline`] or [`VolumeError::NotAFolder`] if that can't be used at all.
-    pub fn check_storage(&mut self) -> Result<(), EngineError> {
-        let unusable = |failure: &VolumeFailure| {
-            let error = &failure.error;
-            matches!(
-                error,
-                EngineError::Volume(VolumeError::Offline { .. } | VolumeError::NotAFolder { .. })
-            )
-        };
-        match self.failed.iter().position(unusable) {
-            Some(index) => Err(self.failed.swap_remove(index).error),
-            None => Ok(()),
-        }
-    }
-}
-
-/// One planned restore.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PlannedReceive {
-    /// Name in the archive.
-    pub volume: String,
-    /// Session, `S_YYYYMMDD-HHMMSS`.
-    pub session: String,
-    /// The session differs from the one asked for (`--session-strict=off`).
-    pub substituted: bool,
-    /// Where to.
-    pub target: RestoreTarget,
-    /// The target for messages: its path.
-    pub target_path: PathBuf,
-    /// `file`, `block device` or `stdout`.
-    pub target_kind: &'static str,
-    /// Something that is there already will be replaced.
-    pub replaces: bool,
-    /// It will be written in place, and why.
-    pub in_place: Option<String>,
-    /// Size in bytes.
-    pub size: u64,
-}
-
 /// What to verify.
 #[derive(Clone, Debug)]
 pub struct VerifyRequest {
@@ -397,6 +308,28 @@ pub enum FullScanReason {
         /// What does not: `it is of session …, the newest is …`.
         detail: String,
     },
+}
+
+impl fmt::Display for FullScanReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::FirstSession => "its first session",
+            Self::NoSnapshot => "there is no local snapshot of the last session",
+            Self::NoRecord => "nothing proves that the local snapshot is of the last session",
+            Self::RecordMismatch { property } => {
+                return write!(
+                    f,
+                    "the local snapshot is not the one of the last session: its {property} differs"
+                );
+            }
+            Self::Interrupted => "the last send was interrupted before its snapshot was kept",
+            Self::NoDeltaMap => "the map that goes with the local snapshot is missing or damaged",
+            Self::UnstableExtents => "the file system kept moving data while it was compared",
+            Self::NoExtents { detail } => return write!(f, "the file system can't tell what changed: {detail}"),
+            Self::Import => "it is imported",
+            Self::MapDoesNotFit { detail } => return write!(f, "its map can't be used: {detail}"),
+        })
+    }
 }
 
 /// How a volume was sent.
@@ -537,9 +470,9 @@ pub struct VolumeRead {
     pub chunks: u64,
     /// Bytes fetched from the archive.
     pub bytes_fetched: u64,
-    /// Where it was written, for receive.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub target: Option<String>,
+    /// What became of the target, for receive.
+    #[serde(flatten)]
+    pub restored: Option<VolumeRestored>,
     /// Ranges that could not be read.
     #[serde(flatten)]
     pub bad: BadRanges,
@@ -733,6 +666,13 @@ pub enum Warning<'a> {
         path: &'a std::path::Path,
         /// Why.
         reason: &'a str,
+    },
+    /// The local snapshot was to be used for a restore, and can't be.
+    SnapshotNotUsed {
+        /// The volume.
+        volume: &'a str,
+        /// Why.
+        reason: &'a SnapshotRefusal,
     },
     /// The volume was sent, but the local snapshot could not be kept: the next send reads everything.
     NotPaired {

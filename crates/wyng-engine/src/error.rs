@@ -116,6 +116,12 @@ pub enum EngineError {
         /// What is wrong with it.
         error: String,
     },
+    /// A restore must begin with the local snapshot, and can't.
+    #[error("no local snapshot can be used: {reason}")]
+    SnapshotRequired {
+        /// Why.
+        reason: crate::SnapshotRefusal,
+    },
     /// A volume was named twice.
     #[error("volume {volume:?} is named twice")]
     NamedTwice {

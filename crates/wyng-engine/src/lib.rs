@@ -22,6 +22,7 @@ mod read;
 mod receive;
 mod scan;
 mod send;
+mod steps;
 mod storage;
 mod verify;
 

@@ -138,6 +138,15 @@ impl Pairing {
         })
     }
 
+    /// What proves the base, and the chunks in which it may differ from the newest session.
+    ///
+    /// # Errors
+    /// Within: why there is no base, as far as that is known without looking at the storage.
+    pub fn base(&self) -> Result<(&BaseEvidence, Option<&DeltaMap>), &FullScanReason> {
+        let base = self.base.as_ref()?;
+        Ok((&base.evidence, base.map.as_ref()))
+    }
+
     /// What of a frozen volume has to be looked at.
     pub fn scan(&self, open: &OpenArchive, job: &Job, frozen: &mut dyn Frozen) -> Result<Scan> {
         let size = frozen.info().size;
@@ -255,27 +264,44 @@ impl Pairing {
         let Some((session, _)) = volume.volinfo.sessions.last() else {
             return Ok(());
         };
-        let archive = open.archive.identity();
         // crash here: the record names the session before, or the base that is still in place.
         state.drop_snapshot_record(&job.vid)?;
         // crash here: no record, so the next send reads everything.
         let evidence = frozen.rotate(&new_mark(open))?;
-        let map = DeltaMap::new(size, open.archive.chunk_size())?;
-        state.store_delta_map(&job.vid, session, sequence, &map, evidence.mtime)?;
-        state.retain_delta_map(&job.vid, Some((session, sequence)))?;
-        state.remove(CacheFile::Changed(&job.vid))?;
-        let evidence = serde_json::json!(evidence).to_string();
-        let record = SnapshotRecord {
-            archive,
-            volume: job.vid.clone(),
-            session: *session,
-            map_in_use: false,
-            evidence,
-        };
-        state.store_snapshot_record(&record)?;
-        state.drop_intent(&job.vid)?;
-        Ok(())
+        remember(open, &job.vid, (session, sequence), size, &evidence)
     }
+}
+
+/// Remembers that the base with this evidence holds exactly a session of `size` bytes, the newest, given by name and sequence.
+/// The record of the base before is invalid already.
+///
+/// # Errors
+/// What keeps it from being remembered; the next send then reads everything.
+pub(crate) fn remember(
+    open: &OpenArchive,
+    vid: &VolumeId,
+    (session, sequence): (&SessionName, u64),
+    size: u64,
+    evidence: &BaseEvidence,
+) -> Result<()> {
+    let Some(state) = open.archive.state() else {
+        return Ok(());
+    };
+    let map = DeltaMap::new(size, open.archive.chunk_size())?;
+    state.store_delta_map(vid, session, sequence, &map, evidence.mtime)?;
+    state.retain_delta_map(vid, Some((session, sequence)))?;
+    state.remove(CacheFile::Changed(vid))?;
+    // crash here: base and map are right, but no record says so, so the next send reads everything.
+    let record = SnapshotRecord {
+        archive: open.archive.identity(),
+        volume: vid.clone(),
+        session: *session,
+        map_in_use: false,
+        evidence: serde_json::json!(evidence).to_string(),
+    };
+    state.store_snapshot_record(&record)?;
+    state.drop_intent(vid)?;
+    Ok(())
 }
 
 /// Makes the frozen state of the volume called `local` in `pool` the base of the newest session, from which it differs by
@@ -349,7 +375,7 @@ fn time_of_used(open: &OpenArchive, job: &Job, source: i64) -> Result<i64> {
 }
 
 /// A mark that no base bore before.
-fn new_mark(open: &OpenArchive) -> String {
+pub(crate) fn new_mark(open: &OpenArchive) -> String {
     let mut mark = [0; 16];
     open.context.random.fill(&mut mark);
     mark.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -367,7 +393,7 @@ fn load_map(open: &OpenArchive, state: &ArchiveState, job: &Job, evidence: &Base
     Some(stored.map)
 }
 
-fn no_base(reason: &NoBase) -> FullScanReason {
+pub(crate) fn no_base(reason: &NoBase) -> FullScanReason {
     match reason {
         NoBase::Missing => FullScanReason::NoSnapshot,
         NoBase::Mismatch { property } => FullScanReason::RecordMismatch {

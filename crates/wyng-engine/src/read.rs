@@ -8,8 +8,10 @@ use crate::error::{EngineError, Result};
 use crate::open::{OpenArchive, report_notice, session_name};
 use crate::pipeline::{self, Width};
 use crate::progress::Progress;
+use crate::steps::{self, Known, Step};
+use std::ops::Range;
 use wyng_archive::{ArchiveError, ChunkWork, Damage, History, LOCAL_CACHE, Run, Trust, UsedCopy, View};
-use wyng_format::{ChunkAddr, ChunkHash, SessionName, VolumeId};
+use wyng_format::{ChunkAddr, Compressor, SessionName, VolumeId};
 
 /// A session that was chosen for a volume.
 pub(crate) struct Chosen {
@@ -133,33 +135,53 @@ pub(crate) struct ReadBack {
     pub bad: BadRanges,
 }
 
-/// One stretch that has been read.
+/// One step that has been taken.
 struct Done {
-    run: Run,
-    fetched: u64,
+    start: u64,
     /// The position behind it.
     end: u64,
+    /// Chunks with data in it.
+    chunks: u64,
+    fetched: u64,
     damage: Option<Damage>,
 }
 
-/// Zeros are written in pieces of this many bytes, or of one chunk.
-const ZERO_PIECE: u64 = 8 << 20;
+/// What one thread works with besides the chunk fetched last.
+#[derive(Default)]
+pub(crate) struct Desk {
+    /// What the target holds where the chunk belongs, if that was read.
+    pub local: Option<Vec<u8>>,
+    /// The local data, compressed.
+    pub compressed: Vec<u8>,
+    pub compressor: Option<Compressor>,
+    /// A buffer for the next `local`.
+    pub spare: Vec<u8>,
+}
 
-/// Who gets the bytes of a volume.
+impl Desk {
+    fn clear(&mut self) {
+        if let Some(local) = self.local.take() {
+            self.spare = local;
+        }
+    }
+}
+
+/// Who gets the bytes of a volume. Called by several threads in any order, unless [`Place::in_order`].
 pub(crate) trait Place: Sync {
-    /// A data chunk; called by several threads in any order, unless [`Place::in_order`].
-    fn data(&self, offset: u64, data: &[u8]) -> Result<()>;
-    /// Zeros; as for data.
-    fn zeros(&self, offset: u64, length: u64) -> Result<()>;
-    /// Zeros have to be written, so they come in pieces between which the work can be stopped; else all at once.
-    fn writes_zeros(&self) -> bool;
+    /// Whether the data chunk of `run`, of `length` bytes, is there, or can be had without fetching it. With `look` the
+    /// target may hold it already.
+    fn has(&self, run: &Run, length: usize, look: bool, desk: &mut Desk) -> Result<bool>;
+    /// A data chunk that was fetched.
+    fn data(&self, run: &Run, data: &[u8], desk: &mut Desk) -> Result<()>;
+    /// Zeros; with `look` they may be there already.
+    fn zeros(&self, range: Range<u64>, look: bool, desk: &mut Desk) -> Result<()>;
     /// Bytes must come in ascending order.
     fn in_order(&self) -> bool;
     /// A chunk that can't be read ends the work.
     fn stop_at_damage(&self) -> bool;
 }
 
-/// Reads all of a view.
+/// Reads back all of a view that its place is not known to hold.
 ///
 /// # Errors
 /// Those of the place, [`EngineError::Cancelled`], damage if the place wants to stop there, and
@@ -167,11 +189,12 @@ pub(crate) trait Place: Sync {
 pub(crate) fn read_back(
     open: &OpenArchive,
     view: &View,
+    known: Known<'_>,
     place: &dyn Place,
     progress: &mut Progress<'_>,
 ) -> Result<ReadBack> {
     let mut lacking = None;
-    let read = read_all(open, view, place, progress, &mut lacking);
+    let read = read_all(open, view, known, place, progress, &mut lacking);
     let read = read.map_err(|error| blame(open, &view.vid, &view.chain, error))?;
     match lacking.map(|damage| blame(open, &view.vid, &view.chain, EngineError::from(damage))) {
         Some(pruned @ EngineError::Archive(ArchiveError::PrunedMeanwhile { .. })) => Err(pruned),
@@ -183,51 +206,33 @@ pub(crate) fn read_back(
 fn read_all(
     open: &OpenArchive,
     view: &View,
+    known: Known<'_>,
     place: &dyn Place,
     progress: &mut Progress<'_>,
     lacking: &mut Option<Damage>,
 ) -> Result<ReadBack> {
-    let chunk = view.chunk_size();
-    let size = view.size();
     let mut total = ReadBack::default();
-    let mut width = Width::for_this_machine(chunk.bytes(), Some(size));
+    let mut width = Width::for_this_machine(view.chunk_size().bytes(), Some(view.size()));
     if place.in_order() {
         width.workers = 1;
     }
     let cancel = &open.context.cancel;
-    let piece = if place.writes_zeros() {
-        ZERO_PIECE / u64::from(chunk.bytes())
-    } else {
-        u64::MAX
-    };
     pipeline::run(
         width,
-        |feed| {
-            for run in view.runs() {
-                for piece in run?.pieces(piece, chunk) {
-                    cancel.check()?;
-                    if !feed(piece) {
-                        return Ok(());
-                    }
-                }
-            }
-            Ok(())
-        },
-        || view.work(),
-        |work, run| read_run(view, &run, size, place, work),
+        |feed| steps::walk(view.runs(), (view.size(), view.chunk_size()), known, cancel, feed),
+        || (view.work(), Desk::default()),
+        |(work, desk), step| take(view, &step, place, work, desk),
         |done: Done| {
             if let Some(damage) = done.damage {
                 if place.stop_at_damage() {
                     return Err(EngineError::from(damage));
                 }
-                note_bad(&mut total.bad, done.run.addr, done.end, &damage);
+                note_bad(&mut total.bad, done.start, done.end, &damage);
                 if damage.is_missing() {
                     lacking.get_or_insert(damage);
                 }
             }
-            if matches!(done.run.hash, ChunkHash::Data(_)) {
-                total.chunks = total.chunks.saturating_add(1);
-            }
+            total.chunks = total.chunks.saturating_add(done.chunks);
             total.bytes_fetched = total.bytes_fetched.saturating_add(done.fetched);
             progress.at(done.end, total.bytes_fetched);
             Ok(())
@@ -236,32 +241,37 @@ fn read_all(
     Ok(total)
 }
 
-fn read_run(view: &View, run: &Run, size: u64, place: &dyn Place, work: &mut ChunkWork) -> Result<Done> {
-    let chunk = view.chunk_size();
-    let mut done = Done {
-        run: *run,
+fn take(view: &View, step: &Step, place: &dyn Place, work: &mut ChunkWork, desk: &mut Desk) -> Result<Done> {
+    let done = |start, end, chunks| Done {
+        start,
+        end,
+        chunks,
         fetched: 0,
-        end: 0,
         damage: None,
     };
-    if matches!(run.hash, ChunkHash::Zero) {
-        done.end = run
-            .addr
-            .saturating_add(run.count.saturating_mul(u64::from(chunk.bytes())))
-            .min(size);
-        place.zeros(run.addr, done.end.saturating_sub(run.addr))?;
-        return Ok(done);
-    }
-    let length = u64::from(chunk.len_at(ChunkAddr(run.addr), size));
-    done.end = run.addr.saturating_add(length);
-    match view.fetch(run, work) {
-        Ok(()) => {
-            done.fetched = work.fetched;
-            place.data(run.addr, &work.data)?;
+    match step {
+        Step::Skip { end, chunks } => Ok(done(*end, *end, *chunks)),
+        Step::Zeros { range, look } => {
+            place.zeros(range.clone(), *look, desk)?;
+            Ok(done(range.start, range.end, 0))
         }
-        Err(damage) => done.damage = Some(damage),
+        Step::Chunk { run, look } => {
+            desk.clear();
+            let length = view.chunk_size().len_at(ChunkAddr(run.addr), view.size());
+            let mut done = done(run.addr, run.addr.saturating_add(u64::from(length)), 1);
+            if place.has(run, usize::try_from(length).unwrap_or(usize::MAX), *look, desk)? {
+                return Ok(done);
+            }
+            match view.fetch(run, work) {
+                Ok(()) => {
+                    done.fetched = work.fetched;
+                    place.data(run, &work.data, desk)?;
+                }
+                Err(damage) => done.damage = Some(damage),
+            }
+            Ok(done)
+        }
     }
-    Ok(done)
 }
 
 /// Notes a bad range; one that follows the last directly and for the same reason is joined to it, whose file is named.

@@ -5,22 +5,25 @@ use crate::api::{BadRanges, Event, ReadReport, Reporter, VerifyRequest, VolumeFa
 use crate::error::{EngineError, Result};
 use crate::open::OpenArchive;
 use crate::progress::Progress;
-use crate::read::{self, Place};
+use crate::read::{self, Desk, Place};
+use crate::steps::Known;
+use std::ops::Range;
+use wyng_archive::Run;
 
 /// Takes bytes and forgets them.
 struct Nowhere;
 
 impl Place for Nowhere {
-    fn data(&self, _: u64, _: &[u8]) -> Result<()> {
+    fn has(&self, _: &Run, _: usize, _: bool, _: &mut Desk) -> Result<bool> {
+        Ok(false)
+    }
+
+    fn data(&self, _: &Run, _: &[u8], _: &mut Desk) -> Result<()> {
         Ok(())
     }
 
-    fn zeros(&self, _: u64, _: u64) -> Result<()> {
+    fn zeros(&self, _: Range<u64>, _: bool, _: &mut Desk) -> Result<()> {
         Ok(())
-    }
-
-    fn writes_zeros(&self) -> bool {
-        false
     }
 
     fn in_order(&self) -> bool {
@@ -99,7 +102,7 @@ fn verify_one(
     };
     reporter.event(start);
     let mut progress = Progress::new(&*open.context.clock, reporter, Some(view.size()));
-    let done = read::read_back(open, &view, &Nowhere, &mut progress)?;
+    let done = read::read_back(open, &view, Known::Zeros, &Nowhere, &mut progress)?;
     let lost = read::report_copies(open, reporter).map(|lost| EngineError::OnlyInCache {
         file: lost.file,
         error: lost.error,
@@ -110,7 +113,7 @@ fn verify_one(
         size: view.size(),
         chunks: done.chunks,
         bytes_fetched: done.bytes_fetched,
-        target: None,
+        restored: None,
         bad: done.bad,
         seconds: open.context.clock.monotonic().saturating_sub(begun).as_secs_f64(),
     };

@@ -17,8 +17,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use wyng_engine::errors::{ArchiveError, StoreError};
 use wyng_engine::{
-    EngineError, InitRequest, OpenArchive, OpenRequest, Place, Purpose, ReceiveItem, ReceiveRequest, RestoreTarget,
-    SecretError, Secrets, SendRequest, SessionChoice, SetVolume,
+    EngineError, InitRequest, OpenArchive, OpenRequest, Place, Purpose, ReceiveItem, ReceiveMode, ReceiveRequest,
+    RestoreTarget, SecretError, Secrets, SendRequest, SessionChoice, SetVolume,
 };
 use wyng_testkit::crash::CrashExplorer;
 use zeroize::Zeroizing;
@@ -454,6 +454,7 @@ fn a_sparse_volume_larger_than_the_free_space_does_not_overwrite_its_target() {
         strict: true,
         force: false,
         force_in_use: false,
+        mode: ReceiveMode::default(),
         stdout: None,
     };
     let plan = wyng_engine::plan_receive(&open, &request).unwrap();

@@ -12,12 +12,14 @@
 
 mod common;
 
-use common::{Contents, Lab, image, set};
+use common::{Contents, Lab, POOL, image, set};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use wyng_engine::errors::ArchiveError;
 use wyng_engine::{
-    DiffPair, DiffRequest, EngineError, Event, Purpose, Reporter, SendRequest, SessionChoice, errors::ArchiveError,
+    DiffPair, DiffRequest, EngineError, Event, Purpose, ReceiveItem, ReceiveMode, ReceiveRequest, Reporter,
+    RestoreTarget, SendRequest, SessionChoice,
 };
 use wyng_sys::fs::{Fs, Links};
 use wyng_testkit::MemFs;
@@ -34,6 +36,8 @@ struct Recorded {
     states: Vec<Option<Contents>>,
     /// When something was reported complete: the number of records made by then, and from which state on it is there.
     acknowledged: Vec<(usize, usize)>,
+    /// What the volume `a.img` held before and holds after.
+    volume: [Option<Vec<u8>>; 2],
 }
 
 /// Notes when a volume is reported complete.
@@ -67,7 +71,10 @@ fn record(
         fs: lab.fs.clone(),
         seen: Mutex::default(),
     };
+    let volume = || lab.fs.read("/pool/a.img");
+    let old = volume();
     act(&lab, &reporter);
+    let volume = [old, volume()];
     let run = lab.fs.clone();
     let at = |fs: MemFs| Some(Lab::on(fs, lab.clock.clone(), 99).contents().unwrap());
     let mut states = vec![before.clone()];
@@ -92,6 +99,7 @@ fn record(
         lab,
         states,
         acknowledged,
+        volume,
     }
 }
 
@@ -122,6 +130,11 @@ fn judge(recorded: &Recorded, fs: MemFs, least: usize) -> Result<(), String> {
         None => return Err(format!("neither before nor after: {:?}", found.map(|f| shape(&f)))),
         Some(state) if state < least => return Err("what was reported complete is lost".to_owned()),
         Some(_) => {}
+    }
+    let volume = lab.fs.read("/pool/a.img");
+    let [old, new] = &recorded.volume;
+    if volume != *new && volume != *old {
+        return Err("the local volume is neither the old nor the new one".to_owned());
     }
     next_commands_work(&lab, found)
 }
@@ -190,6 +203,30 @@ fn send(lab: &Lab, request: &SendRequest, told: &Acknowledged) {
     open.close();
 }
 
+/// Restores a session of `a.img` over it.
+fn receive(lab: &Lab, session: SessionChoice, mode: ReceiveMode) {
+    let open = lab.open(Purpose::Local).unwrap();
+    let request = ReceiveRequest {
+        items: vec![ReceiveItem {
+            volume: "a.img".to_owned(),
+            target: RestoreTarget::Local {
+                storage: POOL.into(),
+                name: "a.img".to_owned(),
+            },
+        }],
+        session,
+        strict: true,
+        force: false,
+        force_in_use: false,
+        mode,
+        stdout: None,
+    };
+    let plan = wyng_engine::plan_receive(&open, &request).unwrap();
+    let report = wyng_engine::receive(&open, &request, plan, &lab.reporter).unwrap();
+    assert!(report.failed.is_empty(), "{:?}", report.failed);
+    open.close();
+}
+
 fn of(names: &[&str]) -> SendRequest {
     SendRequest {
         sets: vec![set(names)],
@@ -234,6 +271,17 @@ fn commands() -> Vec<Recorded> {
         two(lab);
         change(lab);
     };
+    let sent_twice = move |lab: &Lab| {
+        two(lab);
+        lab.send_with(SendRequest {
+            tags: vec![("first".to_owned(), String::new())],
+            ..of(&["a.img"])
+        })
+        .unwrap();
+        lab.change("a.img", 66_000, b"changed");
+        lab.send(&["a.img"]).unwrap();
+        lab.change("a.img", 1000, b"not sent");
+    };
     let encrypted = move |lab: &Lab| {
         two_encrypted(lab);
         change(lab);
@@ -244,6 +292,14 @@ fn commands() -> Vec<Recorded> {
         pool.rename("a.img".as_ref(), "new.img".as_ref(), false).unwrap();
     };
     let nothing = |_: &Contents| None;
+    let receive_newest = |lab: &Lab, _: &Acknowledged| receive(lab, SessionChoice::Newest, ReceiveMode::default());
+    let receive_first = |lab: &Lab, _: &Acknowledged| {
+        let snapshot = ReceiveMode {
+            require_snapshot: true,
+            ..ReceiveMode::default()
+        };
+        receive(lab, SessionChoice::Tagged("first".to_owned()), snapshot);
+    };
     let send_two = |lab: &Lab, told: &Acknowledged| send(lab, &of(&["a.img", "b.img"]), told);
     let send_one = |lab: &Lab, told: &Acknowledged| send(lab, &of(&["a.img"]), told);
     vec![
@@ -266,6 +322,13 @@ fn commands() -> Vec<Recorded> {
                 send_one(lab, told);
                 send_one(lab, told);
             },
+            nothing,
+        ),
+        record("receive and pair", sent, receive_newest, nothing),
+        record(
+            "receive an older session from the snapshot",
+            sent_twice,
+            receive_first,
             nothing,
         ),
         record("add", sent, add, nothing),

@@ -22,7 +22,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use wyng_engine::errors::{ArchiveError, Damage, DamageReason, StateError, StoreError, VolumeError};
 use wyng_engine::{
-    EngineError, Purpose, ReceiveItem, ReceiveRequest, RestoreTarget, SendRequest, SessionChoice, VolumeFailure,
+    EngineError, Purpose, ReceiveItem, ReceiveMode, ReceiveRequest, RestoreTarget, SendRequest, SessionChoice,
+    VolumeFailure,
 };
 use wyng_testkit::faults::{Call, Class, Effect, Fault};
 use wyng_testkit::{FaultFs, MemFs, TestClock};
@@ -254,6 +255,7 @@ fn receive(lab: &Lab, target: &str) -> Result<(), EngineError> {
         strict: true,
         force: false,
         force_in_use: false,
+        mode: ReceiveMode::default(),
         stdout: None,
     };
     let plan = wyng_engine::plan_receive(&open, &request)?;

@@ -29,8 +29,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use volume::{CHUNK, Volume};
 use wyng_engine::{
-    FullScanReason, ImportSource, ImportSpec, RestoreTarget, SendKind, SendReport, SendRequest, SetVolume, StorageSet,
-    VerifyRequest, VolumeSent,
+    FullScanReason, ImportSource, ImportSpec, ReceiveHow, ReceiveMode, RestoreTarget, SendKind, SendReport,
+    SendRequest, SetVolume, StorageSet, VerifyRequest, VolumeSent,
 };
 use wyng_testkit::model::PlainModel;
 use wyng_testkit::pools::{LoopPool, PoolKind};
@@ -51,6 +51,8 @@ struct Counts {
     kills: u64,
     kills_after_commit: u64,
     restores: u64,
+    from_snapshot: u64,
+    paired_by_restores: u64,
     bytes_compared: u64,
     tampered: u64,
     states_lost: u64,
@@ -426,15 +428,23 @@ impl<'a> History<'a> {
             fs::hard_link(&path, &link).unwrap();
         }
         let kill = self.rng.chance(1, 3).then(|| self.rng.between(1, 120));
+        let mode = ReceiveMode {
+            sparse: self.rng.chance(1, 3),
+            sparse_write: self.rng.chance(1, 3),
+            use_snapshot: self.rng.chance(1, 2),
+            require_snapshot: false,
+            share: self.rng.chance(1, 4),
+        };
         let local = self.volumes[index].name.clone();
         self.story.push(format!(
-            "receive {name} {session} over {local}, in place {in_place}, kill {kill:?}"
+            "receive {name} {session} over {local}, in place {in_place}, {mode:?}, kill {kill:?}"
         ));
         let target = RestoreTarget::Local {
             storage: self.site.volumes.clone(),
             name: local,
         };
-        let ran = self.site.receive(&name, &session, &target, kill);
+        let ran = self.site.receive(&name, &session, &target, mode, kill);
+        self.story.push(format!("    {}", ran.told.text()));
         let volume = &mut self.volumes[index];
         if ran.killed {
             self.counts.kills += 1;
@@ -449,14 +459,25 @@ impl<'a> History<'a> {
             }
             let _ = fs::remove_file(&marker);
             volume.model = now;
+            // The record of the base may be gone.
+            volume.paired = false;
+            volume.touch_all();
         } else {
-            ran.result.unwrap_or_else(|error| panic!("receive: {error}"));
+            let read = ran.result.unwrap_or_else(|error| panic!("receive: {error}"));
             volume.model = model;
+            let restored = read.restored.unwrap();
+            self.counts.from_snapshot += u64::from(restored.how == ReceiveHow::Snapshot);
             self.counts.restores += 1;
             self.counts.bytes_compared += volume.model.size();
+            if restored.paired {
+                // The next send reads nothing of what was restored.
+                volume.sent();
+                self.counts.paired_by_restores += 1;
+            } else {
+                volume.touch_all();
+            }
         }
         volume.assert_as_modelled(&self.site);
-        volume.touch_all();
         if in_place {
             fs::remove_file(&link).unwrap();
         }
@@ -470,7 +491,7 @@ impl<'a> History<'a> {
         let counts = &mut *self.counts;
         self.site.reading(|open, told| {
             for (volume, session, model) in sessions {
-                restore(open, volume, session, &target, told)?;
+                restore(open, volume, session, &target, ReceiveMode::default(), told)?;
                 let file = fs.open(&path, wyng_sys::fs::OpenHow::READ)?;
                 if let Some(difference) = model.difference(&*file)? {
                     panic!("{volume} {session}: {difference}");
@@ -539,6 +560,7 @@ fn histories_on(kind: PoolKind) {
     if rounds >= 100 {
         assert!(counts.kills >= rounds / 2 && counts.kills_after_commit > 0);
         assert!(counts.incremental >= rounds && counts.unchanged > 0 && counts.strict_checks > 0);
+        assert!(counts.from_snapshot > 0 && counts.paired_by_restores > 0);
         assert!(ratio <= 1.1, "{ratio}");
     }
 }

@@ -101,6 +101,10 @@ fn a_part_begins_with_the_old_file_or_a_base_and_the_old_file_stays_until_the_en
             .unwrap();
         target.finish(&NOTHING).unwrap();
         assert!(fs::read(rig.path("vol")).unwrap() == old);
+        // All of it is still shared, the last block as well.
+        let changed = rig.changes("vol", &(evidence, old));
+        let clear = !matches!(rig.setup, Setup::BtrfsUnprivileged | Setup::BtrfsCompressed);
+        assert!(!clear || changed.ranges.is_empty(), "{:?}: {changed:?}", rig.setup);
     }
 }
 

@@ -169,7 +169,9 @@ fn exit_code(error: &EngineError) -> u8 {
         | EngineError::NoWorkingFolder { .. }
         | EngineError::BadSession { .. }
         | EngineError::NamedTwice { .. } => BAD_OPTION,
-        EngineError::DamagedData { .. } | EngineError::NameMayBeLost { .. } => SOME_FAILED,
+        EngineError::DamagedData { .. } | EngineError::NameMayBeLost { .. } | EngineError::SnapshotRequired { .. } => {
+            SOME_FAILED
+        }
         _ => 1,
     }
 }
@@ -217,6 +219,9 @@ fn hint(error: &EngineError) -> Option<String> {
         }
         EngineError::MapMisses { .. } => "without --import-map all of it is read and sent",
         EngineError::NotNewest { .. } => "leave --session out",
+        EngineError::SnapshotRequired { .. } => {
+            "nothing was changed; without --req-snapshot the session is fetched from the archive"
+        }
         EngineError::DamagedData { .. } => "an older or newer session may be whole: see --session",
         EngineError::System(error) => return system_hint(error),
         _ => return None,

@@ -117,6 +117,11 @@ fn documents_fit_their_schemas() {
         (&["verify", "a.img", "--dest=file:nowhere"], 6),
         (&["verify"], 9),
         (&["receive", "--all", "--local=."], 0),
+        (
+            &["receive", "--all", "--local=.", "--sparse", "--share", "--use-snapshot"],
+            0,
+        ),
+        (&["receive", "--all", "--local=.", "--req-snapshot"], 2),
         (&["receive", "nosuch", "--save-to=x"], 2),
         (&["send", import, "--dry-run"], 0),
         (&["send", import], 0),

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use wyng_engine::{
     DiffPair, DiffReport, DiffRequest, EngineError, Event, ImportSource, ImportSpec, InitRequest, MonitorReport,
-    MonitorRequest, OpenArchive, OpenRequest, Place, ProcessIdentity, Purpose, ReadReport, ReceiveItem, ReceiveRequest,
-    Reporter, RestoreTarget, SecretError, Secrets, SendReport, SendRequest, SessionChoice, SetVolume, StorageSet,
-    VerifyRequest, Warning,
+    MonitorRequest, OpenArchive, OpenRequest, Place, ProcessIdentity, Purpose, ReadReport, ReceiveItem, ReceiveMode,
+    ReceiveRequest, Reporter, RestoreTarget, SecretError, Secrets, SendReport, SendRequest, SessionChoice, SetVolume,
+    StorageSet, VerifyRequest, Warning,
 };
 use wyng_format::ScryptCost;
 use wyng_sys::Context;
@@ -329,6 +329,7 @@ pub fn restore_from(lab: &Lab, open: &OpenArchive, name: &str, session: SessionC
         strict: true,
         force: false,
         force_in_use: false,
+        mode: ReceiveMode::default(),
         stdout: None,
     };
     let plan = wyng_engine::plan_receive(open, &request)?;

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 use wyng_engine::{
     EngineError, Event, InitRequest, OpenArchive, OpenRequest, Place, ProcessIdentity, Purpose, ReceiveItem,
-    ReceiveRequest, Reporter, RestoreTarget, SendReport, SendRequest, SessionChoice,
+    ReceiveMode, ReceiveRequest, Reporter, RestoreTarget, SendReport, SendRequest, SessionChoice, VolumeRead,
 };
 use wyng_format::ScryptCost;
 use wyng_sys::fs::{DirRef, Fs, Links};
@@ -205,7 +205,14 @@ impl Site {
     }
 
     /// Restores one session.
-    pub fn receive(&mut self, volume: &str, session: &str, target: &RestoreTarget, kill: Option<u64>) -> Ran<()> {
+    pub fn receive(
+        &mut self,
+        volume: &str,
+        session: &str,
+        target: &RestoreTarget,
+        mode: ReceiveMode,
+        kill: Option<u64>,
+    ) -> Ran<VolumeRead> {
         let purpose = match target {
             RestoreTarget::Local { .. } => Purpose::Local,
             _ => Purpose::Read,
@@ -213,7 +220,7 @@ impl Site {
         let how = self.open(purpose);
         self.run(kill, |context, told| {
             let open = wyng_engine::open(context, &how, &PASSPHRASE, told)?;
-            restore(&open, volume, session, target, told)
+            restore(&open, volume, session, target, mode, told)
         })
     }
 
@@ -331,8 +338,9 @@ pub fn restore(
     volume: &str,
     session: &str,
     target: &RestoreTarget,
+    mode: ReceiveMode,
     told: &Told,
-) -> Result<(), EngineError> {
+) -> Result<VolumeRead, EngineError> {
     let request = ReceiveRequest {
         items: vec![ReceiveItem {
             volume: volume.to_owned(),
@@ -342,11 +350,15 @@ pub fn restore(
         strict: true,
         force: false,
         force_in_use: false,
+        mode,
         stdout: None,
     };
     let plan = wyng_engine::plan_receive(open, &request)?;
     let mut report = wyng_engine::receive(open, &request, plan, told)?;
-    report.failed.pop().map_or(Ok(()), |failure| Err(failure.error))
+    match report.failed.pop() {
+        Some(failure) => Err(failure.error),
+        None => Ok(report.volumes.pop().unwrap()),
+    }
 }
 
 /// Nanoseconds since 1970: the reader that judges the archive does not like times to come.

@@ -148,7 +148,7 @@ impl FileTarget {
             (Seed::Nothing, Some(old)) => copy_nocow_flag(old.as_ref(), target.file.as_ref())?,
             (Seed::Old | Seed::Nothing, None) => {}
         }
-        target.file.set_len(target.site.size)?;
+        fit(target.file.as_ref(), target.site.size)?;
         Ok(target)
     }
 
@@ -180,7 +180,7 @@ impl FileTarget {
             file.set_len(0)?;
             file.as_ref().clone_from(*base)?;
         }
-        file.set_len(site.size)?;
+        fit(file.as_ref(), site.size)?;
         let way = Way::InPlace { marker, before };
         Ok(Self { site, file, way })
     }
@@ -193,7 +193,7 @@ impl FileTarget {
         let old = if replaces { self.site.old()? } else { None };
         let before = old.as_ref().map(|old| old.stat()).transpose()?;
         let file = self.file.as_ref();
-        file.set_len(self.site.size)?;
+        fit(file, self.site.size)?;
         set_owner(file, restore, before.as_ref(), &mut restored)?;
         if let Some(old) = old {
             carry_attributes(old.as_ref(), file, &mut restored)?;
@@ -349,6 +349,15 @@ fn write_data(file: &dyn File, data: &[u8], offset: u64) -> Result<(), SysError>
         write_all_at(file, piece, start)?;
     }
     Ok(())
+}
+
+/// Cuts or extends a file that has another size. XFS writes the last block anew even for the same size, and so shares it no
+/// more.
+fn fit(file: &dyn File, size: u64) -> Result<(), SysError> {
+    if file.stat()?.size == size {
+        return Ok(());
+    }
+    file.set_len(size)
 }
 
 /// Makes the file `part` and locks it; one that nobody holds the lock of is removed first.

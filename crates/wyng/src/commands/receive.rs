@@ -33,6 +33,7 @@ impl Run<'_> {
             strict: args.strict,
             force: args.force,
             force_in_use: args.force_in_use,
+            mode: args.mode,
             stdout: self.environment.stdout.clone(),
         };
         if request.items.is_empty() {

@@ -7,7 +7,7 @@ use crate::select::tags::Tags;
 use crate::select::volumes::{Storage, Wanted};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use wyng_engine::{CleanScope, ImportSpec, SessionChoice};
+use wyng_engine::{CleanScope, ImportSpec, ReceiveMode, SessionChoice};
 
 /// A command, ready to run.
 #[derive(Debug)]
@@ -178,6 +178,8 @@ pub struct ReceiveArgs {
     pub force: bool,
     /// `--force-in-use`.
     pub force_in_use: bool,
+    /// `--sparse`, `--sparse-write`, `--use-snapshot`, `--use-snapshot-diff`, `--req-snapshot`, `--share`.
+    pub mode: ReceiveMode,
 }
 
 impl ReceiveArgs {

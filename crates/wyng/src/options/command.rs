@@ -141,13 +141,18 @@ pub static COMMANDS: &[About] = &[
         arguments: "[VOLUME]...",
         summary: "restore volumes",
         text: "Writes the newest session of each volume, or the one named by --session, to --local or --save-to. \
-               Files that exist already are replaced only when the new data is complete and verified.",
+               Files that exist already are replaced only when the new data is complete and verified. After the newest \
+               session is restored to a --local on Btrfs or XFS, the next send is incremental.",
         examples: &[
             (
                 "wyng receive --save-to=/tmp/vm1.img vm1.img",
                 "the newest session into a file",
             ),
             ("wyng receive --local=/var/lib/images --all", "everything, in its place"),
+            (
+                "wyng receive --local=/var/lib/images --use-snapshot --sparse vm1.img",
+                "back to the last backup, with the least to fetch",
+            ),
             (
                 "wyng receive --session=20261120-090000 --save-to=- vm1.img >copy",
                 "an older one to a pipe",

@@ -12,7 +12,7 @@ use crate::select::{import, session, tags, vols_from};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use wyng_engine::SessionChoice;
+use wyng_engine::{ReceiveMode, SessionChoice};
 use wyng_format::Description;
 use wyng_sys::fs::{FileKind, Fs};
 
@@ -260,7 +260,19 @@ impl Reader<'_> {
             strict: self.strict(),
             force: self.values.flag(Id::Force),
             force_in_use: self.values.flag(Id::ForceInUse),
+            mode: self.receive_mode(),
         })
+    }
+
+    fn receive_mode(&self) -> ReceiveMode {
+        let flag = |id| self.values.flag(id);
+        ReceiveMode {
+            sparse: flag(Id::Sparse),
+            sparse_write: flag(Id::SparseWrite),
+            use_snapshot: flag(Id::UseSnapshot) || flag(Id::UseSnapshotDiff),
+            require_snapshot: flag(Id::ReqSnapshot),
+            share: flag(Id::Share),
+        }
     }
 
     fn verify(&self, names: Vec<String>) -> Result<VerifyArgs, OptionError> {

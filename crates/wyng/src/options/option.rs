@@ -48,6 +48,7 @@ pub enum Id {
     UseSnapshot,
     UseSnapshotDiff,
     ReqSnapshot,
+    Share,
     SkipCorruptChunks,
     Encrypt,
     Compression,

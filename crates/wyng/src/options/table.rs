@@ -302,31 +302,49 @@ pub static OPTIONS: &[Opt] = &[
     )
     .check(|value| check::one_of(value, &["other", "full"]))
     .on(&[Delete]),
-    flag(Id::Sparse, "sparse", Later, "fetch only what differs locally")
-        .on(&[Receive])
-        .later(&[Receive], None),
-    flag(Id::SparseWrite, "sparse-write", Later, "write only what differs")
-        .on(&[Receive])
-        .later(&[Receive], None),
+    flag(
+        Id::Sparse,
+        "sparse",
+        Restoring,
+        "fetch and write only what differs from the target",
+    )
+    .on(&[Receive]),
+    flag(
+        Id::SparseWrite,
+        "sparse-write",
+        Restoring,
+        "fetch everything, write only what differs from the target",
+    )
+    .on(&[Receive]),
     flag(
         Id::UseSnapshot,
         "use-snapshot",
-        Later,
-        "restore from the local snapshot",
+        Restoring,
+        "begin with the local snapshot and fetch only what it lacks",
     )
-    .on(&[Receive])
-    .later(&[Receive], None),
+    .on(&[Receive]),
     flag(
         Id::UseSnapshotDiff,
         "use-snapshot-diff",
-        Later,
-        "restore with the help of the local snapshot",
+        Restoring,
+        "the same as --use-snapshot",
+    )
+    .on(&[Receive]),
+    flag(
+        Id::ReqSnapshot,
+        "req-snapshot",
+        Restoring,
+        "as --use-snapshot, and fail where no snapshot can be used",
+    )
+    .on(&[Receive]),
+    flag(
+        Id::Share,
+        "share",
+        Restoring,
+        "let volumes with the same data share it on disk",
     )
     .on(&[Receive])
-    .later(&[Receive], None),
-    flag(Id::ReqSnapshot, "req-snapshot", Later, "fail where no snapshot helps")
-        .on(&[Receive])
-        .later(&[Receive], None),
+    .ours(),
     flag(
         Id::SkipCorruptChunks,
         "skip-corrupt-chunks",

@@ -13,25 +13,7 @@ pub fn full_scan(volume: &str, reason: &FullScanReason) -> String {
     match reason {
         FullScanReason::Import if is_metadata => String::new(),
         FullScanReason::Import => format!("  Queuing full scan of import '{volume}'\n"),
-        _ => format!("  Queuing full scan of '{volume}': {}\n", why(reason)),
-    }
-}
-
-/// Why there is nothing to compare with.
-pub(super) fn why(reason: &FullScanReason) -> String {
-    match reason {
-        FullScanReason::FirstSession => "its first session".to_owned(),
-        FullScanReason::NoSnapshot => "there is no local snapshot of the last session".to_owned(),
-        FullScanReason::NoRecord => "nothing proves that the local snapshot is of the last session".to_owned(),
-        FullScanReason::RecordMismatch { property } => {
-            format!("the local snapshot is not the one of the last session: its {property} differs")
-        }
-        FullScanReason::Interrupted => "the last send was interrupted before its snapshot was kept".to_owned(),
-        FullScanReason::NoDeltaMap => "the map that goes with the local snapshot is missing or damaged".to_owned(),
-        FullScanReason::UnstableExtents => "the file system kept moving data while it was compared".to_owned(),
-        FullScanReason::NoExtents { detail } => format!("the file system can't tell what changed: {detail}"),
-        FullScanReason::Import => "it is imported".to_owned(),
-        FullScanReason::MapDoesNotFit { detail } => format!("its map can't be used: {detail}"),
+        _ => format!("  Queuing full scan of '{volume}': {reason}\n"),
     }
 }
 
@@ -76,6 +58,9 @@ pub fn warning(warning: &Warning<'_>) -> String {
             path.display()
         ),
         Warning::InPlace { path, reason } => format!("'{}' is overwritten in place: {reason}", path.display()),
+        Warning::SnapshotNotUsed { volume, reason } => {
+            format!("{volume}: the local snapshot is not used: {reason}")
+        }
         Warning::NotPaired { volume, error } => {
             format!("{volume}: no local snapshot could be kept, so the next send reads everything: {error}")
         }
@@ -89,6 +74,7 @@ pub fn warning(warning: &Warning<'_>) -> String {
 mod tests {
     use super::*;
     use std::path::Path;
+    use wyng_engine::SnapshotRefusal;
 
     #[test]
     fn every_full_scan_says_why() {
@@ -140,6 +126,15 @@ mod tests {
                     error: "no space",
                 },
                 "v: no local snapshot could be kept, so the next send reads everything: no space",
+            ),
+            (
+                Warning::SnapshotNotUsed {
+                    volume: "v",
+                    reason: &SnapshotRefusal::Unproven {
+                        reason: FullScanReason::NoSnapshot,
+                    },
+                },
+                "v: the local snapshot is not used: there is no local snapshot of the last session",
             ),
             (
                 Warning::InPlace {

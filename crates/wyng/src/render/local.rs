@@ -1,6 +1,5 @@
 //! Result lines of the commands that look at local volumes and snapshots: monitor, diff, delete.
 
-use super::events::why;
 use super::plural;
 use super::results::{RULE, plural_u64};
 use super::size::{seconds, size};
@@ -33,7 +32,7 @@ fn skipped(reason: &SkipReason) -> String {
     match reason {
         SkipReason::NoSession => "it was not sent yet".to_owned(),
         SkipReason::LocalMissing => "it does not exist here".to_owned(),
-        SkipReason::NoBase { why: reason } => why(reason),
+        SkipReason::NoBase { why: reason } => reason.to_string(),
     }
 }
 

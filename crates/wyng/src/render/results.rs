@@ -3,7 +3,10 @@
 use super::plural;
 use super::size::{seconds, size};
 use std::fmt::Write;
-use wyng_engine::{BadRange, BadRanges, ReadReport, ReceivePlan, SendKind, SendReport, VolumeRead, VolumeSent};
+use wyng_engine::{
+    BadRange, BadRanges, ReadReport, ReceiveHow, ReceivePlan, SendKind, SendReport, VolumeRead, VolumeRestored,
+    VolumeSent,
+};
 
 /// A line across the page, as the original draws it.
 pub const RULE: &str = "——————————————————————————————————————————————————\n";
@@ -94,11 +97,15 @@ pub fn plan(plan: &ReceivePlan) -> String {
             (None, true) => " will be replaced".to_owned(),
             (None, false) => String::new(),
         };
+        let source = match item.how {
+            ReceiveHow::Snapshot => " from the local snapshot",
+            _ => "",
+        };
         let date = item.session.strip_prefix("S_").unwrap_or(&item.session);
         let target = item.target_path.display();
         let _ = writeln!(
             text,
-            "  {} {date}, {} -> {} '{target}'{what}",
+            "  {} {date}, {}{source} -> {} '{target}'{what}",
             item.volume,
             size(item.size),
             item.target_kind
@@ -137,10 +144,11 @@ pub fn read(volume: &VolumeRead, verbose: bool) -> String {
     };
     if bad.is_empty() {
         return format!(
-            "  100% : OK  {} of {} fetched in {}{fetched}\n",
+            "  100% : OK  {} of {} fetched in {}{}{fetched}\n",
             size(*bytes_fetched),
             size(*bytes),
-            seconds(volume.seconds)
+            seconds(volume.seconds),
+            volume.restored.as_ref().map(reused).unwrap_or_default()
         );
     }
     format!(
@@ -149,6 +157,23 @@ pub fn read(volume: &VolumeRead, verbose: bool) -> String {
         size(*bytes),
         plural_u64(bad.ranges(), "range", "ranges")
     )
+}
+
+/// What of a restore came from what was there already.
+fn reused(restored: &VolumeRestored) -> String {
+    let mut text = match restored.how {
+        ReceiveHow::Whole => String::new(),
+        ReceiveHow::Snapshot if restored.bytes_written == 0 => ", all from the local snapshot".to_owned(),
+        ReceiveHow::Snapshot => format!(
+            ", {} written, the rest from the local snapshot",
+            size(restored.bytes_written)
+        ),
+        ReceiveHow::Sparse | ReceiveHow::SparseWrite => format!(", {} written", size(restored.bytes_written)),
+    };
+    if restored.bytes_shared > 0 {
+        let _ = write!(text, ", {} shared", size(restored.bytes_shared));
+    }
+    text
 }
 
 /// The bad ranges of a volume, a line each.
@@ -243,7 +268,7 @@ pub(crate) mod tests {
             size: 5_242_880,
             chunks: 24,
             bytes_fetched: 3_040_870,
-            target: None,
+            restored: None,
             bad: BadRanges {
                 listed: bad,
                 more: None,
@@ -342,6 +367,40 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn restored_volumes_say_what_they_reused() {
+        let restored = |how, bytes_written, bytes_shared| VolumeRead {
+            bytes_fetched: 0,
+            restored: Some(VolumeRestored {
+                target: "/t/v".to_owned(),
+                how,
+                bytes_written,
+                bytes_shared,
+                paired: true,
+                snapshot_refused: None,
+            }),
+            ..volume_read("v", vec![])
+        };
+        for (how, written, shared, expected) in [
+            (ReceiveHow::Whole, 5_242_880, 0, ""),
+            (ReceiveHow::Whole, 0, 131_072, ", 128 KiB shared"),
+            (ReceiveHow::Sparse, 4096, 0, ", 4.0 KiB written"),
+            (ReceiveHow::SparseWrite, 0, 0, ", 0 B written"),
+            (ReceiveHow::Snapshot, 0, 0, ", all from the local snapshot"),
+            (
+                ReceiveHow::Snapshot,
+                4096,
+                131_072,
+                ", 4.0 KiB written, the rest from the local snapshot, 128 KiB shared",
+            ),
+        ] {
+            assert_eq!(
+                read(&restored(how, written, shared), false),
+                format!("  100% : OK  0 B of 5.0 MiB fetched in 12 s{expected}\n")
+            );
+        }
+    }
+
+    #[test]
     fn a_plan_says_what_is_lost() {
         let item = |volume: &str, replaces, in_place: Option<&str>| PlannedReceive {
             volume: volume.to_owned(),
@@ -352,6 +411,11 @@ pub(crate) mod tests {
             target_kind: "file",
             replaces,
             in_place: in_place.map(str::to_owned),
+            how: if volume == "d" {
+                ReceiveHow::Snapshot
+            } else {
+                ReceiveHow::Whole
+            },
             size: 1 << 20,
         };
         let plan = ReceivePlan {
@@ -359,15 +423,17 @@ pub(crate) mod tests {
                 item("a", false, None),
                 item("b", true, None),
                 item("c", true, Some("it has several links")),
+                item("d", true, None),
             ],
             failed: vec![],
         };
         assert_eq!(
             format!("{}{}", plan_warning(&plan), super::plan(&plan)),
-            "\nWarning: 3 volumes will be written, and what is there now is lost for 2 of them:\n  \
+            "\nWarning: 4 volumes will be written, and what is there now is lost for 3 of them:\n  \
              a 20261122-041736, 1.0 MiB -> file '/t/a'\n  \
              b 20261122-041736, 1.0 MiB -> file '/t/b' will be replaced\n  \
-             c 20261122-041736, 1.0 MiB -> file '/t/c' will be overwritten in place: it has several links\n"
+             c 20261122-041736, 1.0 MiB -> file '/t/c' will be overwritten in place: it has several links\n  \
+             d 20261122-041736, 1.0 MiB from the local snapshot -> file '/t/d' will be replaced\n"
         );
     }
 }

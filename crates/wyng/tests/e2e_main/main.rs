@@ -21,6 +21,7 @@ mod imports;
 mod interrupts;
 mod local;
 mod maps;
+mod modes;
 mod pools;
 mod restores;
 mod sends;

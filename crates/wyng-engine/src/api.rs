@@ -107,7 +107,20 @@ pub struct OpenRequest {
     pub lock_wait: Duration,
     /// `--maxsync`: sync more often.
     pub max_sync: bool,
+    /// How local storages are worked with.
+    pub storage: StorageSettings,
 }
+
+/// How local storages are worked with.
+#[derive(Clone, Debug, Default)]
+pub struct StorageSettings {
+    /// The whole environment of the tools that are started for them.
+    pub environment: Vec<(std::ffi::OsString, std::ffi::OsString)>,
+    /// How full a thin pool may be before no new snapshot is made in it.
+    pub headroom: Headroom,
+}
+
+pub use wyng_volume::{Headroom, PoolNotice};
 
 /// What a new archive is to be like.
 #[derive(Clone, Debug)]
@@ -251,6 +264,8 @@ pub struct SendRequest {
     pub dry_run: bool,
     /// Check that what the maps of imports leave out did not change.
     pub verify_map: bool,
+    /// Remove snapshots of other archives that are in the way (LVM).
+    pub remap: bool,
     /// Standard input, for [`ImportSource::Stdin`].
     pub stdin: Option<wyng_sys::fs::FileRef>,
 }
@@ -681,6 +696,8 @@ pub enum Warning<'a> {
         /// Why.
         error: &'a str,
     },
+    /// A thin pool is filling up.
+    PoolFilling(&'a PoolNotice),
     /// Keys could not be remembered.
     KeysNotRemembered {
         /// Why.

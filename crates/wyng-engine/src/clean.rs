@@ -8,14 +8,14 @@ use std::time::Duration;
 use wyng_format::VolumeId;
 use wyng_state::StateHome;
 use wyng_state::reduce::ReduceMode;
-use wyng_volume::{LocalSnapshot, SnapshotKind, open_pool};
+use wyng_volume::{LocalSnapshot, SnapshotKind};
 
 /// Finds what would be removed. Nothing is changed.
 ///
 /// # Errors
 /// What keeps the storage from being searched.
 pub fn plan_clean(open: &OpenArchive, request: &CleanRequest) -> Result<CleanPlan> {
-    let pool = open_pool(&open.context, &request.local)?;
+    let pool = open.storage(&request.local, false)?;
     let own = open.archive.root().uuid();
     let wanted = |snapshot: &LocalSnapshot| match request.scope {
         CleanScope::Own => snapshot.archive == own,

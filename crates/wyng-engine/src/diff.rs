@@ -16,7 +16,7 @@ use crate::storage::fail_all;
 use crate::verify::damaged;
 use wyng_archive::{Session, View};
 use wyng_sys::fs::FileRef;
-use wyng_volume::{FreezeRequest, Frozen, Import, Pool, PoolKind, VolumeError, open_pool};
+use wyng_volume::{FreezeRequest, Frozen, Import, Pool, PoolKind, VolumeError};
 
 /// One run of `diff`.
 struct Run<'a> {
@@ -76,11 +76,11 @@ impl Run<'_> {
     }
 
     fn set(&mut self, set: &StorageSet, session: &SessionChoice) -> Result<()> {
-        let pool = match open_pool(&self.open.context, &set.local) {
+        let pool = match self.open.storage(&set.local, self.request.remap) {
             Ok(pool) => pool,
-            Err(error) if set.only => return Err(error.into()),
+            Err(error) if set.only => return Err(error),
             Err(error) => {
-                for failure in fail_all(set, error.into(), |volume| &volume.name) {
+                for failure in fail_all(set, error, |volume| &volume.name) {
                     self.fail(failure);
                 }
                 return Ok(());

@@ -1,6 +1,6 @@
 //! Making archives and adding volumes to them.
 
-use crate::api::{InitRequest, OpenRequest, Purpose, Reporter, Secrets, VolumeFailure};
+use crate::api::{InitRequest, OpenRequest, Purpose, Reporter, Secrets, StorageSettings, VolumeFailure};
 use crate::error::{EngineError, Result};
 use crate::open::{OpenArchive, host_lock, lock_destination, open, open_folder, writer_lock};
 use std::sync::Arc;
@@ -74,6 +74,7 @@ pub fn init(
         allow_rollback: true,
         lock_wait: request.lock_wait,
         max_sync: false,
+        storage: StorageSettings::default(),
     };
     open(context, &request, &Known(passphrase), reporter)
 }

@@ -8,7 +8,7 @@ use crate::api::{
 use crate::error::{EngineError, Result};
 use crate::open::OpenArchive;
 use crate::pairing::{Job, Pairing, rebase};
-use crate::storage::{fail_all, open_capable};
+use crate::storage::{fail_all, open_capable, report_notices};
 use wyng_format::SessionName;
 use wyng_sys::CivilTime;
 use wyng_volume::{FreezeRequest, Frozen, Pool, VolumeError};
@@ -70,7 +70,7 @@ fn now(open: &OpenArchive) -> Result<String> {
 
 impl Run<'_> {
     fn set(&mut self, set: &StorageSet) -> Result<()> {
-        let pool = match open_capable(self.open, &set.local) {
+        let pool = match open_capable(self.open, &set.local, false) {
             Ok(pool) => pool,
             Err(error) if set.only => return Err(error),
             Err(error) => {
@@ -95,7 +95,9 @@ impl Run<'_> {
                 label: candidate.job.label(self.open),
             })
             .collect();
-        for (candidate, frozen) in candidates.into_iter().zip(pool.freeze(&requests)) {
+        let frozen = pool.freeze(&requests);
+        report_notices(&*pool, self.reporter);
+        for (candidate, frozen) in candidates.into_iter().zip(frozen) {
             self.open.context.cancel.check()?;
             let result = match frozen {
                 Ok(frozen) => self.note(&*pool, &candidate, frozen),

@@ -2,7 +2,8 @@
 
 use crate::alive::KeptAlive;
 use crate::api::{
-    ArchiveSummary, Event, OpenRequest, Place, Purpose, Reporter, Secrets, SessionListing, VolumeListing, Warning,
+    ArchiveSummary, Event, OpenRequest, Place, Purpose, Reporter, Secrets, SessionListing, StorageSettings,
+    VolumeListing, Warning,
 };
 use crate::error::Result;
 use crate::keys::Keys;
@@ -22,6 +23,9 @@ pub struct OpenArchive {
     pub(crate) archive: Archive,
     pub(crate) locks: Option<Locks>,
     pub(crate) max_sync: bool,
+    /// This host's memory, if there is or can be any.
+    pub(crate) home: Option<StateHome>,
+    pub(crate) storage: StorageSettings,
     keys: Keys,
 }
 
@@ -79,11 +83,9 @@ pub fn open(
             error: &error.to_string(),
         }));
     }
-    let (archive, locks) = if request.purpose == Purpose::Read {
-        (
-            attach_reader(context, place, home.as_ref(), unlocked, request.allow_rollback)?,
-            None,
-        )
+    let (archive, home, locks) = if request.purpose == Purpose::Read {
+        let archive = attach_reader(context, place, home.as_ref(), unlocked, request.allow_rollback)?;
+        (archive, home, None)
     } else {
         let home = match home {
             Some(home) => home,
@@ -99,7 +101,7 @@ pub fn open(
             allow_rollback: request.allow_rollback,
             write,
         };
-        (Archive::attach(unlocked, context, attach)?, Some(locks))
+        (Archive::attach(unlocked, context, attach)?, Some(home), Some(locks))
     };
     let mut open = OpenArchive {
         context: context.clone(),
@@ -107,6 +109,8 @@ pub fn open(
         archive,
         locks,
         max_sync: request.max_sync,
+        home,
+        storage: request.storage.clone(),
         keys,
     };
     if let Some(locks) = open.locks.as_ref().filter(|_| write) {

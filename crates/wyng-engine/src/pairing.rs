@@ -13,7 +13,7 @@ use std::ops::Range;
 use wyng_archive::{ArchiveError, Session, Trust};
 use wyng_format::{DeltaMap, SessionName, VolumeId, VolumeName};
 use wyng_state::{ArchiveState, CacheFile, Intent, Remembered, SnapshotRecord};
-use wyng_volume::{BaseEvidence, Frozen, Label, NoBase, Pool};
+use wyng_volume::{BaseEvidence, Frozen, Label, NoBase, Pool, Stamp};
 
 /// A volume to be worked on, as the archive knows it.
 pub(crate) struct Job {
@@ -267,7 +267,7 @@ impl Pairing {
         // crash here: the record names the session before, or the base that is still in place.
         state.drop_snapshot_record(&job.vid)?;
         // crash here: no record, so the next send reads everything.
-        let evidence = frozen.rotate(&new_mark(open))?;
+        let evidence = frozen.rotate(&new_stamp(open, session, false))?;
         remember(open, &job.vid, (session, sequence), size, &evidence)
     }
 }
@@ -288,7 +288,7 @@ pub(crate) fn remember(
         return Ok(());
     };
     let map = DeltaMap::new(size, open.archive.chunk_size())?;
-    state.store_delta_map(vid, session, sequence, &map, evidence.mtime)?;
+    state.store_delta_map(vid, session, sequence, &map, evidence.mtime())?;
     state.retain_delta_map(vid, Some((session, sequence)))?;
     state.remove(CacheFile::Changed(vid))?;
     // crash here: base and map are right, but no record says so, so the next send reads everything.
@@ -330,14 +330,14 @@ pub(crate) fn rebase(
     // crash here: the old base with its record, and a map that holds more than it lacks.
     state.drop_snapshot_record(&job.vid)?;
     // crash here: no record, so the next send reads everything. The original finds a map that covers either base.
-    let mut evidence = frozen.rotate(&new_mark(open))?;
+    let mut evidence = frozen.rotate(&new_stamp(open, session, map.any_set()))?;
     if map.any_set() {
         // crash here: a base with the source's time beside a map with another, which the original does not pair.
         evidence = pool.set_base_mtime(local, &job.label(open), &evidence, time)?;
     }
-    if evidence.mtime != time {
+    if evidence.mtime() != time {
         // A storage that gives its snapshots times of its own.
-        state.store_delta_map(&job.vid, session, sequence, map, evidence.mtime)?;
+        state.store_delta_map(&job.vid, session, sequence, map, evidence.mtime())?;
     }
     let chunk = u64::from(open.archive.chunk_size().bytes());
     let changed = map.count().saturating_mul(chunk);
@@ -374,17 +374,21 @@ fn time_of_used(open: &OpenArchive, job: &Job, source: i64) -> Result<i64> {
     Ok(later.unwrap_or(0))
 }
 
-/// A mark that no base bore before.
-pub(crate) fn new_mark(open: &OpenArchive) -> String {
+/// What no base bore before.
+pub(crate) fn new_stamp(open: &OpenArchive, session: &SessionName, delta: bool) -> Stamp {
     let mut mark = [0; 16];
     open.context.random.fill(&mut mark);
-    mark.iter().map(|byte| format!("{byte:02x}")).collect()
+    Stamp {
+        mark: mark.iter().map(|byte| format!("{byte:02x}")).collect(),
+        session: session.to_string(),
+        delta,
+    }
 }
 
 /// The delta map of the newest session, if it goes with the snapshot.
 fn load_map(open: &OpenArchive, state: &ArchiveState, job: &Job, evidence: &BaseEvidence) -> Option<DeltaMap> {
     let newest = job.newest.as_ref()?;
-    let size = newest.info.volsize.max(evidence.size);
+    let size = newest.info.volsize.max(evidence.size());
     let chunk = open.archive.chunk_size();
     let stored = state
         .delta_map(&job.vid, &newest.name, newest.info.sequence, size, chunk)

@@ -18,7 +18,7 @@ use std::time::Duration;
 use wyng_engine::errors::{ArchiveError, StoreError};
 use wyng_engine::{
     EngineError, InitRequest, OpenArchive, OpenRequest, Place, Purpose, ReceiveItem, ReceiveMode, ReceiveRequest,
-    RestoreTarget, SecretError, Secrets, SendRequest, SessionChoice, SetVolume,
+    RestoreTarget, SecretError, Secrets, SendRequest, SessionChoice, SetVolume, StorageSettings,
 };
 use wyng_testkit::crash::CrashExplorer;
 use zeroize::Zeroizing;
@@ -53,6 +53,7 @@ fn open_at(lab: &Lab, place: Place, purpose: Purpose, secrets: &dyn Secrets) -> 
         allow_rollback: false,
         lock_wait: Duration::ZERO,
         max_sync: false,
+        storage: StorageSettings::default(),
     };
     wyng_engine::open(&lab.context(), &request, secrets, &lab.reporter)
 }

@@ -7,6 +7,7 @@
 //! | [`counters`] | how often each key was used, reserved ahead so that no value is ever used twice |
 //! | [`deltamap`] | which chunks changed since the newest session |
 //! | [`record`] | which snapshot is the proven base of the next send, and a rotation that was begun |
+//! | [`notes`] | what local storages note so that what a crash left is recognised |
 //! | [`lock`] | who may write: host lock, archive writer lock |
 //! | [`keys`] | keys kept in memory for some minutes |
 //! | [`reduce`] | what of the cache may go again |
@@ -27,6 +28,7 @@ pub mod home;
 mod identity;
 pub mod keys;
 pub mod lock;
+pub mod notes;
 pub mod record;
 pub mod reduce;
 pub mod scratch;

@@ -19,7 +19,9 @@ use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
 mod detached;
+mod reading;
 pub use detached::spawn_detached;
+pub use reading::run_reading;
 
 /// How much of the end of the standard error is kept, bytes.
 pub const STDERR_TAIL: usize = 16 << 10;
@@ -156,30 +158,8 @@ pub enum ChildError {
 pub fn run(spec: &Spec, cancel: &Cancel) -> Result<Outcome, ChildError> {
     cancel.check()?;
     let mut running = Running::start(spec)?;
-    match running.until_exit(spec, cancel) {
-        Ok(status) => Ok(Outcome {
-            status,
-            stdout: running.stdout.take(),
-            stderr_tail: std::mem::take(&mut running.stderr.kept),
-        }),
-        Err(stop) => {
-            running.terminate();
-            let program = spec.program.clone();
-            Err(match stop {
-                Stop::Cancelled => Cancelled.into(),
-                Stop::TimedOut(limit) => ChildError::TimedOut {
-                    program,
-                    limit,
-                    stderr_tail: std::mem::take(&mut running.stderr.kept),
-                },
-                Stop::TooMuch => ChildError::TooMuchOutput {
-                    program,
-                    limit: spec.max_stdout,
-                },
-                Stop::Io(source) => ChildError::Talk { program, source },
-            })
-        }
-    }
+    let ended = running.until_exit(spec, cancel);
+    running.outcome(spec, ended)
 }
 
 enum Stop {
@@ -280,14 +260,49 @@ impl Running {
         Ok(())
     }
 
+    /// Fails if it is not to run any longer.
+    fn check(&self, spec: &Spec, cancel: &Cancel) -> Result<(), Stop> {
+        if cancel.is_set() {
+            return Err(Stop::Cancelled);
+        }
+        match spec.time_limit.filter(|limit| self.started.elapsed() >= *limit) {
+            Some(limit) => Err(Stop::TimedOut(limit)),
+            None => Ok(()),
+        }
+    }
+
+    /// What became of it; it is ended if it did not end itself.
+    fn outcome(&mut self, spec: &Spec, ended: Result<ExitStatus, Stop>) -> Result<Outcome, ChildError> {
+        let stop = match ended {
+            Ok(status) => {
+                return Ok(Outcome {
+                    status,
+                    stdout: self.stdout.take(),
+                    stderr_tail: std::mem::take(&mut self.stderr.kept),
+                });
+            }
+            Err(stop) => stop,
+        };
+        self.terminate();
+        let program = spec.program.clone();
+        Err(match stop {
+            Stop::Cancelled => Cancelled.into(),
+            Stop::TimedOut(limit) => ChildError::TimedOut {
+                program,
+                limit,
+                stderr_tail: std::mem::take(&mut self.stderr.kept),
+            },
+            Stop::TooMuch => ChildError::TooMuchOutput {
+                program,
+                limit: spec.max_stdout,
+            },
+            Stop::Io(source) => ChildError::Talk { program, source },
+        })
+    }
+
     fn until_exit(&mut self, spec: &Spec, cancel: &Cancel) -> Result<ExitStatus, Stop> {
         loop {
-            if cancel.is_set() {
-                return Err(Stop::Cancelled);
-            }
-            if let Some(limit) = spec.time_limit.filter(|limit| self.started.elapsed() >= *limit) {
-                return Err(Stop::TimedOut(limit));
-            }
+            self.check(spec, cancel)?;
             // Asked before the pipes are emptied: what it wrote before its exit is in them then.
             let exited = self.child.try_wait()?;
             self.feed()?;

@@ -90,7 +90,7 @@ impl Pair<'_> {
 fn layout(file: &dyn File, method: Method) -> Result<Layout, NoBase> {
     match method {
         Method::ExtentItems => Layout::from_items(&file.extent_items()?),
-        Method::Fiemap => Layout::from_fiemap(&file.extents(true)?),
+        Method::Fiemap | Method::ThinMetadata => Layout::from_fiemap(&file.extents(true)?),
     }
 }
 

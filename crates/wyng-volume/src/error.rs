@@ -1,9 +1,11 @@
 //! What can go wrong with local storage, and why a snapshot is no base.
 
+use crate::NotesError;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use wyng_sys::SysError;
+use wyng_sys::child::ChildError;
 use wyng_sys::fs::{FileKind, FsKind};
 
 /// Result of a call of this crate.
@@ -124,6 +126,100 @@ pub enum VolumeError {
         /// What is written already, bytes.
         position: u64,
     },
+    /// A tool that the storage needs is not installed.
+    #[error("the tool {tool} is not installed")]
+    ToolMissing {
+        /// Its name.
+        tool: &'static str,
+    },
+    /// A tool could not be run to its end.
+    #[error("{tool}: {source}")]
+    Tool {
+        /// Its name.
+        tool: &'static str,
+        /// Why.
+        #[source]
+        source: ChildError,
+    },
+    /// A tool reported an error.
+    #[error("{command}: {detail}")]
+    ToolFailed {
+        /// The command line.
+        command: String,
+        /// What it said.
+        detail: String,
+    },
+    /// A tool wrote something unexpected.
+    #[error("{tool} gave an answer that is not understood: {detail}")]
+    BadOutput {
+        /// Its name.
+        tool: &'static str,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// A note that must survive a crash could not be kept.
+    #[error("cannot note what is about to be done: {source}")]
+    Notes {
+        /// Why.
+        #[source]
+        source: NotesError,
+    },
+    /// A volume group was named without a pool.
+    #[error("{group} is a volume group; a thin pool in it must be named{}", pool_list(pools))]
+    NoPool {
+        /// The group.
+        group: String,
+        /// The thin pools that it has, `VG/POOL`.
+        pools: Vec<String>,
+    },
+    /// A logical volume was named that is no thin pool.
+    #[error("{name} is {}", if pool.is_some() { "a thin volume, not a thin pool" } else { "no thin pool" })]
+    NotAPool {
+        /// `VG/LV`.
+        name: String,
+        /// The thin pool that it is in, `VG/POOL`.
+        pool: Option<String>,
+    },
+    /// The thin pool is not active.
+    #[error("local storage is offline: the thin pool {name} is not active")]
+    Inactive {
+        /// `VG/POOL`.
+        name: String,
+    },
+    /// A volume is no thin volume, so that it has no snapshots.
+    #[error("{} is no thin volume", path.display())]
+    NotThin {
+        /// Its device.
+        path: PathBuf,
+    },
+    /// A volume that is no snapshot of any archive has the name of one.
+    #[error("{} stands where a snapshot is to be made, and was not made for one", path.display())]
+    NotOurs {
+        /// Its device.
+        path: PathBuf,
+    },
+    /// The snapshot of another archive has the name that ours would have.
+    #[error("{} is the snapshot of another archive", path.display())]
+    OtherArchive {
+        /// Its device.
+        path: PathBuf,
+    },
+    /// A thin pool is too full for another snapshot.
+    #[error(
+        "the {part} of the thin pool {pool} is {percent} % full, so no new snapshot is made (the limit is {limit} %)"
+    )]
+    PoolFull {
+        /// `VG/POOL`.
+        pool: String,
+        /// What is full.
+        part: PoolPart,
+        /// How full, percent.
+        percent: u8,
+        /// From where on snapshots are refused, percent.
+        limit: u8,
+        /// What makes room.
+        command: String,
+    },
     /// A base could not be used.
     #[error(transparent)]
     Base(#[from] NoBase),
@@ -164,9 +260,31 @@ pub enum NoBase {
         /// The first property that differs.
         property: Property,
     },
+    /// The record is that of a snapshot on another kind of storage.
+    #[error("the record describes a snapshot on another kind of storage")]
+    OtherStorage,
     /// The extents kept changing while they were compared, or a balance or the like kept running.
     #[error("extents are being moved")]
     Unstable,
+    /// Somebody else has reserved the state of the pool's metadata.
+    #[error(
+        "another program holds the metadata snapshot of the thin pool {pool} (block {root}); \
+         if none is at work, it is released by: dmsetup message {device} 0 release_metadata_snap"
+    )]
+    Reserved {
+        /// `VG/POOL`.
+        pool: String,
+        /// The name of the device that takes messages for it.
+        device: String,
+        /// The block at which the reserved state begins.
+        root: u64,
+    },
+    /// There is no place to note a reservation of the pool's metadata.
+    #[error("there is no folder in which a reservation of the pool's metadata could be noted")]
+    NoNotes,
+    /// The tools of LVM could not tell.
+    #[error(transparent)]
+    Thin(Box<VolumeError>),
     /// Where extents lie says nothing certain about their bytes on this file system.
     #[error("the file system ({kind:?}) does not tell where data lies")]
     NoPlaces {
@@ -179,6 +297,42 @@ pub enum NoBase {
     /// It can't be read, or the file system does not tell extents.
     #[error(transparent)]
     System(#[from] SysError),
+}
+
+impl From<VolumeError> for NoBase {
+    fn from(error: VolumeError) -> Self {
+        match error {
+            VolumeError::Base(reason) => reason,
+            VolumeError::System(error) => Self::System(error),
+            error => Self::Thin(Box::new(error)),
+        }
+    }
+}
+
+/// A part of a thin pool that can fill up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PoolPart {
+    /// Where it is kept which chunk belongs to which volume.
+    Metadata,
+    /// The chunks.
+    Data,
+}
+
+impl fmt::Display for PoolPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Metadata => "metadata",
+            Self::Data => "data space",
+        })
+    }
+}
+
+fn pool_list(pools: &[String]) -> String {
+    if pools.is_empty() {
+        ", and it has none".to_owned()
+    } else {
+        format!(": {}", pools.join(", "))
+    }
 }
 
 /// A property by which a base is recognised.
@@ -196,10 +350,25 @@ pub enum Property {
     Ctime,
     /// Our mark.
     Mark,
+    /// The uuid of the logical volume.
+    Uuid,
+    /// The thin pool that it is in.
+    Pool,
+    /// Its number in the thin pool.
+    ThinId,
+    /// The transaction of the thin pool in which it was created.
+    Transaction,
+    /// Creation time.
+    Created,
+    /// That it can't be written to.
+    ReadOnly,
+    /// Tags.
+    Tags,
 }
 
 impl Property {
-    /// The name as reports give it: `inode`, `generation`, `size`, `mtime`, `ctime`, `mark`.
+    /// The name as reports give it: `inode`, `generation`, `size`, `mtime`, `ctime`, `mark`, `uuid`, `pool`, `thin-id`,
+    /// `transaction`, `creation-time`, `read-only`, `tags`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -209,6 +378,13 @@ impl Property {
             Self::Mtime => "mtime",
             Self::Ctime => "ctime",
             Self::Mark => "mark",
+            Self::Uuid => "uuid",
+            Self::Pool => "pool",
+            Self::ThinId => "thin-id",
+            Self::Transaction => "transaction",
+            Self::Created => "creation-time",
+            Self::ReadOnly => "read-only",
+            Self::Tags => "tags",
         }
     }
 }

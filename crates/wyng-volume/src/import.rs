@@ -113,6 +113,7 @@ impl SourceInfo {
             gid: stat.gid,
             kind: stat.kind,
             links: stat.links,
+            writable: None,
         }
     }
 }

@@ -15,20 +15,23 @@ mod files;
 mod import;
 mod io;
 mod label;
+mod lvm;
 mod name;
+mod options;
 mod owners;
 mod pool;
 mod privilege;
 mod ranges;
 pub mod target;
 
-pub use error::{NoBase, PlainReason, Property, Result, VolumeError};
+pub use error::{NoBase, PlainReason, PoolPart, Property, Result, VolumeError};
 pub use import::{Import, StreamSource};
 pub use label::Label;
+pub use options::{Headroom, Notes, NotesError, PoolOptions};
 pub use owners::Owners;
 pub use pool::{
-    BaseEvidence, Changed, FreezeRequest, Frozen, LocalSnapshot, Method, OpenBase, Pool, PoolKind, SnapshotKind,
-    SourceInfo, open_pool,
+    BaseEvidence, Changed, FileEvidence, FreezeRequest, Frozen, LocalSnapshot, LvmEvidence, Method, OpenBase, Pool,
+    PoolKind, PoolNotice, SnapshotKind, SourceInfo, Stamp, open_pool,
 };
 pub use ranges::Ranges;
 pub use target::{

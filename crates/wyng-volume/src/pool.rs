@@ -1,7 +1,8 @@
 //! What a local storage can do, whatever kind it is, and how its kind is recognised.
 
 use crate::files::FilePool;
-use crate::{Label, NoBase, PlainReason, Ranges, Result, VolumeError};
+use crate::target::{TargetOptions, TargetPlan};
+use crate::{Label, NoBase, PlainReason, PoolOptions, PoolPart, Ranges, Result, VolumeError};
 use rustix::io::Errno;
 use std::fmt::Debug;
 use std::ops::Range;
@@ -16,6 +17,8 @@ pub enum PoolKind {
     Btrfs,
     /// Copies that share data, on this file system.
     Reflink(FsKind),
+    /// An LVM thin pool.
+    LvmThin,
     /// None: the storage is only good for restoring and comparing.
     Plain(PlainReason),
 }
@@ -41,6 +44,8 @@ pub struct SourceInfo {
     pub kind: FileKind,
     /// Number of names.
     pub links: u64,
+    /// For a logical volume, which has neither owner nor mode: whether it may be written to.
+    pub writable: Option<bool>,
 }
 
 /// A volume to be frozen.
@@ -77,9 +82,63 @@ pub struct LocalSnapshot {
     pub kind: SnapshotKind,
 }
 
-/// By what a base is recognised again (decisions.md §5): all of it must be equal.
+/// By what a base is recognised again (decisions.md §5).
+///
+/// As text it is the fields of one or the other; those of files are what records held before there were volumes.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct BaseEvidence {
+#[serde(untagged)]
+pub enum BaseEvidence {
+    /// A copy beside an image.
+    File(FileEvidence),
+    /// A snapshot of a thin volume.
+    Lvm(LvmEvidence),
+}
+
+impl BaseEvidence {
+    /// The modification time of the base (LVM: its creation time), nanoseconds since 1970.
+    #[must_use]
+    pub const fn mtime(&self) -> i64 {
+        match self {
+            Self::File(evidence) => evidence.mtime,
+            Self::Lvm(evidence) => evidence.created,
+        }
+    }
+
+    /// The size of the base in bytes.
+    #[must_use]
+    pub const fn size(&self) -> u64 {
+        match self {
+            Self::File(evidence) => evidence.size,
+            Self::Lvm(evidence) => evidence.size,
+        }
+    }
+
+    /// The evidence of a thin volume.
+    ///
+    /// # Errors
+    /// [`NoBase::OtherStorage`] if it is that of a file.
+    pub(crate) const fn lvm(&self) -> Result<&LvmEvidence, NoBase> {
+        match self {
+            Self::Lvm(evidence) => Ok(evidence),
+            Self::File(_) => Err(NoBase::OtherStorage),
+        }
+    }
+
+    /// The evidence of a file.
+    ///
+    /// # Errors
+    /// [`NoBase::OtherStorage`] if it is that of a thin volume.
+    pub(crate) const fn file(&self) -> Result<&FileEvidence, NoBase> {
+        match self {
+            Self::File(evidence) => Ok(evidence),
+            Self::Lvm(_) => Err(NoBase::OtherStorage),
+        }
+    }
+}
+
+/// By what a base beside an image is recognised: all of it must be equal.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct FileEvidence {
     /// Inode number.
     pub inode: u64,
     /// Inode generation.
@@ -109,6 +168,55 @@ pub struct OpenBase {
     pub size: u64,
 }
 
+/// By what a snapshot of a thin volume is recognised: all of it must be equal, and it must be read-only.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct LvmEvidence {
+    /// The snapshot's LV uuid.
+    pub lv_uuid: String,
+    /// The uuid of its thin pool.
+    pub pool_uuid: String,
+    /// Its number in the pool.
+    pub thin_id: u32,
+    /// The pool's transaction in which it was created.
+    pub transaction: u64,
+    /// Creation time, nanoseconds since 1970 (whole seconds).
+    pub created: i64,
+    /// Size in bytes.
+    pub size: u64,
+    /// The tag of the session whose content it has.
+    pub session: String,
+    /// It holds changes that came after that session.
+    pub delta: bool,
+    /// The mark that the caller chose when it made the base, which is in a tag.
+    pub mark: String,
+}
+
+/// A storage is filling up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolNotice {
+    /// `VG/POOL`.
+    pub pool: String,
+    /// What fills up.
+    pub part: PoolPart,
+    /// How full it is, percent.
+    pub percent: u8,
+    /// From where on new snapshots are refused, percent.
+    pub limit: u8,
+    /// What makes room.
+    pub command: String,
+}
+
+/// What a base is given so that it is recognised.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// A text that no other base has; letters and digits.
+    pub mark: String,
+    /// The newest session of the volume (`S_YYYYMMDD-HHMMSS`), whose content it has.
+    pub session: String,
+    /// It holds changes that came after that session.
+    pub delta: bool,
+}
+
 /// How changes were found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
@@ -116,6 +224,8 @@ pub enum Method {
     ExtentItems,
     /// By FIEMAP.
     Fiemap,
+    /// By the metadata of a thin pool.
+    ThinMetadata,
 }
 
 /// What differs between base and frozen state.
@@ -149,6 +259,13 @@ pub trait Pool: Send + Sync + Debug {
     /// same labels uses is touched. What is made can be compared with the base, but not become it:
     /// [`Frozen::rotate`] fails.
     fn freeze_to_read(&self, requests: &[FreezeRequest]) -> Vec<Result<Box<dyn Frozen>>>;
+    /// Looks at where the volume `name`, of `size` bytes, would be restored to.
+    ///
+    /// # Errors
+    /// As [`TargetPlan::new`].
+    fn plan_target(&self, name: &str, size: u64, options: TargetOptions) -> Result<TargetPlan>;
+    /// What [`freeze`](Self::freeze) found out that the user should know; each is told once.
+    fn notices(&self) -> Vec<PoolNotice>;
     /// All snapshots of any archive in this storage, sorted by path; with `everywhere` also those in other volume groups,
     /// for a storage that is one. Read-only subvolumes are not searched: what is in them can't be removed.
     ///
@@ -194,7 +311,8 @@ pub trait Pool: Send + Sync + Debug {
     /// # Errors
     /// Why nothing can be said.
     fn differences(&self, base: &OpenBase, target: &FileRef, size: u64) -> Result<Ranges, NoBase>;
-    /// Gives the base this modification time and tells its new evidence.
+    /// Gives the base this modification time and tells its new evidence. One that has no time of its own (LVM) is left as
+    /// it is: its stamp tells what it is.
     ///
     /// # Errors
     /// [`NoBase`] if it is not the one of `evidence`.
@@ -210,7 +328,7 @@ pub trait Pool: Send + Sync + Debug {
 /// A state of a volume that does not change any more.
 ///
 /// Dropping it removes what was made for it, as far as possible; [`discard`](Self::discard) does so and reports errors.
-pub trait Frozen: Send + Debug {
+pub trait Frozen: Send + Sync + Debug {
     /// What the volume was at that instant.
     fn info(&self) -> &SourceInfo;
     /// The frozen content.
@@ -228,13 +346,13 @@ pub trait Frozen: Send + Debug {
     /// # Errors
     /// Why the base can't be used: everything must be read.
     fn changes_since(&mut self, evidence: &BaseEvidence, old_size: u64) -> Result<Changed, NoBase>;
-    /// Makes this state the base, bearing `mark`, and tells its evidence. The caller's record of the old base must be
+    /// Makes this state the base, bearing `stamp`, and tells its evidence. The caller's record of the old base must be
     /// invalid on disk before, and is written anew afterwards (decisions.md §5): whatever is found after a crash in
     /// between does not match the old evidence or is still the old base.
     ///
     /// # Errors
     /// What the kernel says; there is no usable base then.
-    fn rotate(&mut self, mark: &str) -> Result<BaseEvidence>;
+    fn rotate(&mut self, stamp: &Stamp) -> Result<BaseEvidence>;
     /// Removes what was made for this state.
     ///
     /// # Errors
@@ -242,23 +360,28 @@ pub trait Frozen: Send + Debug {
     fn discard(self: Box<Self>) -> Result<()>;
 }
 
-/// Opens the storage `path` and finds out what it can do. Tries whether files can share data with files without a name,
-/// so nothing is left behind.
+/// Opens the storage `path`, a folder or a thin pool (`VG/POOL`, `/dev/VG/POOL`), and finds out what it can do. Whether
+/// files can share data is tried with files without a name, so nothing is left behind. A folder of that name is always
+/// taken for the folder.
 ///
 /// # Errors
-/// [`VolumeError::Offline`] if it does not exist, [`VolumeError::NotAFolder`].
-pub fn open_pool(context: &Context, path: &Path) -> Result<Box<dyn Pool>> {
+/// [`VolumeError::Offline`] if it does not exist, [`VolumeError::NotAFolder`], [`VolumeError::NoPool`],
+/// [`VolumeError::NotAPool`], [`VolumeError::Inactive`].
+pub fn open_pool(context: &Context, path: &Path, options: &PoolOptions) -> Result<Box<dyn Pool>> {
     match context.fs.stat(path)?.map(|stat| stat.kind) {
-        None => {
-            return Err(VolumeError::Offline {
-                path: path.to_path_buf(),
-            });
-        }
-        Some(FileKind::Dir) => {}
-        Some(_) => {
+        Some(FileKind::Dir) if !path.starts_with("/dev") => {}
+        Some(FileKind::File | FileKind::Symlink | FileKind::Other) => {
             return Err(VolumeError::NotAFolder {
                 path: path.to_path_buf(),
             });
+        }
+        other => {
+            let path = path.to_path_buf();
+            return match (crate::lvm::open(context, &path, options)?, other) {
+                (Some(pool), _) => Ok(Box::new(pool)),
+                (None, None) => Err(VolumeError::Offline { path }),
+                (None, Some(_)) => Err(VolumeError::NotAFolder { path }),
+            };
         }
     }
     let folder = context.fs.open_dir(path, Links::Beneath)?;

@@ -17,7 +17,9 @@
 mod common;
 
 use common::tampered::Rules;
-use common::{ARCHIVE, MIB, Rig, Setup, assert_covers, base_name, is, label, noise, read_whole, request};
+use common::{
+    ARCHIVE, MIB, Rig, Setup, assert_covers, base_name, fields, is, label, noise, read_whole, request, stamp,
+};
 use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::sync::Arc;
@@ -25,7 +27,9 @@ use std::sync::atomic::Ordering;
 use wyng_sys::fs::{FsKind, LockKind, OpenHow};
 use wyng_testkit::pools::{LoopPool, TempDir, run};
 use wyng_testkit::test_context;
-use wyng_volume::{BaseEvidence, NoBase, PlainReason, Pool, PoolKind, Property, VolumeError, open_pool};
+use wyng_volume::{
+    BaseEvidence, FileEvidence, NoBase, PlainReason, Pool, PoolKind, PoolOptions, Property, VolumeError, open_pool,
+};
 
 const THREE: [Setup; 3] = [Setup::Btrfs, Setup::BtrfsUnprivileged, Setup::Xfs];
 
@@ -34,7 +38,7 @@ fn rigs() -> impl Iterator<Item = Rig> {
 }
 
 fn refusal(rig: &Rig, evidence: &BaseEvidence) -> NoBase {
-    rig.freeze("vol").changes_since(evidence, evidence.size).unwrap_err()
+    rig.freeze("vol").changes_since(evidence, evidence.size()).unwrap_err()
 }
 
 #[test]
@@ -51,7 +55,11 @@ fn a_base_looks_as_the_original_makes_it_and_bears_our_mark() {
         assert_eq!((base.mode() & 0o7777, base.uid(), base.gid()), (0o444, 12, 34));
         assert_eq!((base.mtime(), base.mtime_nsec()), (image.mtime(), image.mtime_nsec()));
         assert_eq!(
-            (evidence.inode, evidence.size, evidence.mark.as_str()),
+            (
+                fields(&evidence).inode,
+                evidence.size(),
+                fields(&evidence).mark.as_str()
+            ),
             (base.ino(), 5000, "first")
         );
         assert_eq!(
@@ -66,59 +74,60 @@ fn a_base_looks_as_the_original_makes_it_and_bears_our_mark() {
 fn a_base_is_refused_when_any_property_differs_from_the_record() {
     for rig in rigs() {
         rig.image("vol", &noise(1, 5000));
-        let (good, _) = rig.pair("vol");
+        let (base, _) = rig.pair("vol");
+        let good = fields(&base);
         let wrong = [
             (
                 Property::Inode,
-                BaseEvidence {
+                FileEvidence {
                     inode: good.inode + 1,
                     ..good.clone()
                 },
             ),
             (
                 Property::Generation,
-                BaseEvidence {
+                FileEvidence {
                     generation: good.generation ^ 1,
                     ..good.clone()
                 },
             ),
             (
                 Property::Size,
-                BaseEvidence {
+                FileEvidence {
                     size: good.size + 1,
                     ..good.clone()
                 },
             ),
             (
                 Property::Mtime,
-                BaseEvidence {
+                FileEvidence {
                     mtime: good.mtime + 1,
                     ..good.clone()
                 },
             ),
             (
                 Property::Ctime,
-                BaseEvidence {
+                FileEvidence {
                     ctime: good.ctime - 1,
                     ..good.clone()
                 },
             ),
             (
                 Property::Mark,
-                BaseEvidence {
+                FileEvidence {
                     mark: "other".to_owned(),
                     ..good.clone()
                 },
             ),
         ];
         for (expected, evidence) in wrong {
-            let error = refusal(&rig, &evidence);
+            let error = refusal(&rig, &BaseEvidence::File(evidence));
             assert!(
                 matches!(error, NoBase::Mismatch { property } if property == expected),
                 "{expected}: {error:?}"
             );
         }
-        rig.freeze("vol").changes_since(&good, good.size).unwrap();
+        rig.freeze("vol").changes_since(&base, good.size).unwrap();
     }
 }
 
@@ -223,7 +232,7 @@ fn killed_after(rig: &mut Rig, blocks: u64, steps: i64) -> bool {
     frozen.changes_since(&old.0, 4 * MIB).unwrap();
     let now = read_whole(&frozen.file());
     rules.changes_left.store(steps, Ordering::SeqCst);
-    let rotated = frozen.rotate("second");
+    let rotated = frozen.rotate(&stamp("second"));
     // The dead do not clean up.
     rules.changes_left.store(-1, Ordering::SeqCst);
     drop(frozen);
@@ -241,7 +250,10 @@ fn killed_after(rig: &mut Rig, blocks: u64, steps: i64) -> bool {
     }
     if let Ok(evidence) = &rotated {
         assert!(frozen.changes_since(evidence, 4 * MIB).unwrap().ranges.is_empty());
-        assert_eq!(evidence.inode == old.0.inode, blocks > 100 && rig.setup == Setup::Btrfs);
+        assert_eq!(
+            fields(evidence).inode == fields(&old.0).inode,
+            blocks > 100 && rig.setup == Setup::Btrfs
+        );
     }
     frozen.discard().unwrap();
     assert_eq!(rig.others(&["vol"]), [base_name("vol")], "after {steps} steps");
@@ -274,7 +286,7 @@ fn snapshots_of_dead_runs_are_swept_and_those_of_living_ones_stay() {
     assert_eq!(rig.others(&["vol", "folder", &foreign]).len(), 2);
 
     // Any folder inside the subvolume will do.
-    let pool = open_pool(&rig.context, &rig.path("folder")).unwrap();
+    let pool = open_pool(&rig.context, &rig.path("folder"), &PoolOptions::default()).unwrap();
     assert_eq!(sweep_dead(&rig, pool.as_ref()), 1);
     assert_eq!(rig.others(&["vol", "folder", &foreign]), [""; 0]);
     let living = rig.freeze("vol");
@@ -312,7 +324,7 @@ fn a_stale_copy_is_replaced() {
         let stale = rig.path(label("vol").fresh_name().to_str().unwrap());
         fs::write(&stale, "stale").unwrap();
         let (evidence, data) = rig.pair("vol");
-        assert_eq!((evidence.size, data), (5000, noise(1, 5000)));
+        assert_eq!((evidence.size(), data), (5000, noise(1, 5000)));
         assert!(!stale.exists());
     }
 }
@@ -350,14 +362,17 @@ fn a_base_can_be_found_dated_moved_and_removed() {
         let dated = pool
             .set_base_mtime("vol", &label, &evidence, 1_000_000_000_000_000_001)
             .unwrap();
-        assert_eq!(dated.mtime, 1_000_000_000_000_000_001);
+        assert_eq!(dated.mtime(), 1_000_000_000_000_000_001);
         is(pool.set_base_mtime("vol", &label, &evidence, 0), |error| {
             matches!(error, VolumeError::Base(NoBase::Mismatch { .. }))
         });
 
         fs::rename(rig.path("vol"), rig.path("sub/new")).unwrap();
         let moved = pool.move_base(&label, "vol", "sub/new", &dated).unwrap();
-        assert_eq!((moved.inode, moved.mark.as_str()), (dated.inode, "first"));
+        assert_eq!(
+            (fields(&moved).inode, fields(&moved).mark),
+            (fields(&dated).inode, "first".to_owned())
+        );
         assert!(rig.path("sub").join(label.base_name()).exists());
         let same = pool.move_base(&label, "sub/new", "sub/newer", &moved).unwrap();
         assert_eq!(same, moved);
@@ -391,7 +406,7 @@ fn two_archives_keep_their_own_bases_of_one_volume() {
             },
         ];
         for frozen in rig.pool().freeze(&requests) {
-            frozen.unwrap().rotate("mark").unwrap();
+            frozen.unwrap().rotate(&stamp("mark")).unwrap();
         }
         assert!(rig.pool().remove_snapshots("vol", &other).unwrap());
         assert_eq!(rig.others(&["vol"]), [base_name("vol")]);
@@ -444,13 +459,15 @@ fn what_is_no_image_is_refused_volume_by_volume() {
 fn storages_are_recognised() {
     let folder = TempDir::new();
     let context = test_context(real_fs(), 1);
-    is(open_pool(&context, &folder.join("none")), |error| {
-        matches!(error, VolumeError::Offline { .. })
-    });
+    is(
+        open_pool(&context, &folder.join("none"), &PoolOptions::default()),
+        |error| matches!(error, VolumeError::Offline { .. }),
+    );
     fs::write(folder.join("file"), "").unwrap();
-    is(open_pool(&context, &folder.join("file")), |error| {
-        matches!(error, VolumeError::NotAFolder { .. })
-    });
+    is(
+        open_pool(&context, &folder.join("file"), &PoolOptions::default()),
+        |error| matches!(error, VolumeError::NotAFolder { .. }),
+    );
     let kinds = [
         (Setup::Btrfs, PoolKind::Btrfs),
         (Setup::Xfs, PoolKind::Reflink(FsKind::Xfs)),
@@ -461,7 +478,7 @@ fn storages_are_recognised() {
         assert_eq!(rig.others(&[]), [""; 0]);
     }
     let Some(ext4) = LoopPool::ext4(64 * MIB) else { return };
-    let pool = open_pool(&context, ext4.path()).unwrap();
+    let pool = open_pool(&context, ext4.path(), &PoolOptions::default()).unwrap();
     assert_eq!(pool.kind(), PoolKind::Plain(PlainReason::NoReflink(FsKind::Ext)));
     fs::write(ext4.join("vol"), "data").unwrap();
     is(pool.freeze(&[request("vol")]).pop().unwrap(), |error| {
@@ -491,10 +508,10 @@ fn images_below_bind_mounts_are_frozen_by_copies() {
     let _part = bind(&rig.path("inner"), outside.path());
     let _moved = bind(&rig.path("inner/a"), &rig.path("inner/b"));
     for path in [outside.join("a"), rig.path("inner/b")] {
-        let pool = open_pool(&rig.context, &path).unwrap();
+        let pool = open_pool(&rig.context, &path, &PoolOptions::default()).unwrap();
         let mut frozen = pool.freeze(&[request("vol")]).pop().unwrap().unwrap();
         assert_eq!(read_whole(&frozen.file()), noise(1, 5000));
-        let evidence = frozen.rotate("mark").unwrap();
+        let evidence = frozen.rotate(&stamp("mark")).unwrap();
         drop(frozen);
         let mut frozen = pool.freeze(&[request("vol")]).pop().unwrap().unwrap();
         assert!(frozen.changes_since(&evidence, 5000).unwrap().ranges.is_empty());

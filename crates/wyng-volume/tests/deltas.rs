@@ -17,14 +17,14 @@
 mod common;
 
 use common::tampered::Rules;
-use common::{MIB, Rig, Setup, assert_covers, compressible, label, noise, read_whole, request};
+use common::{MIB, Rig, Setup, assert_covers, compressible, fields, label, noise, read_whole, request, stamp};
 use rustix::fs::{FallocateFlags, fallocate};
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, SystemTime};
 use wyng_sys::fs::OpenHow;
 use wyng_testkit::pools::run;
-use wyng_volume::{Method, NoBase};
+use wyng_volume::{Method, NoBase, PoolOptions};
 
 /// Runs a test in each kind of pool.
 fn in_all(test: impl Fn(&Rig)) {
@@ -221,8 +221,8 @@ fn a_rolled_back_subvolume_is_compared_by_extents_or_has_another_base() {
     // The base was advanced (in place) after the state to which the subvolume goes back.
     let mut frozen = rig.freeze("live/vol");
     frozen.changes_since(&first.0, first.1.len() as u64).unwrap();
-    let second = frozen.rotate("second").unwrap();
-    assert_eq!(second.inode, first.0.inode);
+    let second = frozen.rotate(&stamp("second")).unwrap();
+    assert_eq!(fields(&second).inode, fields(&first.0).inode);
     frozen.discard().unwrap();
     roll_back(2);
     let error = rig.freeze("live/vol").changes_since(&second, 16 * MIB).unwrap_err();
@@ -288,13 +288,13 @@ fn pools_in_folders_links_and_odd_names_work() {
         std::os::unix::fs::symlink("a b", rig.path("link")).unwrap();
         std::os::unix::fs::symlink("ünter/日本 \"'$x", rig.path("a b/image")).unwrap();
         let file = rig.image("a b/ünter/日本 \"'$x", &noise(1, MIB as usize));
-        let pool = wyng_volume::open_pool(&rig.context, &rig.path("link")).unwrap();
+        let pool = wyng_volume::open_pool(&rig.context, &rig.path("link"), &PoolOptions::default()).unwrap();
         let request = wyng_volume::FreezeRequest {
             name: "image".to_owned(),
             label: label("vol"),
         };
         let freeze = || pool.freeze(std::slice::from_ref(&request)).pop().unwrap().unwrap();
-        let evidence = freeze().rotate("mark").unwrap();
+        let evidence = freeze().rotate(&stamp("mark")).unwrap();
         file.write_all_at(b"x", 5000).unwrap();
         let mut frozen = freeze();
         assert_eq!(

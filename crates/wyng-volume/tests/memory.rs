@@ -19,7 +19,9 @@ use std::sync::Arc;
 use wyng_sys::Context;
 use wyng_sys::fs::{Fs, FsKind, OpenHow, write_all_at};
 use wyng_testkit::{MemFs, test_context};
-use wyng_volume::{BaseEvidence, FreezeRequest, Frozen, Label, NoBase, PlainReason, PoolKind, open_pool};
+use wyng_volume::{
+    BaseEvidence, FreezeRequest, Frozen, Label, NoBase, PlainReason, PoolKind, PoolOptions, Stamp, open_pool,
+};
 
 const POOL: &str = "/pool";
 
@@ -42,7 +44,7 @@ fn freeze(context: &Context) -> Box<dyn Frozen> {
         name: "vol".to_owned(),
         label,
     };
-    open_pool(context, Path::new(POOL))
+    open_pool(context, Path::new(POOL), &PoolOptions::default())
         .unwrap()
         .freeze(&[request])
         .pop()
@@ -51,14 +53,22 @@ fn freeze(context: &Context) -> Box<dyn Frozen> {
 }
 
 fn pair(context: &Context) -> BaseEvidence {
-    freeze(context).rotate("mark").unwrap()
+    freeze(context)
+        .rotate(&Stamp {
+            mark: "mark".to_owned(),
+            session: "S_20260101-000000".to_owned(),
+            delta: false,
+        })
+        .unwrap()
 }
 
 #[test]
 fn a_reflink_file_system_works_as_xfs_does() {
     let (fs, context) = machine(FsKind::Xfs);
     assert_eq!(
-        open_pool(&context, Path::new(POOL)).unwrap().kind(),
+        open_pool(&context, Path::new(POOL), &PoolOptions::default())
+            .unwrap()
+            .kind(),
         PoolKind::Reflink(FsKind::Xfs)
     );
     let evidence = pair(&context);
@@ -101,7 +111,9 @@ fn a_read_only_storage_is_plain() {
     let (fs, context) = machine(FsKind::Xfs);
     fs.set_read_only(POOL, true);
     assert_eq!(
-        open_pool(&context, Path::new(POOL)).unwrap().kind(),
+        open_pool(&context, Path::new(POOL), &PoolOptions::default())
+            .unwrap()
+            .kind(),
         PoolKind::Plain(PlainReason::NotWritable)
     );
 }

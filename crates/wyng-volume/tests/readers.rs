@@ -12,7 +12,7 @@
 
 mod common;
 
-use common::{ARCHIVE, Rig, Setup, base_name, noise, read_whole, request};
+use common::{ARCHIVE, Rig, Setup, base_name, noise, read_whole, request, stamp};
 use std::fs;
 use wyng_volume::{NoBase, SnapshotKind, VolumeError};
 
@@ -35,13 +35,13 @@ fn a_reader_does_not_disturb_a_writer_nor_the_other_way_round() {
         let changed = reader.changes_since(&evidence, 300_000).unwrap();
         assert!(changed.ranges.is_empty(), "{changed:?}");
         assert!(matches!(
-            reader.rotate("reader"),
+            reader.rotate(&stamp("reader")),
             Err(VolumeError::Base(NoBase::Missing))
         ));
         // A second writer removes what it finds under the first one's names, and the reader's name; not its content.
         let another = pool.freeze_to_read(&[request("vol")]).pop().unwrap().unwrap();
         drop(another);
-        let rotated = writer.rotate("writer").unwrap();
+        let rotated = writer.rotate(&stamp("writer")).unwrap();
         writer.discard().unwrap();
         assert_eq!(read_whole(&reader.file()), data, "{:?}", rig.setup);
         drop(rig.freeze("vol"));

@@ -16,7 +16,7 @@
 
 mod common;
 
-use common::{MIB, Rig, Setup, base_name, missed, noise, read_whole};
+use common::{MIB, Rig, Setup, base_name, fields, missed, noise, read_whole, stamp};
 use rustix::fs::{FallocateFlags, fallocate};
 use std::fs;
 use std::os::unix::fs::FileExt;
@@ -118,8 +118,8 @@ impl World {
             self.counts.killed += 1;
             return;
         }
-        let evidence = frozen.rotate(&format!("round {number}")).unwrap();
-        if evidence.inode == self.base.0.inode {
+        let evidence = frozen.rotate(&stamp(&format!("round {number}"))).unwrap();
+        if fields(&evidence).inode == fields(&self.base.0).inode {
             self.counts.advanced += 1;
         } else {
             self.counts.cloned += 1;

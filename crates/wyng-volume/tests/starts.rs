@@ -18,7 +18,7 @@
 mod common;
 
 use common::restoring::{NOTHING, at, context, names, volume};
-use common::{MIB, Rig, Setup, assert_covers, base_name, is, label, noise, read_whole};
+use common::{MIB, Rig, Setup, assert_covers, base_name, fields, is, label, noise, read_whole, stamp};
 use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use wyng_testkit::pools::LoopPool;
@@ -45,7 +45,7 @@ fn pair(name: &str) -> Restore {
         mode: Some(0o640),
         pair: Some(Pair {
             label: label(name),
-            mark: "paired".to_owned(),
+            stamp: stamp("paired"),
         }),
         ..NOTHING
     }
@@ -168,8 +168,11 @@ fn a_restored_file_is_paired_before_it_gets_its_name() {
             target.write_at(&data, 0).unwrap();
             let restored = target.finish(&pair(&name)).unwrap();
             let evidence = restored.base.expect("a base");
-            assert_eq!((restored.not_paired, evidence.mark.as_str()), (None, "paired"));
-            assert_eq!((evidence.size, evidence.mtime), (300_001, 1_700_000_000_123_456_789));
+            assert_eq!((restored.not_paired, fields(&evidence).mark.as_str()), (None, "paired"));
+            assert_eq!(
+                (evidence.size(), evidence.mtime()),
+                (300_001, 1_700_000_000_123_456_789)
+            );
             assert_eq!(fs::metadata(rig.path(&name)).unwrap().mode() & 0o777, 0o640);
             assert_eq!(fs::metadata(rig.path(&base_name(&name))).unwrap().mode() & 0o777, 0o440);
             // The next send finds nothing.

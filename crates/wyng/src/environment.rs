@@ -104,6 +104,19 @@ impl Environment {
         self.is_root().then(|| "/var/lock/wyng".into())
     }
 
+    /// The environment of the tools that local storages start: a fixed path and language, and the settings of LVM.
+    #[must_use]
+    pub fn for_storage_tools(&self) -> Vec<(OsString, OsString)> {
+        let lvm = |name: &OsString| {
+            name.to_str()
+                .is_some_and(|name| name.starts_with("LVM_") || name.starts_with("DM_"))
+        };
+        let fixed = [("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"), ("LC_ALL", "C")];
+        let fixed = fixed.map(|(name, value)| (name.into(), value.into()));
+        let theirs = self.variables.iter().filter(|(name, _)| lvm(name)).cloned();
+        fixed.into_iter().chain(theirs).collect()
+    }
+
     /// `path` as seen from the working directory.
     #[must_use]
     pub fn absolute(&self, path: impl AsRef<Path>) -> PathBuf {

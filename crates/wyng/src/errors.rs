@@ -159,6 +159,11 @@ fn exit_code(error: &EngineError) -> u8 {
         EngineError::Volume(error) => match error {
             VolumeError::Offline { .. }
             | VolumeError::NotAFolder { .. }
+            | VolumeError::NoPool { .. }
+            | VolumeError::NotAPool { .. }
+            | VolumeError::Inactive { .. }
+            | VolumeError::ToolMissing { .. }
+            | VolumeError::BadOutput { .. }
             | VolumeError::NoSnapshots { .. }
             | VolumeError::Snapshot { .. } => 7,
             VolumeError::System(_) => 1,
@@ -206,7 +211,24 @@ fn hint(error: &EngineError) -> Option<String> {
         EngineError::State(StateError::Busy { .. }) => "--lock-wait=SECONDS waits for it to finish",
         EngineError::State(StateError::System(error)) => return system_hint(error),
         EngineError::Volume(error) => match error {
+            VolumeError::Offline { path } if is_group_and_pool(path) => {
+                "is it mounted? If it is an LVM thin pool: are the packages lvm2 and thin-provisioning-tools installed, and is this root?"
+            }
             VolumeError::Offline { .. } => "is it mounted?",
+            VolumeError::NoPool { .. } => "name it with --local=GROUP/POOL",
+            VolumeError::NotAPool { pool: Some(pool), .. } => {
+                return Some(format!("name its pool with --local={pool}"));
+            }
+            VolumeError::Inactive { name } => return Some(format!("activate it with: lvchange -ay {name}")),
+            VolumeError::ToolMissing { .. } => "install the packages lvm2 and thin-provisioning-tools",
+            VolumeError::NotThin { .. } => NO_SNAPSHOTS_HINT,
+            VolumeError::OtherArchive { .. } => "--remap removes it; the other archive then reads everything next time",
+            VolumeError::NotOurs { .. } => "rename or remove that volume",
+            VolumeError::PoolFull { command, .. } => {
+                return Some(format!(
+                    "make room with: {command} (--pool-metadata-max and --pool-data-max change the limits)"
+                ));
+            }
             VolumeError::NoSnapshots { .. } => NO_SNAPSHOTS_HINT,
             VolumeError::InUse { .. } => "stop what uses it, or add --force-in-use",
             VolumeError::ChangedWhileRead { .. } => "stop what writes to it and send it again",
@@ -227,6 +249,11 @@ fn hint(error: &EngineError) -> Option<String> {
         _ => return None,
     };
     Some(text.to_owned())
+}
+
+/// Whether a path looks like `GROUP/POOL`.
+fn is_group_and_pool(path: &std::path::Path) -> bool {
+    path.is_relative() && path.components().count() == 2
 }
 
 const NO_SNAPSHOTS_HINT: &str = "is the right file system mounted there? \
@@ -282,7 +309,7 @@ fn option_hint(error: &OptionError) -> Option<String> {
              \"changed\": [[offset, length], …]}"
                 .to_owned()
         }
-        OptionError::CommandLater(_) | OptionError::OptionLater { .. } | OptionError::LvmLater { .. } => {
+        OptionError::CommandLater(_) | OptionError::OptionLater { .. } => {
             "the original program can do this with the same archive".to_owned()
         }
         OptionError::UnknownKey { .. } => {

@@ -154,16 +154,6 @@ const REFUSED: &[(&[&str], i32, &str)] = &[
     (&["send", "--vols-from=wyng.ini"], 9, "--vols-from=wyng.ini"),
     // What this version can't do is not ignored.
     (&["send", "v", "--local=.", "--autoprune=on"], 9, LATER),
-    (
-        &["send", "v", "--local=vg0/pool00"],
-        9,
-        "LVM is not part of this version yet",
-    ),
-    (
-        &["receive", "v", "--local=vg0/pool00"],
-        9,
-        "LVM is not part of this version yet",
-    ),
     (&["receive", "v", "--save-to=x", "--skip-corrupt-chunks"], 9, LATER),
     // The destination.
     (&["list", "--dest="], 9, "no archive was named"),

@@ -39,7 +39,7 @@ impl Ending<'_> {
                     archive: open.archive.root().uuid().to_owned(),
                     volume: self.vid.to_string(),
                 },
-                mark: pairing::new_mark(open),
+                stamp: pairing::new_stamp(open, &self.view.session.name, false),
             });
         }
         let restored = writer.finish(&restore)?;

@@ -164,6 +164,14 @@ fn look_at_target(
     start: Start,
     data_bytes: Option<u64>,
 ) -> Result<TargetPlan> {
+    let options = TargetOptions {
+        force_in_use: request.force_in_use,
+        data_bytes,
+        start,
+    };
+    if let Some(plan) = open.thin_target(&item.target, size, options)? {
+        return Ok(plan);
+    }
     let spec = match &item.target {
         RestoreTarget::Local { storage, name } => TargetSpec::Pool {
             pool: storage.clone(),
@@ -174,11 +182,6 @@ fn look_at_target(
             let missing = || wyng_sys::SysError::new("write to", "standard output", std::io::ErrorKind::NotFound);
             TargetSpec::Stdout(request.stdout.clone().ok_or_else(missing)?)
         }
-    };
-    let options = TargetOptions {
-        force_in_use: request.force_in_use,
-        data_bytes,
-        start,
     };
     Ok(TargetPlan::new(&open.context, spec, size, options)?)
 }

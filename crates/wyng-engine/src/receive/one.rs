@@ -17,7 +17,7 @@ use crate::steps::Known;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use wyng_archive::View;
-use wyng_volume::{Holds, Owners, PoolKind, Ranges, TargetKind, TargetWriter, VolumeError, open_pool};
+use wyng_volume::{Holds, Owners, PoolKind, Ranges, TargetKind, TargetWriter, VolumeError};
 
 /// What the restores of a run have in common.
 pub(super) struct One<'a> {
@@ -258,8 +258,11 @@ impl One<'_> {
         {
             return Pairs::Still;
         }
-        let capable =
-            || open_pool(&self.open.context, storage).is_ok_and(|pool| !matches!(pool.kind(), PoolKind::Plain(_)));
+        let capable = || {
+            self.open
+                .storage(storage, false)
+                .is_ok_and(|pool| !matches!(pool.kind(), PoolKind::Plain(_)))
+        };
         // A file that is written in place is nobody's alone; its old base, if any, stays and tells the difference.
         if opened.in_place || !capable() {
             return Pairs::No;

@@ -59,7 +59,7 @@ impl Snapshot {
             Ok(base) => base,
             Err(reason) => return Ok(Err(unproven(reason))),
         };
-        let opened = open_pool(&open.context, storage).and_then(|pool| {
+        let opened = open_pool(&open.context, storage, &open.storage_options(false)).and_then(|pool| {
             pool.open_base(name, &job.label(open), evidence)
                 .map(|base| (pool, base))
         });

@@ -12,7 +12,7 @@ use crate::error::{EngineError, Result};
 use crate::open::{OpenArchive, days_since_1970};
 use crate::pairing::Job;
 use crate::progress::Progress;
-use crate::storage::{fail_all, open_capable};
+use crate::storage::{fail_all, open_capable, report_notices};
 use std::time::Duration;
 use volume::Input;
 use wyng_archive::{ArchiveError, DedupIndex};
@@ -240,7 +240,7 @@ impl Run<'_> {
     }
 
     fn set(&mut self, set: &StorageSet) -> Result<()> {
-        let pool = match open_capable(self.open, &set.local) {
+        let pool = match open_capable(self.open, &set.local, self.request.remap) {
             Ok(pool) => pool,
             Err(error) if set.only => return Err(error),
             Err(error) => {
@@ -273,7 +273,9 @@ impl Run<'_> {
             })
             .collect();
         let mut plans = Vec::new();
-        for (job, frozen) in jobs.into_iter().zip(pool.freeze(&requests)) {
+        let frozen = pool.freeze(&requests);
+        report_notices(&*pool, self.reporter);
+        for (job, frozen) in jobs.into_iter().zip(frozen) {
             let volume = job.name.to_string();
             match frozen
                 .map_err(EngineError::from)

@@ -31,6 +31,9 @@ pub(super) enum Input<'a> {
 /// What the new session records of the source.
 struct SourceFacts {
     size: Option<u64>,
+    /// The time is the source's own. A pipe has none, and a logical volume that of its snapshot, so that only the
+    /// content counts.
+    dated: bool,
     time: i64,
     permissions: Permissions,
 }
@@ -102,13 +105,12 @@ impl Run<'_> {
             };
             return Ok(self.sent(&job, SendKind::Unchanged, &done, false));
         }
-        let file = frozen.file();
         let next_data = |from: u64| {
             let cut = |range: Range<u64>| range.start.min(size)..range.end.min(size);
-            Ok(file.next_data(from)?.map(cut))
+            Ok(frozen.next_data(from)?.map(cut))
         };
         let source = Reading::File {
-            file: file.clone(),
+            file: frozen.file(),
             next_data: &next_data,
         };
         let (sent, stored) = self.transfer(&job, &scan, &facts, source, &|| Ok(()), Some(&pairing))?;
@@ -144,6 +146,7 @@ impl Run<'_> {
         let permissions = newest.map_or(Permissions::None, |newest| newest.info.permissions.clone());
         let facts = SourceFacts {
             size: None,
+            dated: false,
             time: self.open.context.clock.now(),
             permissions,
         };
@@ -159,13 +162,18 @@ impl Run<'_> {
 
     fn facts(&self, info: &SourceInfo, size: Option<u64>) -> SourceFacts {
         let name = |name: Option<&str>, id: u32| name.map_or_else(|| id.to_string(), str::to_owned);
-        let permissions = Permissions::Posix {
-            mode: info.mode,
-            user: name(self.owners.user_name(info.uid), info.uid),
-            group: name(self.owners.group_name(info.gid), info.gid),
+        let permissions = match info.writable {
+            Some(true) => Permissions::ReadWrite,
+            Some(false) => Permissions::ReadOnly,
+            None => Permissions::Posix {
+                mode: info.mode,
+                user: name(self.owners.user_name(info.uid), info.uid),
+                group: name(self.owners.group_name(info.gid), info.gid),
+            },
         };
         SourceFacts {
             size,
+            dated: size.is_some() && info.writable.is_none(),
             time: info.mtime.max(0),
             permissions,
         }
@@ -174,8 +182,7 @@ impl Run<'_> {
     /// A session is recorded even if no chunk differs.
     fn must_store(&self, job: &Job, facts: &SourceFacts, size: Option<u64>) -> bool {
         let Some(newest) = &job.newest else { return true };
-        // A pipe has no time of its own, so that only its content counts.
-        let touched = facts.size.is_some() && source_nanos(&self.open.context, newest.info.local_time) != facts.time;
+        let touched = facts.dated && source_nanos(&self.open.context, newest.info.local_time) != facts.time;
         self.request.send_unchanged
             || touched
             || size.is_some_and(|size| newest.info.volsize != size)

@@ -8,7 +8,7 @@ use wyng_engine::{
     DiffPair, DiffReport, DiffRequest, EngineError, Event, ImportSource, ImportSpec, InitRequest, MonitorReport,
     MonitorRequest, OpenArchive, OpenRequest, Place, ProcessIdentity, Purpose, ReadReport, ReceiveItem, ReceiveMode,
     ReceiveRequest, Reporter, RestoreTarget, SecretError, Secrets, SendReport, SendRequest, SessionChoice, SetVolume,
-    StorageSet, VerifyRequest, Warning,
+    StorageSet, StorageSettings, VerifyRequest, Warning,
 };
 use wyng_format::ScryptCost;
 use wyng_sys::Context;
@@ -150,6 +150,7 @@ impl Lab {
             allow_rollback,
             lock_wait: Duration::ZERO,
             max_sync: false,
+            storage: StorageSettings::default(),
         };
         wyng_engine::open(&self.context(), &request, secrets, &self.reporter)
     }

@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 use wyng_engine::{
     EngineError, Event, InitRequest, OpenArchive, OpenRequest, Place, ProcessIdentity, Purpose, ReceiveItem,
-    ReceiveMode, ReceiveRequest, Reporter, RestoreTarget, SendReport, SendRequest, SessionChoice, VolumeRead,
+    ReceiveMode, ReceiveRequest, Reporter, RestoreTarget, SendReport, SendRequest, SessionChoice, StorageSettings,
+    VolumeRead,
 };
 use wyng_format::ScryptCost;
 use wyng_sys::fs::{DirRef, Fs, Links};
@@ -187,6 +188,7 @@ impl Site {
             allow_rollback: false,
             lock_wait: Duration::ZERO,
             max_sync: false,
+            storage: StorageSettings::default(),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::places_are_unique;
 use crate::io::copy_nocow_flag;
+use crate::pool::FileEvidence;
 use crate::{BaseEvidence, Label, NoBase, Property, Ranges, Result, SourceInfo};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -90,13 +91,14 @@ impl Base {
 
     /// By what the base beside the image will be recognised.
     pub(super) fn evidence(&self) -> Result<BaseEvidence, NoBase> {
-        Ok(evidence_of(self.open(self.folder(), OpenHow::READ)?.as_ref())?)
+        let file = self.open(self.folder(), OpenHow::READ)?;
+        Ok(BaseEvidence::File(evidence_of(file.as_ref())?))
     }
 
     pub(super) fn set_mtime(&self, evidence: &BaseEvidence, mtime: i64) -> Result<BaseEvidence, NoBase> {
         let file = self.open_proven(self.folder(), evidence)?;
         file.set_mtime(mtime)?;
-        Ok(evidence_of(file.as_ref())?)
+        Ok(BaseEvidence::File(evidence_of(file.as_ref())?))
     }
 
     fn open(&self, folder: &dyn Dir, how: OpenHow) -> Result<FileRef, NoBase> {
@@ -173,6 +175,7 @@ impl Base {
 
 /// Fails unless the open file is the base of `evidence`.
 pub(super) fn prove_open(file: &dyn File, evidence: &BaseEvidence) -> Result<(), NoBase> {
+    let evidence = evidence.file()?;
     let now = evidence_of(file)?;
     let differs = [
         (Property::Inode, now.inode != evidence.inode),
@@ -217,10 +220,10 @@ pub(crate) fn base_from(
     Ok(base.evidence()?)
 }
 
-fn evidence_of(file: &dyn File) -> Result<BaseEvidence, SysError> {
+fn evidence_of(file: &dyn File) -> Result<FileEvidence, SysError> {
     let stat = file.stat()?;
     let mark = file.xattr(MARK)?.unwrap_or_default();
-    Ok(BaseEvidence {
+    Ok(FileEvidence {
         inode: stat.inode,
         generation: file.generation()?,
         size: stat.size,

@@ -4,7 +4,7 @@ use super::base::Base;
 use super::snapshot::Snapshot;
 use super::{Outside, places_are_unique};
 use crate::compare::Pair;
-use crate::pool::{BaseEvidence, Changed, Frozen, SourceInfo};
+use crate::pool::{BaseEvidence, Changed, Frozen, SourceInfo, Stamp};
 use crate::{NoBase, Ranges, Result};
 use std::sync::Arc;
 use wyng_sys::SysError;
@@ -109,8 +109,8 @@ impl Frozen for FrozenFile {
         };
         let old = self.base.open_proven(folder, evidence)?;
         let (least, most) = (
-            old_size.min(evidence.size).min(self.info.size),
-            old_size.max(evidence.size).max(self.info.size),
+            old_size.min(evidence.size()).min(self.info.size),
+            old_size.max(evidence.size()).max(self.info.size),
         );
         let pair = Pair {
             old: old.as_ref(),
@@ -130,14 +130,14 @@ impl Frozen for FrozenFile {
         Ok(changed)
     }
 
-    fn rotate(&mut self, mark: &str) -> Result<BaseEvidence> {
+    fn rotate(&mut self, stamp: &Stamp) -> Result<BaseEvidence> {
         if self.base.is_for_reader() {
             return Err(NoBase::Missing.into());
         }
         match self.holder {
-            Holder::Snapshot { .. } => self.rotate_from_snapshot(mark)?,
+            Holder::Snapshot { .. } => self.rotate_from_snapshot(&stamp.mark)?,
             Holder::Copy => {
-                self.base.install(self.file.as_ref(), &self.info, mark)?;
+                self.base.install(self.file.as_ref(), &self.info, &stamp.mark)?;
                 self.base.folder().sync()?;
                 self.holder = Holder::Gone;
             }

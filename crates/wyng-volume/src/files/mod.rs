@@ -7,7 +7,10 @@ mod opened;
 mod snapshot;
 
 use crate::name::{Place, Root};
-use crate::pool::{BaseEvidence, FreezeRequest, Frozen, LocalSnapshot, OpenBase, Pool, PoolKind, SourceInfo};
+use crate::pool::{
+    BaseEvidence, FreezeRequest, Frozen, LocalSnapshot, OpenBase, Pool, PoolKind, PoolNotice, SourceInfo,
+};
+use crate::target::{TargetOptions, TargetPlan, TargetSpec};
 use crate::{Label, NoBase, Ranges, Result, VolumeError, privilege};
 use base::Base;
 pub(crate) use base::base_from;
@@ -253,6 +256,18 @@ impl Pool for FilePool {
 
     fn freeze_to_read(&self, requests: &[FreezeRequest]) -> Vec<Result<Box<dyn Frozen>>> {
         self.freeze_for(Who::Reader, requests)
+    }
+
+    fn plan_target(&self, name: &str, size: u64, options: TargetOptions) -> Result<TargetPlan> {
+        let spec = TargetSpec::Pool {
+            pool: self.root.path.clone(),
+            name: name.to_owned(),
+        };
+        TargetPlan::new(&self.outside, spec, size, options)
+    }
+
+    fn notices(&self) -> Vec<PoolNotice> {
+        Vec::new()
     }
 
     fn snapshots(&self, _everywhere: bool) -> Result<Vec<LocalSnapshot>> {

@@ -15,7 +15,7 @@ pub(super) fn open(pool: &FilePool, name: &str, label: &Label, evidence: &BaseEv
         label: label.clone(),
         evidence: evidence.clone(),
         file,
-        size: evidence.size,
+        size: evidence.size(),
     })
 }
 

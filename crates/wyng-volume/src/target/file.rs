@@ -216,7 +216,7 @@ impl FileTarget {
     /// Makes the base while nobody else can have written to the file. A failure costs a full scan, not the restore.
     fn pair(&self, pair: &Pair, restored: &mut Restored) {
         let Site { folder, path, .. } = &self.site;
-        match base_from(folder.clone(), &pair.label, self.file.as_ref(), path, &pair.mark) {
+        match base_from(folder.clone(), &pair.label, self.file.as_ref(), path, &pair.stamp.mark) {
             Ok(evidence) => restored.base = Some(evidence),
             Err(error) => restored.not_paired = Some(error.to_string()),
         }

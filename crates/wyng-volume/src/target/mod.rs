@@ -11,7 +11,7 @@ mod plan;
 mod spot;
 mod stdout;
 
-use crate::{BaseEvidence, Label, Result, VolumeError};
+use crate::{BaseEvidence, Label, Result, Stamp, VolumeError};
 pub use plan::{Holds, InPlace, Start, TargetKind, TargetOptions, TargetPlan, TargetSpec};
 use wyng_sys::fs::FileRef;
 
@@ -20,8 +20,8 @@ use wyng_sys::fs::FileRef;
 pub struct Pair {
     /// Whose base it is.
     pub label: Label,
-    /// The mark that it is to bear.
-    pub mark: String,
+    /// What it is to bear.
+    pub stamp: Stamp,
 }
 
 /// What a restored file is to be like; what is not given is taken over from the file that it replaces.
@@ -100,7 +100,7 @@ pub trait TargetWriter: Send + Sync + std::fmt::Debug {
 }
 
 /// Fails if a range leaves the volume.
-fn check_range(offset: u64, length: u64, size: u64) -> Result<()> {
+pub(crate) fn check_range(offset: u64, length: u64, size: u64) -> Result<()> {
     match offset.checked_add(length) {
         Some(end) if end <= size => Ok(()),
         _ => Err(VolumeError::BeyondEnd { offset, length, size }),

@@ -6,6 +6,7 @@ use super::file::{FileTarget, Parent, Seed, Site};
 use super::spot::{Spot, at_path, in_pool};
 use super::stdout::StdoutTarget;
 use crate::files::shares_data;
+use crate::lvm::LvPlan;
 use crate::{NoBase, OpenBase, Result, VolumeError};
 use std::ffi::OsString;
 use std::fmt;
@@ -73,17 +74,20 @@ pub enum TargetKind {
     File,
     /// A block device.
     BlockDevice,
+    /// A thin volume of a pool.
+    ThinVolume,
     /// Standard output.
     Stdout,
 }
 
 impl TargetKind {
-    /// As messages show it: `file`, `block device`, `stdout`.
+    /// As messages show it: `file`, `block device`, `tlvm pool`, `stdout`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::File => "file",
             Self::BlockDevice => "block device",
+            Self::ThinVolume => "tlvm pool",
             Self::Stdout => "stdout",
         }
     }
@@ -147,6 +151,7 @@ pub struct TargetPlan {
 enum Goal {
     File { parent: Parent, name: OsString },
     Device,
+    Thin(Box<LvPlan>),
     Stdout(FileRef),
 }
 
@@ -201,15 +206,33 @@ impl TargetPlan {
         })
     }
 
+    /// A thin volume that was looked at.
+    pub(crate) fn thin(fs: &Arc<dyn Fs>, path: PathBuf, plan: LvPlan, size: u64, options: TargetOptions) -> Self {
+        let old_size = plan.old_size();
+        Self {
+            path,
+            kind: TargetKind::ThinVolume,
+            replaces: old_size.is_some(),
+            in_place: None,
+            old_size,
+            fs: fs.clone(),
+            size,
+            start: options.start,
+            force_in_use: options.force_in_use,
+            goal: Goal::Thin(Box::new(plan)),
+        }
+    }
+
     /// What the target will hold when writing begins.
     #[must_use]
     pub fn holds(&self) -> Holds {
         match (self.kind, self.start) {
             (TargetKind::Stdout, _) => Holds::Zeros,
-            (TargetKind::File, Start::Base) => Holds::Base,
-            (TargetKind::File, Start::Old) if self.old_size.is_none() => Holds::Zeros,
+            (TargetKind::File | TargetKind::ThinVolume, Start::Base) => Holds::Base,
+            (TargetKind::ThinVolume, Start::Nothing) => Holds::Zeros,
+            (TargetKind::File | TargetKind::ThinVolume, Start::Old) if self.old_size.is_none() => Holds::Zeros,
             (TargetKind::File, Start::Nothing) if self.in_place.is_none() => Holds::Zeros,
-            (TargetKind::File | TargetKind::BlockDevice, Start::Old) => Holds::Old,
+            (TargetKind::File | TargetKind::BlockDevice | TargetKind::ThinVolume, Start::Old) => Holds::Old,
             (TargetKind::File, Start::Nothing) | (TargetKind::BlockDevice, Start::Nothing | Start::Base) => {
                 Holds::Unknown
             }
@@ -241,6 +264,7 @@ impl TargetPlan {
         };
         Ok(match self.goal {
             Goal::Stdout(file) => Box::new(StdoutTarget::new(file, self.size)),
+            Goal::Thin(plan) => Box::new(plan.begin(self.size, self.start, base)?),
             Goal::Device => {
                 check_device(self.fs.as_ref(), &self.path, self.size, self.force_in_use)?;
                 Box::new(DeviceTarget::open(

@@ -12,7 +12,10 @@ use wyng_sys::fs::{FileRef, OpenHow};
 use wyng_sys::{Context, Result};
 use wyng_testkit::pools::LoopPool;
 use wyng_testkit::test_context;
-use wyng_volume::{BaseEvidence, Changed, FreezeRequest, Frozen, Label, Pool, Ranges, VolumeError, open_pool};
+use wyng_volume::{
+    BaseEvidence, Changed, FileEvidence, FreezeRequest, Frozen, Label, Pool, PoolOptions, Ranges, Stamp, VolumeError,
+    open_pool,
+};
 
 pub const ARCHIVE: &str = "2ae63fa6-7e2c-4c4b-9d1a-5c8b1c9f0d11";
 pub const MIB: u64 = 1 << 20;
@@ -49,6 +52,23 @@ pub struct Rig {
     pub mount: LoopPool,
 }
 
+/// What a base of this test is given.
+pub fn stamp(mark: &str) -> Stamp {
+    Stamp {
+        mark: mark.to_owned(),
+        session: "S_20260101-000000".to_owned(),
+        delta: false,
+    }
+}
+
+/// The fields of the evidence of a file.
+pub fn fields(evidence: &BaseEvidence) -> FileEvidence {
+    match evidence {
+        BaseEvidence::File(evidence) => evidence.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
 impl Rig {
     /// `None` (aloud) where the machine can't.
     pub fn new(setup: Setup) -> Option<Self> {
@@ -80,7 +100,7 @@ impl Rig {
     }
 
     pub fn pool(&self) -> Box<dyn Pool> {
-        open_pool(&self.context, self.mount.path()).unwrap()
+        open_pool(&self.context, self.mount.path(), &PoolOptions::default()).unwrap()
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -116,7 +136,7 @@ impl Rig {
     /// Freezes the image and makes that state the base.
     pub fn pair(&self, name: &str) -> (BaseEvidence, Vec<u8>) {
         let mut frozen = self.freeze(name);
-        let evidence = frozen.rotate("first").unwrap();
+        let evidence = frozen.rotate(&stamp("first")).unwrap();
         let data = read_whole(&frozen.file());
         frozen.discard().unwrap();
         (evidence, data)

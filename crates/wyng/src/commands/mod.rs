@@ -20,7 +20,7 @@ use crate::terminal::Terminal;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use wyng_engine::{OpenArchive, OpenRequest, Place, ProcessIdentity, Purpose};
+use wyng_engine::{OpenArchive, OpenRequest, Place, ProcessIdentity, Purpose, StorageSettings};
 use wyng_format::ScryptCost;
 use wyng_sys::Context;
 
@@ -85,6 +85,13 @@ impl Run<'_> {
         }
     }
 
+    fn storage_settings(&self) -> StorageSettings {
+        StorageSettings {
+            environment: self.environment.for_storage_tools(),
+            headroom: self.general.headroom,
+        }
+    }
+
     /// Opens the archive, prints the lines about it, does the work, and closes it whatever came of that.
     fn with_archive(
         &mut self,
@@ -98,6 +105,7 @@ impl Run<'_> {
             allow_rollback: self.general.allow_rollback,
             lock_wait: self.general.lock_wait,
             max_sync: self.general.max_sync,
+            storage: self.storage_settings(),
         };
         let mut archive = wyng_engine::open(self.context, &request, &self.terminal, &self.display)?;
         self.introduce(&archive);

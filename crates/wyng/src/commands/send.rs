@@ -34,6 +34,7 @@ impl Run<'_> {
             send_unchanged: args.send_unchanged,
             dry_run: args.dry_run,
             verify_map: args.verify_map,
+            remap: args.remap,
             stdin: self.environment.stdin.clone(),
         };
         // Nobody knows which local volumes these were.

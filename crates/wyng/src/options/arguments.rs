@@ -7,7 +7,7 @@ use crate::select::tags::Tags;
 use crate::select::volumes::{Storage, Wanted};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use wyng_engine::{CleanScope, ImportSpec, ReceiveMode, SessionChoice};
+use wyng_engine::{CleanScope, Headroom, ImportSpec, ReceiveMode, SessionChoice};
 
 /// A command, ready to run.
 #[derive(Debug)]
@@ -35,6 +35,8 @@ pub struct General {
     pub allow_rollback: bool,
     /// `--maxsync`.
     pub max_sync: bool,
+    /// How full a thin pool may be.
+    pub headroom: Headroom,
     /// `--lock-wait`.
     pub lock_wait: Duration,
 }
@@ -157,6 +159,8 @@ pub struct SendArgs {
     pub dry_run: bool,
     /// `--verify-map`.
     pub verify_map: bool,
+    /// Snapshots of other archives that are in the way are removed (LVM).
+    pub remap: bool,
 }
 
 /// `receive`.

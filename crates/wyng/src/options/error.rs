@@ -99,14 +99,6 @@ pub enum OptionError {
         /// Which options would do.
         needed: &'static str,
     },
-    /// `--local` or `--save-to` names LVM.
-    #[error("--{option}={value}: there is no such folder, and LVM is not part of this version yet")]
-    LvmLater {
-        /// The option.
-        option: &'static str,
-        /// What was given.
-        value: String,
-    },
     /// The command needs volumes.
     #[error("{} needs the name of a volume", .0.name())]
     NoVolumes(Command),

@@ -10,11 +10,11 @@ use crate::files;
 use crate::select::volumes::{Storage, Wanted};
 use crate::select::{import, session, tags, vols_from};
 use std::ffi::{OsStr, OsString};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
-use wyng_engine::{ReceiveMode, SessionChoice};
+use wyng_engine::{Headroom, ReceiveMode, SessionChoice};
 use wyng_format::Description;
-use wyng_sys::fs::{FileKind, Fs};
+use wyng_sys::fs::Fs;
 
 /// Minutes for which keys are remembered at most.
 const MOST_AUTHMIN: i64 = 60;
@@ -148,6 +148,7 @@ impl Reader<'_> {
             reduce: (mode.to_owned(), minutes.parse().unwrap_or_default()),
             allow_rollback: self.values.flag(Id::ForceAllowRollback),
             max_sync: self.values.flag(Id::Maxsync),
+            headroom: self.headroom(),
             lock_wait: Duration::from_secs(self.values.number(Id::LockWait).unwrap_or_default()),
         })
     }
@@ -224,6 +225,7 @@ impl Reader<'_> {
             send_unchanged: self.values.flag(Id::SendUnchanged),
             dry_run: self.values.flag(Id::DryRun),
             verify_map,
+            remap: self.values.flag(Id::Remap),
         })
     }
 
@@ -235,7 +237,6 @@ impl Reader<'_> {
             return Err(OptionError::NoVolumes(self.command));
         }
         if let Some(path) = save_to {
-            self.refuse_lvm("save-to", path, 3)?;
             if path == "-" && self.values.flag(Id::Json) {
                 return Err(OptionError::Conflict {
                     first: "--save-to=-",
@@ -354,7 +355,6 @@ impl Reader<'_> {
         let Some(local) = self.values.os(Id::Local) else {
             return Ok(Storage::None);
         };
-        self.refuse_lvm("local", local, 2)?;
         Ok(Storage::Local(local.into()))
     }
 
@@ -376,29 +376,13 @@ impl Reader<'_> {
         }
     }
 
-    /// Refuses `VG/POOL` (of two parts) and `VG/POOL/VOLUME` (of three), which can only be told from a folder by looking.
-    fn refuse_lvm(&self, option: &'static str, value: &OsStr, parts: usize) -> Result<(), OptionError> {
-        let is_dir = |path: &Path| {
-            self.fs
-                .stat(path)
-                .is_ok_and(|stat| stat.is_some_and(|stat| stat.kind == FileKind::Dir))
-        };
-        let Some(text) = value.to_str().filter(|text| !text.starts_with(['/', '.'])) else {
-            return Ok(());
-        };
-        let group = text.split('/').next().unwrap_or_default();
-        let folder = if parts == 2 {
-            is_dir(Path::new(text))
-        } else {
-            is_dir(Path::new(group)) || !is_dir(&Path::new("/dev").join(group))
-        };
-        if folder || text.split('/').filter(|part| !part.is_empty()).count() != parts {
-            return Ok(());
+    fn headroom(&self) -> Headroom {
+        let usual = Headroom::default();
+        let percent = |id, usual| self.values.text(id).and_then(|text| text.parse().ok()).unwrap_or(usual);
+        Headroom {
+            metadata: percent(Id::PoolMetadataMax, usual.metadata),
+            data: percent(Id::PoolDataMax, usual.data),
         }
-        Err(OptionError::LvmLater {
-            option,
-            value: text.to_owned(),
-        })
     }
 }
 

@@ -33,6 +33,8 @@ pub enum Id {
     SendUnchanged,
     DryRun,
     Remap,
+    PoolMetadataMax,
+    PoolDataMax,
     NoTakeover,
     Autoprune,
     Apdays,

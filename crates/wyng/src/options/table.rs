@@ -142,9 +142,15 @@ pub static OPTIONS: &[Opt] = &[
     .check(check::path)
     .also(&["local-from"], &["local_from"])
     .on(&[Send, Monitor, Receive, Verify, Diff]),
-    value(Id::Local, "local", "DIR", Selection, "folder that holds the volumes")
-        .check(check::path)
-        .on(&[Send, Monitor, Receive, Diff, Delete]),
+    value(
+        Id::Local,
+        "local",
+        "DIR|VG/POOL",
+        Selection,
+        "folder or LVM thin pool that holds the volumes",
+    )
+    .check(check::path)
+    .on(&[Send, Monitor, Receive, Diff, Delete]),
     list(
         Id::ImportOtherFrom,
         "import-other-from",
@@ -222,6 +228,28 @@ pub static OPTIONS: &[Opt] = &[
         "send, monitor: drop LVM snapshots of other archives; diff: pair again without sending",
     )
     .on(&[Send, Monitor, Diff]),
+    value(
+        Id::PoolMetadataMax,
+        "pool-metadata-max",
+        "PERCENT",
+        Sending,
+        "LVM: no new snapshots from this fill of the pool's metadata on",
+    )
+    .is("80")
+    .check(|value| check::whole(value, 1, 100))
+    .on(&[Send, Monitor])
+    .ours(),
+    value(
+        Id::PoolDataMax,
+        "pool-data-max",
+        "PERCENT",
+        Sending,
+        "LVM: no new snapshots from this fill of the pool's data space on",
+    )
+    .is("95")
+    .check(|value| check::whole(value, 1, 100))
+    .on(&[Send, Monitor])
+    .ours(),
     flag(
         Id::NoTakeover,
         "no-takeover",

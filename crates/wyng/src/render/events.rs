@@ -64,6 +64,10 @@ pub fn warning(warning: &Warning<'_>) -> String {
         Warning::NotPaired { volume, error } => {
             format!("{volume}: no local snapshot could be kept, so the next send reads everything: {error}")
         }
+        Warning::PoolFilling(notice) => format!(
+            "the {} of the thin pool {} is {} % full; from {} % on no new snapshots are made. Make room with: {}",
+            notice.part, notice.pool, notice.percent, notice.limit, notice.command
+        ),
         Warning::KeysNotRemembered { error } => format!("the keys could not be remembered: {error}"),
         Warning::Note(text) => (*text).to_owned(),
         other => format!("{other:?}"),

@@ -1,0 +1,75 @@
+//! Telling thin pools from everything else that a path may stand for (behaviour.md §5.1).
+
+use super::names::{Meant, PoolName, mapper_name, meaning};
+use super::survey::{Survey, Volume, VolumeKind};
+use super::tools::Tools;
+use super::{Lvm, LvmPool, reservation};
+use crate::{PoolOptions, Result, VolumeError};
+use std::path::Path;
+use wyng_sys::Context;
+
+/// Opens the thin pool `path`; `None` if it is no volume or group of LVM, or LVM is not installed.
+///
+/// What a killed run reserved in the pool is released.
+///
+/// # Errors
+/// [`VolumeError::NoPool`] for a group alone, [`VolumeError::NotAPool`] for other volumes, [`VolumeError::Inactive`].
+pub(crate) fn open(context: &Context, path: &Path, options: &PoolOptions) -> Result<Option<LvmPool>> {
+    let Some(meant) = meaning(path) else { return Ok(None) };
+    let tools = Tools::new(context, options);
+    if !tools.has("lvs") {
+        return Ok(None);
+    }
+    let survey = Survey::take(&tools, None)?;
+    let found = match &meant {
+        Meant::Group(group) if survey.has_group(group) => {
+            return Err(VolumeError::NoPool {
+                group: group.clone(),
+                pools: pools(&survey, group),
+            });
+        }
+        Meant::Group(_) => None,
+        Meant::Volume(group, name) => survey.find(group, name),
+        Meant::Mapped(device) => survey
+            .iter()
+            .find(|volume| mapper_name(&volume.group, &volume.name) == *device),
+    };
+    let Some(pool) = found else { return Ok(None) };
+    check(pool)?;
+    let name = PoolName {
+        group: pool.group.clone(),
+        name: pool.name.clone(),
+        uuid: pool.uuid.clone(),
+    };
+    if let Some(notes) = options.notes.as_deref() {
+        reservation::recover(&tools, &name, notes)?;
+    }
+    let lvm = Lvm {
+        fs: context.fs.clone(),
+        tools,
+        options: options.clone(),
+        group: pool.group.clone(),
+    };
+    Ok(Some(LvmPool::new(lvm, path, name, survey)))
+}
+
+fn check(volume: &Volume) -> Result<()> {
+    let name = volume.full_name();
+    match &volume.kind {
+        VolumeKind::ThinPool if volume.active => Ok(()),
+        VolumeKind::ThinPool => Err(VolumeError::Inactive { name }),
+        VolumeKind::Thin(thin) => Err(VolumeError::NotAPool {
+            name,
+            pool: Some(format!("{}/{}", volume.group, thin.pool)),
+        }),
+        VolumeKind::Other => Err(VolumeError::NotAPool { name, pool: None }),
+    }
+}
+
+/// The thin pools of a group, `VG/POOL`.
+fn pools(survey: &Survey, group: &str) -> Vec<String> {
+    let pools = survey
+        .iter()
+        .filter(|volume| volume.group == group && volume.kind == VolumeKind::ThinPool);
+    pools.map(Volume::full_name).collect()
+}

@@ -1,0 +1,117 @@
+//! Running the tools of LVM and of thin provisioning.
+
+use crate::{PoolOptions, Result, VolumeError};
+use std::ffi::OsString;
+use std::fmt;
+use std::io::Read;
+use std::path::PathBuf;
+use std::sync::Arc;
+use wyng_sys::child::{self, Outcome, Spec};
+use wyng_sys::fs::Fs;
+use wyng_sys::{Cancel, Context};
+
+/// Where the tools are, what they are given, and when they are to stop.
+#[derive(Clone)]
+pub(super) struct Tools {
+    fs: Arc<dyn Fs>,
+    folders: Vec<PathBuf>,
+    environment: Vec<(OsString, OsString)>,
+    cancel: Cancel,
+}
+
+impl fmt::Debug for Tools {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tools").field("folders", &self.folders).finish()
+    }
+}
+
+impl Tools {
+    pub(super) fn new(context: &Context, options: &PoolOptions) -> Self {
+        let mut environment = options.environment.clone();
+        // LVM would speak of every descriptor that the program was started with.
+        environment.push(("LVM_SUPPRESS_FD_WARNINGS".into(), "1".into()));
+        Self {
+            fs: context.fs.clone(),
+            folders: options.tool_folders.clone(),
+            environment,
+            cancel: context.cancel.clone(),
+        }
+    }
+
+    /// The same for work that must be done even after the user has asked to stop.
+    pub(super) fn unstoppable(&self) -> Self {
+        Self {
+            cancel: Cancel::new(),
+            ..self.clone()
+        }
+    }
+
+    /// Whether there is such a tool.
+    pub(super) fn has(&self, tool: &'static str) -> bool {
+        self.find(tool).is_ok()
+    }
+
+    fn find(&self, tool: &'static str) -> Result<PathBuf> {
+        for folder in &self.folders {
+            let path = folder.join(tool);
+            if self.fs.stat(&path).is_ok_and(|stat| stat.is_some()) {
+                return Ok(path);
+            }
+        }
+        Err(VolumeError::ToolMissing { tool })
+    }
+
+    fn spec(&self, tool: &'static str, arguments: &[&str]) -> Result<Spec> {
+        Ok(Spec {
+            env: self.environment.clone(),
+            ..Spec::new(self.find(tool)?, arguments)
+        })
+    }
+
+    /// Runs a tool to its end, whatever its exit code is.
+    pub(super) fn ask(&self, tool: &'static str, arguments: &[&str]) -> Result<Outcome> {
+        let outcome = child::run(&self.spec(tool, arguments)?, &self.cancel);
+        outcome.map_err(|source| VolumeError::Tool { tool, source })
+    }
+
+    /// Runs a tool that must succeed, and tells what it wrote.
+    pub(super) fn run(&self, tool: &'static str, arguments: &[&str]) -> Result<String> {
+        let outcome = self.ask(tool, arguments)?;
+        succeeded(tool, arguments, &outcome)?;
+        Ok(String::from_utf8_lossy(&outcome.stdout).into_owned())
+    }
+
+    /// Runs a tool that must succeed; `read` takes what it writes as it comes.
+    pub(super) fn stream<T>(
+        &self,
+        tool: &'static str,
+        arguments: &[&str],
+        read: impl FnOnce(&mut dyn Read) -> T,
+    ) -> Result<T> {
+        let spec = self.spec(tool, arguments)?;
+        let (value, outcome) =
+            child::run_reading(&spec, &self.cancel, read).map_err(|source| VolumeError::Tool { tool, source })?;
+        succeeded(tool, arguments, &outcome)?;
+        Ok(value)
+    }
+}
+
+fn succeeded(tool: &'static str, arguments: &[&str], outcome: &Outcome) -> Result<()> {
+    if outcome.status.success() {
+        return Ok(());
+    }
+    let text = String::from_utf8_lossy(&outcome.stderr_tail);
+    let lines = text.lines().map(str::trim);
+    // LVM says such things beside every success, too; the thin provisioning tools end with how they are used.
+    let telling = lines
+        .take_while(|line| !line.starts_with("Usage:"))
+        .filter(|line| !line.is_empty() && !line.starts_with("WARNING:") && !line.starts_with("File descriptor "));
+    let mut detail = telling.collect::<Vec<_>>().join("; ");
+    if detail.is_empty() {
+        detail = outcome.status.to_string();
+    }
+    Err(VolumeError::ToolFailed {
+        command: format!("{tool} {}", arguments.join(" ")),
+        detail,
+    })
+}

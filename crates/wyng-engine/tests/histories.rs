@@ -17,6 +17,8 @@
 )]
 
 mod common;
+#[path = "histories/monitor.rs"]
+mod monitor;
 #[path = "histories/site.rs"]
 mod site;
 #[path = "histories/user.rs"]
@@ -47,7 +49,10 @@ struct Counts {
     incremental: u64,
     unchanged: u64,
     dry_runs: u64,
-    /// Sends and restores that were killed; of these sends, those whose sessions counted nevertheless.
+    monitors: u64,
+    /// Volumes in which a monitor found changes.
+    noted: u64,
+    /// Sends, monitors and restores that were killed; of these sends, those whose sessions counted nevertheless.
     kills: u64,
     kills_after_commit: u64,
     restores: u64,
@@ -145,7 +150,7 @@ impl<'a> History<'a> {
     }
 
     fn step(&mut self) {
-        match self.rng.below(40) {
+        match self.rng.below(46) {
             0..=7 => self.user_works(),
             8..=24 => {
                 self.user_works();
@@ -160,6 +165,8 @@ impl<'a> History<'a> {
             34..=35 => self.rename_volume(),
             36..=37 => self.user_tampers(),
             38 => self.state_is_lost(),
+            39..=43 => self.monitor(false),
+            44 => self.monitor(true),
             _ => self.user_makes_snapshot(),
         }
     }
@@ -559,6 +566,7 @@ fn histories_on(kind: PoolKind) {
     println!("{kind:?}: {counts:#?}\nchunks read / chunks changed: {ratio:.3}; misses: 0");
     if rounds >= 100 {
         assert!(counts.kills >= rounds / 2 && counts.kills_after_commit > 0);
+        assert!(counts.monitors > 0 && counts.noted > 0);
         assert!(counts.incremental >= rounds && counts.unchanged > 0 && counts.strict_checks > 0);
         assert!(counts.from_snapshot > 0 && counts.paired_by_restores > 0);
         assert!(ratio <= 1.1, "{ratio}");

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 use wyng_engine::{
-    EngineError, Event, InitRequest, OpenArchive, OpenRequest, Place, ProcessIdentity, Purpose, ReceiveItem,
+    EngineError, Event, InitRequest, MonitorReport, MonitorRequest, OpenArchive, OpenRequest, Place, ProcessIdentity, Purpose, ReceiveItem,
     ReceiveMode, ReceiveRequest, Reporter, RestoreTarget, SendReport, SendRequest, SessionChoice, StorageSettings,
     VolumeRead,
 };
@@ -203,6 +203,15 @@ impl Site {
             let report = wyng_engine::send(&mut open, request, told)?;
             open.close();
             Ok(report)
+        })
+    }
+
+    /// Notes changes.
+    pub fn monitor(&mut self, request: &MonitorRequest, kill: Option<u64>) -> Ran<MonitorReport> {
+        let how = self.open(Purpose::Local);
+        self.run(kill, |context, told| {
+            let open = wyng_engine::open(context, &how, &PASSPHRASE, told)?;
+            wyng_engine::monitor(&open, request, told)
         })
     }
 

@@ -12,7 +12,7 @@ use crate::scan::{Scan, Spans};
 use std::ops::Range;
 use wyng_archive::{ArchiveError, Session, Trust};
 use wyng_format::{DeltaMap, SessionName, VolumeId, VolumeName};
-use wyng_state::{ArchiveState, CacheFile, Intent, Remembered, SnapshotRecord};
+use wyng_state::{ArchiveState, CacheFile, Intent, Remembered, SnapshotRecord, StoredMap};
 use wyng_volume::{BaseEvidence, Frozen, Label, NoBase, Pool, Stamp};
 
 /// A volume to be worked on, as the archive knows it.
@@ -121,18 +121,20 @@ impl Pairing {
                 }),
             });
         }
-        let Ok(evidence) = serde_json::from_str(&record.evidence) else {
+        let Ok(evidence) = serde_json::from_str::<BaseEvidence>(&record.evidence) else {
             return Ok(Self {
                 base: Err(FullScanReason::NoRecord),
             });
         };
-        let map = load_map(open, state, job, &evidence);
+        // A map older than the record, or one that was emptied, would hide changes.
+        let fits = |stored: &StoredMap| stored.map.any_set() && stored.mtime == evidence.mtime();
+        let map = load_map(open, state, job, &evidence).filter(|stored| !record.map_in_use || fits(stored));
         Ok(Self {
             base: match map {
                 None if record.map_in_use => Err(FullScanReason::NoDeltaMap),
                 map => Ok(Base {
                     evidence,
-                    map: map.filter(DeltaMap::any_set),
+                    map: map.map(|stored| stored.map).filter(DeltaMap::any_set),
                 }),
             },
         })
@@ -386,15 +388,14 @@ pub(crate) fn new_stamp(open: &OpenArchive, session: &SessionName, delta: bool) 
 }
 
 /// The delta map of the newest session, if it goes with the snapshot.
-fn load_map(open: &OpenArchive, state: &ArchiveState, job: &Job, evidence: &BaseEvidence) -> Option<DeltaMap> {
+fn load_map(open: &OpenArchive, state: &ArchiveState, job: &Job, evidence: &BaseEvidence) -> Option<StoredMap> {
     let newest = job.newest.as_ref()?;
     let size = newest.info.volsize.max(evidence.size());
     let chunk = open.archive.chunk_size();
-    let stored = state
+    state
         .delta_map(&job.vid, &newest.name, newest.info.sequence, size, chunk)
         .ok()
-        .flatten()?;
-    Some(stored.map)
+        .flatten()
 }
 
 pub(crate) fn no_base(reason: &NoBase) -> FullScanReason {

@@ -122,6 +122,49 @@ fn a_used_map_and_its_base_have_a_time_that_is_no_sessions_and_not_the_sources()
     assert_eq!(found(&lab, "/state", "volchanged"), []);
 }
 
+/// A map is only good with the record that names it: one of an earlier monitor holds too little.
+#[test]
+fn a_map_that_was_put_back_emptied_or_lost_costs_a_full_scan() {
+    for fault in ["older", "empty", "lost"] {
+        let lab = sent();
+        lab.change("a.img", 2 * C, b"noted");
+        lab.monitor(&["a.img"]).unwrap();
+        let (name, stat) = found(&lab, "/state", ".deltamap").remove(0);
+        let path = Path::new("/state").join(&name);
+        let older = lab.fs.read(&path).unwrap();
+        lab.clock.advance(std::time::Duration::from_secs(1));
+        lab.change("a.img", 9 * C, b"noted later");
+        lab.monitor(&["a.img"]).unwrap();
+        let dir = lab.fs.open_dir(Path::new("/state"), Links::Refuse).unwrap();
+        match fault {
+            "older" => {
+                lab.fs.write(&path, &older);
+                let file = dir.open(Path::new(&name), wyng_sys::fs::OpenHow::WRITE).unwrap();
+                file.set_mtime(stat.mtime).unwrap();
+            }
+            "empty" => {
+                let time = mtime(&lab, "/state", ".deltamap");
+                lab.fs.write(&path, &vec![0; older.len()]);
+                let file = dir.open(Path::new(&name), wyng_sys::fs::OpenHow::WRITE).unwrap();
+                file.set_mtime(time).unwrap();
+            }
+            _ => dir.remove_file(Path::new(&name)).unwrap(),
+        }
+        let report = lab.send(&["a.img"]).unwrap();
+        assert_eq!(
+            report.volumes[0].kind,
+            SendKind::Full(FullScanReason::NoDeltaMap),
+            "{fault}"
+        );
+        let contents = lab.contents().unwrap();
+        assert_eq!(
+            contents["a.img"].values().last().unwrap(),
+            &lab.read("a.img"),
+            "{fault}"
+        );
+    }
+}
+
 #[test]
 fn sizes_may_change_between_monitors() {
     for sizes in [[25, 30], [30, 25], [10, 5], [10, 20], [20, 10], [5, 40]] {

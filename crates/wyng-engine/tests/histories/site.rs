@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 use wyng_engine::{
-    EngineError, Event, InitRequest, MonitorReport, MonitorRequest, OpenArchive, OpenRequest, Place, ProcessIdentity, Purpose, ReceiveItem,
-    ReceiveMode, ReceiveRequest, Reporter, RestoreTarget, SendReport, SendRequest, SessionChoice, StorageSettings,
-    VolumeRead,
+    EngineError, Event, InitRequest, MonitorReport, MonitorRequest, OpenArchive, OpenRequest, Place, ProcessIdentity,
+    Purpose, ReceiveItem, ReceiveMode, ReceiveRequest, Reporter, RestoreTarget, SendReport, SendRequest, SessionChoice,
+    StorageSettings, VolumeRead,
 };
 use wyng_format::ScryptCost;
 use wyng_sys::fs::{DirRef, Fs, Links};

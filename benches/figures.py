@@ -5,12 +5,14 @@ Every measurement starts with dropped caches. A limit is made from a baseline (`
 medians are compared. Keys of the encrypted archive are remembered beforehand, so their derivation is not in the figures.
 """
 import argparse
+import array
 import fcntl
 import json
 import os
 import platform
 import shutil
 import statistics
+import struct
 import subprocess
 import sys
 import tempfile
@@ -19,7 +21,10 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 KINDS = ("plain", "encrypted")
+EXTENTS = (10_000, 100_000, 300_000)
+# Numbers of linux/fs.h.
 FICLONE = 0x40049409
+FS_IOC_FIEMAP = 0xC020660B
 
 
 class Bench:
@@ -106,8 +111,10 @@ class Bench:
     # ---- figures ------------------------------------------------------------------------------------------
 
     def row(self, figure, measured, limit, unit, how="fixed", ratio=None):
-        self.rows.append({"figure": figure, "measured": measured, "limit": limit, "unit": unit, "limit_is": how,
-                          "ratio": ratio, "reached": measured <= limit})
+        """A figure; without a limit it is only shown."""
+        self.rows.append({"figure": figure, "measured": measured, "limit": limit, "unit": unit,
+                          "limit_is": how if limit is not None else "none", "ratio": ratio,
+                          "reached": limit is None or measured <= limit})
 
     def against(self, figure, name, base, factor, extra=0.0):
         """A row: the median of `name` against factor x the median of `base` + extra seconds."""
@@ -228,13 +235,106 @@ class Bench:
         self.row("1 TiB sparse, peak memory", peak, 150.0, "MiB")
         big.unlink()
 
+    def extents(self):
+        """100 scattered changed blocks in images of very many extents, with warm caches, and what a writing guest notices."""
+        xfs = self.work / "xfs"
+        self.run("truncate", "-s", "16G", self.work / "xfs.img")
+        self.run("mkfs.xfs", "-q", "-f", self.work / "xfs.img")
+        xfs.mkdir(exist_ok=True)
+        self.run("mount", "-o", "loop,noatime", self.work / "xfs.img", xfs)
+        try:
+            for kind, folder in (("Btrfs", self.pool), ("XFS", xfs)):
+                for count in EXTENTS:
+                    self.many_extents(kind, folder / f"extents-{count}", count)
+        finally:
+            self.run("umount", xfs)
+            (self.work / "xfs.img").unlink()
+            xfs.rmdir()
+
+    def many_extents(self, kind, folder, count):
+        name = f"{kind}, {count:,} extents"
+        print(name)
+        if kind == "Btrfs":
+            self.run("btrfs", "subvolume", "create", folder)
+        else:
+            folder.mkdir()
+        image = folder / "big.img"
+        make = (HERE / "make-sparse", "--extents", count, "--dense", image)
+        self.run(*make)
+        send = ("--json", "send", "big.img", f"--local={folder}")
+        self.new_archive("plain")
+        self.wyng("plain", *send)
+        repeat = self.repeat if kind == "Btrfs" else 1
+        for number in range(1, repeat + 1):
+            self.run(*make, number)
+            _, seconds, peak = self.wyng("plain", *send)
+            self.note(f"{name}: incremental", seconds)
+            self.note(f"{name}: peak MiB", peak)
+            print(f"  {'incremental':44} {seconds:8.3f} s {peak:8.1f} MiB", flush=True)
+        for number in range(1, repeat + 1):
+            self.run(*make, 100 + number)
+            idle = self.stalls(image, lambda: time.sleep(0.5))
+            during = self.stalls(image, lambda: self.wyng("plain", *send))
+            self.note(f"{name}: stall", during)
+            print(f"  {'longest write meanwhile (else)':44} {during:8.1f} ms ({idle:.1f} ms)", flush=True)
+        old, new = folder / "old.img", folder / "new.img"
+        clone(image, old)
+        self.run(*make, 200)
+        start = time.monotonic()
+        stall = self.stalls(image, lambda: clone(image, new))
+        different = [one != two for one, two in ((fiemap(old), fiemap(new)), (fiemap(old), fiemap(new)))]
+        seconds = time.monotonic() - start
+        assert all(different)
+        print(f"  {'by copy and FIEMAP (its stall)':44} {seconds:8.3f} s ({stall:.1f} ms)", flush=True)
+        old.unlink()
+        new.unlink()
+        promised = kind == "Btrfs" and count == max(EXTENTS)
+        self.row(f"{name}: 100 changed", self.median(f"{name}: incremental"), 1.0 if promised else None, "s")
+        self.row(f"{name}: longest stall", max(self.measured[f"{name}: stall"]), 50.0 if promised else None, "ms")
+        self.row(f"{name}: copy, FIEMAP", seconds, None, "s")
+        self.row(f"{name}: stall of that", stall, None, "ms")
+        self.row(f"{name}: peak memory", max(self.measured[f"{name}: peak MiB"]), None, "MiB")
+        image.unlink()
+
+    def stalls(self, image, work):
+        """The longest write into the image while something is done, milliseconds."""
+        writer = subprocess.Popen([HERE / "write-stalls", image], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        work()
+        text, _ = writer.communicate("")
+        return float(text)
+
     def table(self):
         print(f"\n{'figure':38} {'measured':>11} {'limit':>11}  {'which is':23} {'ratio':>5}  result")
         for row in self.rows:
-            measured, limit = (f"{row[key]:.3f} {row['unit']}" for key in ("measured", "limit"))
+            measured, limit = ("-" if row[key] is None else f"{row[key]:.3f} {row['unit']}" for key in ("measured", "limit"))
             ratio = "" if row["ratio"] is None else f"{row['ratio']:.2f}"
             result = "reached" if row["reached"] else "NOT REACHED"
             print(f"{row['figure']:38} {measured:>11} {limit:>11}  {row['limit_is']:23} {ratio:>5}  {result}")
+
+
+def clone(source, target):
+    """Copies a file by sharing its data."""
+    with open(source, "rb") as old, open(target, "wb") as new:
+        fcntl.ioctl(new, FICLONE, old.fileno())
+
+
+def fiemap(path):
+    """The mapped ranges of a file, after what is dirty is written."""
+    batch, start, found = 4096, 0, []
+    with open(path, "rb") as file:
+        while True:
+            buffer = array.array("B", struct.pack("=QQLLLL", start, (1 << 64) - 1 - start, 1, 0, batch, 0))
+            buffer.frombytes(bytes(56 * batch))
+            fcntl.ioctl(file, FS_IOC_FIEMAP, buffer)
+            count = struct.unpack_from("=L", buffer, 20)[0]
+            if count == 0:
+                return found
+            found.append(buffer[32:32 + 56 * count].tobytes())
+            logical, _, length = struct.unpack_from("=QQQ", buffer, 32 + 56 * (count - 1))
+            (flags,) = struct.unpack_from("=L", buffer, 32 + 56 * (count - 1) + 40)
+            if flags & 1:
+                return found
+            start = logical + length
 
 
 def volume(report):
@@ -264,7 +364,7 @@ def main():
     parser.add_argument("--work", required=True, help="folder that benches/make-image prepared")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--json", help="file for all measurements")
-    parser.add_argument("--only", default="send,change,restore,snapshot,sparse")
+    parser.add_argument("--only", default="send,change,restore,snapshot,sparse,extents")
     options = parser.parse_args()
     bench = Bench(options)
     about = machine()
@@ -273,7 +373,7 @@ def main():
     if about["load_at_start"] > 0.5:
         print("Something else is running: these figures will say little.")
     parts = {"send": bench.first_send, "change": bench.change, "restore": bench.restore,
-             "snapshot": bench.snapshot, "sparse": bench.sparse}
+             "snapshot": bench.snapshot, "sparse": bench.sparse, "extents": bench.extents}
     for word in options.only.split(","):
         parts[word]()
     bench.table()

@@ -260,6 +260,8 @@ pub struct SendRequest {
     pub dedup: bool,
     /// Record a session also for unchanged volumes.
     pub send_unchanged: bool,
+    /// Don't use snapshots that the original program left.
+    pub no_takeover: bool,
     /// Say what would be sent; write nothing.
     pub dry_run: bool,
     /// Check that what the maps of imports leave out did not change.
@@ -311,6 +313,8 @@ pub enum FullScanReason {
     NoDeltaMap,
     /// The extents kept changing while they were compared.
     UnstableExtents,
+    /// Two ways of finding what changed contradict each other. One of them is not used any more for this volume.
+    Contradiction,
     /// The storage can't tell what changed.
     NoExtents {
         /// What it said.
@@ -340,6 +344,9 @@ impl fmt::Display for FullScanReason {
             Self::Interrupted => "the last send was interrupted before its snapshot was kept",
             Self::NoDeltaMap => "the map that goes with the local snapshot is missing or damaged",
             Self::UnstableExtents => "the file system kept moving data while it was compared",
+            Self::Contradiction => {
+                "two ways of finding what changed contradict each other, which is a defect: please report it"
+            }
             Self::NoExtents { detail } => return write!(f, "the file system can't tell what changed: {detail}"),
             Self::Import => "it is imported",
             Self::MapDoesNotFit { detail } => return write!(f, "its map can't be used: {detail}"),
@@ -525,6 +532,11 @@ pub enum Event<'a> {
         /// Why.
         reason: &'a FullScanReason,
     },
+    /// A snapshot that the original program left is the base of a volume's next session.
+    TakenOver {
+        /// Its name.
+        volume: &'a str,
+    },
     /// Sending begins.
     Sending {
         /// `YYYYMMDD-HHMMSS`.
@@ -698,6 +710,13 @@ pub enum Warning<'a> {
     },
     /// A thin pool is filling up.
     PoolFilling(&'a PoolNotice),
+    /// Freezing the volume holds up its writers, as it has many extents on a file system that copies each.
+    ManyExtents {
+        /// The volume.
+        volume: &'a str,
+        /// Their number.
+        extents: u64,
+    },
     /// Keys could not be remembered.
     KeysNotRemembered {
         /// Why.

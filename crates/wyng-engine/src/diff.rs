@@ -183,7 +183,7 @@ impl Run<'_> {
 
     /// What the snapshot of the session does not prove equal.
     fn unproven(&self, job: &Job, frozen: &mut dyn Frozen, size: u64) -> Result<Spans> {
-        let pairing = Pairing::look(self.open, job)?;
+        let pairing = Pairing::look(self.open, job, None)?;
         let chunk = self.open.archive.chunk_size();
         Ok(match pairing.since_base(self.open, job, frozen)? {
             Err(_) => Spans::all(size),

@@ -24,6 +24,7 @@ mod scan;
 mod send;
 mod steps;
 mod storage;
+mod takeover;
 mod verify;
 
 pub use api::*;

@@ -7,7 +7,7 @@ use crate::api::{
 };
 use crate::error::{EngineError, Result};
 use crate::open::OpenArchive;
-use crate::pairing::{Job, Pairing, rebase};
+use crate::pairing::{Job, Pairing, Storage, rebase};
 use crate::storage::{fail_all, open_capable, report_notices};
 use wyng_format::SessionName;
 use wyng_sys::CivilTime;
@@ -124,7 +124,15 @@ impl Run<'_> {
             self.skip(&job, SkipReason::NoSession);
             return Ok(None);
         }
-        let pairing = Pairing::look(self.open, &job)?;
+        let pairing = Pairing::look(
+            self.open,
+            &job,
+            Some(&Storage {
+                pool,
+                local,
+                take_over: false,
+            }),
+        )?;
         if let Some(why) = pairing.missing() {
             self.skip(&job, SkipReason::NoBase { why: why.clone() });
             return Ok(None);

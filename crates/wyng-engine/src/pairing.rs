@@ -9,10 +9,11 @@ use crate::api::{Event, FullScanReason, Reporter, SendKind, Warning};
 use crate::error::Result;
 use crate::open::{OpenArchive, source_nanos};
 use crate::scan::{Scan, Spans};
+use crate::takeover;
 use std::ops::Range;
 use wyng_archive::{ArchiveError, Session, Trust};
 use wyng_format::{DeltaMap, SessionName, VolumeId, VolumeName};
-use wyng_state::{ArchiveState, CacheFile, Intent, Remembered, SnapshotRecord, StoredMap};
+use wyng_state::{ArchiveState, CacheFile, Intent, SnapshotRecord, StoredMap};
 use wyng_volume::{BaseEvidence, Frozen, Label, NoBase, Pool, Stamp};
 
 /// A volume to be worked on, as the archive knows it.
@@ -51,12 +52,27 @@ impl Job {
 /// What this host remembers of a volume's snapshot.
 pub(crate) struct Pairing {
     base: Result<Base, FullScanReason>,
+    /// What the next base will bear.
+    mark: String,
+    /// How the next base can be made after a crash.
+    journal: Option<String>,
 }
 
-struct Base {
-    evidence: BaseEvidence,
+/// Where a volume is.
+pub(crate) struct Storage<'a> {
+    pub pool: &'a dyn Pool,
+    /// Its name there.
+    pub local: &'a str,
+    /// Snapshots of the original program may be used.
+    pub take_over: bool,
+}
+
+pub(crate) struct Base {
+    pub evidence: BaseEvidence,
     /// Changes that the snapshot contains already, but not the newest session.
-    map: Option<DeltaMap>,
+    pub map: Option<DeltaMap>,
+    /// The original program made it.
+    pub inherited: bool,
 }
 
 /// How far a volume has moved on from its base.
@@ -71,11 +87,21 @@ pub(crate) struct Moved {
 
 impl Base {
     /// The ranges in which a frozen volume may differ from the base, or from `newest` by its size.
-    fn changes(&self, newest: &Session, frozen: &mut dyn Frozen) -> Result<Vec<Range<u64>>, NoBase> {
+    ///
+    /// # Errors
+    /// Why everything has to be read.
+    fn changes(&self, newest: &Session, frozen: &mut dyn Frozen) -> Result<Vec<Range<u64>>, FullScanReason> {
         let (old, size) = (newest.info.volsize, frozen.info().size);
-        let mut ranges: Vec<_> = frozen.changes_since(&self.evidence, old)?.ranges.iter().collect();
-        if old != size {
-            // The last chunk of the smaller size has another length now, and all behind it comes or goes.
+        let changed = frozen
+            .changes_since(&self.evidence, old)
+            .map_err(|error| no_base(&error))?;
+        if changed.contradiction {
+            return Err(FullScanReason::Contradiction);
+        }
+        let mut ranges: Vec<_> = changed.ranges.iter().collect();
+        // The last chunk of the smaller size has another length now, and all behind it comes or goes. The original
+        // overlooks changes in the last part of a block (deviations.md A1), so the session may lack them.
+        if old != size || self.inherited {
             let smaller = old.min(size);
             ranges.push(smaller.saturating_sub(1)..old.max(size));
         }
@@ -84,59 +110,14 @@ impl Base {
 }
 
 impl Pairing {
-    /// Looks up the record of the newest session.
-    pub fn look(open: &OpenArchive, job: &Job) -> Result<Self> {
-        let Some(newest) = &job.newest else {
-            return Ok(Self {
-                base: Err(FullScanReason::FirstSession),
-            });
-        };
-        let Some(state) = open.archive.state() else {
-            return Ok(Self {
-                base: Err(FullScanReason::NoRecord),
-            });
-        };
-        let identity = open.archive.identity();
-        if state
-            .intent(&identity, &job.vid)?
-            .found()
-            .is_some_and(|intent| intent.session == newest.name)
-        {
-            return Ok(Self {
-                base: Err(FullScanReason::Interrupted),
-            });
-        }
-        let record = match state.snapshot_record(&identity, &job.vid)? {
-            Remembered::Found(record) => record,
-            Remembered::Absent | Remembered::Unusable(_) => {
-                return Ok(Self {
-                    base: Err(FullScanReason::NoRecord),
-                });
-            }
-        };
-        if record.session != newest.name {
-            return Ok(Self {
-                base: Err(FullScanReason::RecordMismatch {
-                    property: "session".to_owned(),
-                }),
-            });
-        }
-        let Ok(evidence) = serde_json::from_str::<BaseEvidence>(&record.evidence) else {
-            return Ok(Self {
-                base: Err(FullScanReason::NoRecord),
-            });
-        };
-        // A map older than the record, or one that was emptied, would hide changes.
-        let fits = |stored: &StoredMap| stored.map.any_set() && stored.mtime == evidence.mtime();
-        let map = load_map(open, state, job, &evidence).filter(|stored| !record.map_in_use || fits(stored));
+    /// Finds the base of the newest session: by our record, by finishing what a crash interrupted, or what the original
+    /// program left. To be called before the storage is frozen, which sweeps what a crash left. Without a `storage`, for
+    /// readers, only the record counts.
+    pub fn look(open: &OpenArchive, job: &Job, storage: Option<&Storage<'_>>) -> Result<Self> {
         Ok(Self {
-            base: match map {
-                None if record.map_in_use => Err(FullScanReason::NoDeltaMap),
-                map => Ok(Base {
-                    evidence,
-                    map: map.map(|stored| stored.map).filter(DeltaMap::any_set),
-                }),
-            },
+            base: find_base(open, job, storage)?,
+            mark: new_mark(open),
+            journal: None,
         })
     }
 
@@ -147,6 +128,16 @@ impl Pairing {
     pub fn base(&self) -> Result<(&BaseEvidence, Option<&DeltaMap>), &FullScanReason> {
         let base = self.base.as_ref()?;
         Ok((&base.evidence, base.map.as_ref()))
+    }
+
+    /// The base is a snapshot that the original program left.
+    pub fn is_inherited(&self) -> bool {
+        self.base.as_ref().is_ok_and(|base| base.inherited)
+    }
+
+    /// Takes down how the frozen state can become the base after a crash. To be called before [`intend`](Self::intend).
+    pub fn prepare(&mut self, frozen: &dyn Frozen) {
+        self.journal = frozen.journal(&self.mark);
     }
 
     /// What of a frozen volume has to be looked at.
@@ -164,7 +155,7 @@ impl Pairing {
         let chunk = open.archive.chunk_size();
         let mut ranges = match base.changes(newest, frozen) {
             Ok(ranges) => ranges,
-            Err(reason) => return Ok(full(no_base(&reason))),
+            Err(reason) => return Ok(full(reason)),
         };
         if let Some(map) = &base.map {
             ranges.extend(
@@ -200,7 +191,7 @@ impl Pairing {
         };
         let ranges = match base.changes(newest, frozen) {
             Ok(ranges) => ranges,
-            Err(reason) => return Ok(Err(no_base(&reason))),
+            Err(reason) => return Ok(Err(reason)),
         };
         let size = newest.info.volsize.max(frozen.info().size);
         let mut map = DeltaMap::new(size, open.archive.chunk_size())?;
@@ -228,7 +219,7 @@ impl Pairing {
             archive,
             volume: job.vid.clone(),
             session,
-            evidence: String::new(),
+            evidence: self.journal.clone().unwrap_or_default(),
         };
         state.store_intent(&intent)?;
         Ok(())
@@ -266,12 +257,115 @@ impl Pairing {
         let Some((session, _)) = volume.volinfo.sessions.last() else {
             return Ok(());
         };
+        if !stored && self.journal.is_some() {
+            self.intend(open, job, *session)?;
+        }
         // crash here: the record names the session before, or the base that is still in place.
         state.drop_snapshot_record(&job.vid)?;
-        // crash here: no record, so the next send reads everything.
-        let evidence = frozen.rotate(&new_stamp(open, session, false))?;
-        remember(open, &job.vid, (session, sequence), size, &evidence)
+        // crash here: no record, so the next send finishes from the intent, or reads everything.
+        let stamp = Stamp {
+            mark: self.mark.clone(),
+            session: session.to_string(),
+            delta: false,
+        };
+        let evidence = frozen.rotate(&stamp)?;
+        store_pair(open, state, &job.vid, (session, sequence), size, &evidence)?;
+        if self.journal.is_none() {
+            state.drop_intent(&job.vid)?;
+        }
+        // Else the new base may not be on disk yet, though the record is: the intent stays until the next one.
+        Ok(())
     }
+}
+
+fn find_base(open: &OpenArchive, job: &Job, storage: Option<&Storage<'_>>) -> Result<Result<Base, FullScanReason>> {
+    let Some(newest) = &job.newest else {
+        return Ok(Err(FullScanReason::FirstSession));
+    };
+    let Some(state) = open.archive.state() else {
+        return Ok(Err(FullScanReason::NoRecord));
+    };
+    let identity = open.archive.identity();
+    let record = state.snapshot_record(&identity, &job.vid)?.found();
+    let (ours, other) = match record {
+        Some(record) if record.session == newest.name => (Some(record), false),
+        record => (None, record.is_some()),
+    };
+    let proof = ours.and_then(|record| {
+        let evidence: BaseEvidence = serde_json::from_str(&record.evidence).ok()?;
+        Some((evidence, record.map_in_use))
+    });
+    let intent = state.intent(&identity, &job.vid)?.found();
+    if let Some(intent) = intent.filter(|intent| intent.session == newest.name) {
+        if let Some(storage) = storage {
+            let label = job.label(open);
+            let in_place =
+                |(evidence, _): &(BaseEvidence, bool)| storage.pool.open_base(storage.local, &label, evidence).is_ok();
+            if !proof.as_ref().is_some_and(in_place)
+                && let Some(base) = finish(open, state, job, newest, storage, &intent)?
+            {
+                return Ok(Ok(base));
+            }
+        }
+        if proof.is_none() {
+            return Ok(Err(FullScanReason::Interrupted));
+        }
+    }
+    let Some((evidence, map_in_use)) = proof else {
+        if let Some(storage) = storage
+            && let Some(base) = takeover::inherited(open, state, job, newest, storage)?
+        {
+            return Ok(Ok(base));
+        }
+        let property = "session".to_owned();
+        return Ok(Err(if other {
+            FullScanReason::RecordMismatch { property }
+        } else {
+            FullScanReason::NoRecord
+        }));
+    };
+    // A map older than the record, or one that was emptied, would hide changes.
+    let fits = |stored: &StoredMap| stored.map.any_set() && stored.mtime == evidence.mtime();
+    let map = load_map(open, state, job, &evidence).filter(|stored| !map_in_use || fits(stored));
+    Ok(match map {
+        None if map_in_use => Err(FullScanReason::NoDeltaMap),
+        map => Ok(Base {
+            evidence,
+            map: map.map(|stored| stored.map).filter(DeltaMap::any_set),
+            inherited: false,
+        }),
+    })
+}
+
+/// Makes the state that the newest session was read from the base, where a crash came before that was done or before it
+/// was on disk; `None` if that state is gone.
+fn finish(
+    open: &OpenArchive,
+    state: &ArchiveState,
+    job: &Job,
+    newest: &Session,
+    storage: &Storage<'_>,
+    intent: &Intent,
+) -> Result<Option<Base>> {
+    let label = job.label(open);
+    // crash here and below: no record that matches, and the intent is still there.
+    let Ok(Some(evidence)) = storage.pool.finish(storage.local, &label, &intent.evidence) else {
+        return Ok(None);
+    };
+    let (session, sequence) = (&newest.name, newest.info.sequence);
+    store_pair(
+        open,
+        state,
+        &job.vid,
+        (session, sequence),
+        newest.info.volsize,
+        &evidence,
+    )?;
+    Ok(Some(Base {
+        evidence,
+        map: None,
+        inherited: false,
+    }))
 }
 
 /// Remembers that the base with this evidence holds exactly a session of `size` bytes, the newest, given by name and sequence.
@@ -282,13 +376,27 @@ impl Pairing {
 pub(crate) fn remember(
     open: &OpenArchive,
     vid: &VolumeId,
-    (session, sequence): (&SessionName, u64),
+    session: (&SessionName, u64),
     size: u64,
     evidence: &BaseEvidence,
 ) -> Result<()> {
     let Some(state) = open.archive.state() else {
         return Ok(());
     };
+    store_pair(open, state, vid, session, size, evidence)?;
+    state.drop_intent(vid)?;
+    Ok(())
+}
+
+/// Stores the empty map that goes with a base, and then the record of it.
+fn store_pair(
+    open: &OpenArchive,
+    state: &ArchiveState,
+    vid: &VolumeId,
+    (session, sequence): (&SessionName, u64),
+    size: u64,
+    evidence: &BaseEvidence,
+) -> Result<()> {
     let map = DeltaMap::new(size, open.archive.chunk_size())?;
     state.store_delta_map(vid, session, sequence, &map, evidence.mtime())?;
     state.retain_delta_map(vid, Some((session, sequence)))?;
@@ -302,7 +410,6 @@ pub(crate) fn remember(
         evidence: serde_json::json!(evidence).to_string(),
     };
     state.store_snapshot_record(&record)?;
-    state.drop_intent(vid)?;
     Ok(())
 }
 
@@ -378,13 +485,17 @@ fn time_of_used(open: &OpenArchive, job: &Job, source: i64) -> Result<i64> {
 
 /// What no base bore before.
 pub(crate) fn new_stamp(open: &OpenArchive, session: &SessionName, delta: bool) -> Stamp {
-    let mut mark = [0; 16];
-    open.context.random.fill(&mut mark);
     Stamp {
-        mark: mark.iter().map(|byte| format!("{byte:02x}")).collect(),
+        mark: new_mark(open),
         session: session.to_string(),
         delta,
     }
+}
+
+fn new_mark(open: &OpenArchive) -> String {
+    let mut mark = [0; 16];
+    open.context.random.fill(&mut mark);
+    mark.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The delta map of the newest session, if it goes with the snapshot.

@@ -8,14 +8,14 @@
 
 pub mod ext;
 pub use ext::{
-    is_zero, make_dirs_below, read_exact_at, read_file_limited, read_full_at, read_limited, remove_contents,
-    remove_tree, replace_file, write_all_at, write_new,
+    all_extent_items, all_extents, is_zero, make_dirs_below, read_exact_at, read_file_limited, read_full_at,
+    read_limited, remove_contents, remove_tree, replace_file, write_all_at, write_new,
 };
 
 use crate::Result;
 use std::ffi::OsString;
 use std::fmt::Debug;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -261,6 +261,26 @@ pub enum ExtentItemKind {
     Unknown(u8),
 }
 
+/// What the inode item of a Btrfs tree tells about a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InodeItem {
+    /// Transaction in which the file was made.
+    pub generation: u64,
+    /// Size in bytes.
+    pub size: u64,
+    /// Bytes of all its extent items but holes.
+    pub nbytes: u64,
+}
+
+/// A part of a long answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch<T> {
+    /// The things asked for, ascending.
+    pub items: Vec<T>,
+    /// There are no more in the range asked for.
+    pub complete: bool,
+}
+
 /// The file systems of a machine.
 pub trait Fs: Send + Sync + Debug {
     /// Opens the folder `path` (symbolic links in `path` itself are followed); `links` holds for names below it.
@@ -350,11 +370,15 @@ pub trait File: Send + Sync + Debug {
     fn clone_from(&self, source: &dyn File) -> Result<()>;
     /// Makes a range share data of `source` (`FICLONERANGE`); `length` 0 means to the end of `source`.
     fn clone_range(&self, source: &dyn File, source_offset: u64, length: u64, offset: u64) -> Result<()>;
-    /// The mapped ranges from 0 to the end, ascending (FIEMAP). With `sync`, dirty data is written first.
-    fn extents(&self, sync: bool) -> Result<Vec<Extent>>;
-    /// Btrfs: the file extent items of this file in the tree of its subvolume, ascending, holes included where the tree
-    /// has them. The subvolume must be a read-only snapshot. Needs `CAP_SYS_ADMIN`.
-    fn extent_items(&self) -> Result<Vec<ExtentItem>>;
+    /// The next mapped ranges that end after byte `from` (FIEMAP); the first may be cut there. With `sync`, dirty data is
+    /// written first.
+    fn extents(&self, from: u64, sync: bool) -> Result<Batch<Extent>>;
+    /// Btrfs: the next of the file extent items of this file in the tree of its subvolume that begin at one of `starts` and
+    /// stand in a leaf which was written in transaction `since` or later; holes included where the tree has them. At most
+    /// about `limit` of them. The subvolume must be a read-only snapshot. Needs `CAP_SYS_ADMIN`.
+    fn extent_items(&self, starts: RangeInclusive<u64>, since: u64, limit: u32) -> Result<Batch<ExtentItem>>;
+    /// Btrfs: the inode item of this file, under the same conditions.
+    fn inode_item(&self) -> Result<InodeItem>;
     /// The inode generation (`FS_IOC_GETVERSION`).
     fn generation(&self) -> Result<u32>;
     /// The inode flags (`FS_IOC_GETFLAGS`), such as no-copy-on-write.

@@ -168,6 +168,12 @@ impl LoopPool {
     /// Makes and mounts a pool; too small a `size` is raised to what `mkfs` accepts.
     #[must_use]
     pub fn new(kind: PoolKind, size: u64, mount_options: &[&str]) -> Option<Self> {
+        Self::formatted(kind, size, &[], mount_options)
+    }
+
+    /// As [`Self::new`], with options for `mkfs`.
+    #[must_use]
+    pub fn formatted(kind: PoolKind, size: u64, mkfs_options: &[&str], mount_options: &[&str]) -> Option<Self> {
         if !need_pool(kind) {
             return None;
         }
@@ -182,7 +188,8 @@ impl LoopPool {
         } else {
             &["-q", "-f"]
         };
-        run(kind.mkfs(), force.iter().map(OsStr::new).chain([image.as_os_str()]));
+        let options = force.iter().chain(mkfs_options).map(OsStr::new);
+        run(kind.mkfs(), options.chain([image.as_os_str()]));
         let device = run(
             "losetup",
             [OsStr::new("--find"), OsStr::new("--show"), image.as_os_str()],

@@ -12,7 +12,7 @@ use std::fmt::Debug;
 use std::path::Path;
 use std::sync::Arc;
 use wyng_sys::fs::ext::{read_full_at, write_all_at};
-use wyng_sys::fs::{Access, Creation, Dir, DirRef, File, FileKind, FileRef, Fs, Links, LockKind, OpenHow};
+use wyng_sys::fs::{Access, Creation, Dir, DirRef, File, FileKind, FileRef, Fs, Links, LockKind, OpenHow, ext};
 use wyng_sys::{Cancel, RealFs, Result};
 use wyng_testkit::MemFs;
 use wyng_testkit::pools::{LoopPool, TempDir};
@@ -522,7 +522,7 @@ fn extents(dir: &dyn Dir) {
     write_all_at(&*source, &[6; 4096], 65_536).unwrap();
     source.sync().unwrap();
     let map = |file: &FileRef| -> Vec<(u64, u64)> {
-        let extents = file.extents(true).unwrap();
+        let extents = ext::all_extents(&**file, true).unwrap();
         let blocks = extents
             .iter()
             .flat_map(|extent| (0..extent.length / 4096).map(move |at| (extent, at * 4096)));

@@ -1,8 +1,9 @@
 //! Comparing the extents of two files that do not change, while the file system may move them.
 
-use crate::extents::Layout;
-use crate::{Changed, Method, NoBase};
+use crate::extents::{Differences, FiemapOf, History, ItemsOf, Map, since, tally, walk};
+use crate::{Method, NoBase, Ranges};
 use std::fmt::Write as _;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 use wyng_sys::fs::File;
@@ -10,6 +11,9 @@ use wyng_sys::{Context, SysError};
 
 /// Waits between attempts while extents are being moved (decisions.md §6).
 const WAITS: [Duration; 3] = [Duration::from_secs(3), Duration::from_secs(6), Duration::from_secs(12)];
+
+/// The whole of a map, also what lies beyond the end of the file.
+const WHOLE: Range<u64> = 0..u64::MAX;
 
 /// Two files that do not change, on one file system.
 pub(crate) struct Pair<'a> {
@@ -23,19 +27,56 @@ pub(crate) struct Pair<'a> {
     pub in_snapshot: bool,
 }
 
+/// Which methods may be used beside those that are always right.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Shortcut {
+    /// The search by generation, if its conditions hold.
+    pub history: Option<History>,
+    /// Its result is compared with that of the full comparison.
+    pub check: bool,
+}
+
+/// What differs, and how that was found.
+#[derive(Clone, Debug)]
+pub(crate) struct Comparison {
+    /// Bytes that are not proven equal.
+    pub changed: Ranges,
+    /// Zeros for which one of the two has space on disk and the other has none.
+    pub uneven: Ranges,
+    pub method: Method,
+    /// Extents of the new file.
+    pub extents: u64,
+    /// Bytes of all extents of the new file, where they were counted.
+    pub bytes: Option<u64>,
+    /// Two methods that must agree did not: this is the union of what they found.
+    pub contradiction: bool,
+}
+
 impl Pair<'_> {
-    /// The ranges below `end` that are not proven equal; extent items where they can be read, else FIEMAP.
-    pub(crate) fn compare(&self, context: &Context, end: u64) -> Result<Changed, NoBase> {
-        let mut method = if self.in_snapshot {
-            Method::ExtentItems
-        } else {
-            Method::Fiemap
+    /// What is not proven equal below `end`; by the search by generation where that may be used, by extent items where
+    /// they can be read, else by FIEMAP.
+    ///
+    /// # Errors
+    /// Why no method can tell.
+    pub(crate) fn compare(&self, context: &Context, end: u64, shortcut: Shortcut) -> Result<Comparison, NoBase> {
+        let mut method = match shortcut.history {
+            Some(_) if self.in_snapshot => Method::Generation,
+            _ if self.in_snapshot => Method::ExtentItems,
+            _ => Method::Fiemap,
         };
         let mut waits = WAITS.iter();
         loop {
-            match self.attempt(context, method, end) {
-                Ok(Some(changed)) => return Ok(changed),
-                Ok(None) => {}
+            match self.attempt(context, method, end, shortcut) {
+                Ok(Attempt::Done(comparison)) => return Ok(comparison),
+                Ok(Attempt::Unstable) => {}
+                Ok(Attempt::NoProof) => {
+                    method = Method::ExtentItems;
+                    continue;
+                }
+                Err(_) if method == Method::Generation => {
+                    method = Method::ExtentItems;
+                    continue;
+                }
                 Err(NoBase::System(error)) if method == Method::ExtentItems && refused(&error) => {
                     method = Method::Fiemap;
                     continue;
@@ -50,28 +91,77 @@ impl Pair<'_> {
         }
     }
 
-    /// One comparison; `None` if extents moved meanwhile.
-    ///
-    /// The old map is read before and after the new one. If it is the same, then for the whole time between, the old
-    /// file's bytes were at these places, so no other data was; an equal place in the new map, even if that was read
-    /// piece by piece, is the same data. (That supposes that no extent moved away and back.) FIEMAP needs several
-    /// calls for a file and tells less, so the new map is read again there too.
-    fn attempt(&self, context: &Context, method: Method, end: u64) -> Result<Option<Changed>, NoBase> {
+    fn attempt(&self, context: &Context, method: Method, end: u64, shortcut: Shortcut) -> Result<Attempt, NoBase> {
         if self.is_moving(context)? {
-            return Ok(None);
+            return Ok(Attempt::Unstable);
         }
-        let old = layout(self.old, method)?;
-        let new = layout(self.new, method)?;
-        let stable = old.same_as(&layout(self.old, method)?)
-            && (method == Method::ExtentItems || new.same_as(&layout(self.new, method)?));
-        if !stable || self.is_moving(context)? {
-            return Ok(None);
+        let attempt = match (method, &shortcut.history) {
+            (Method::Generation, Some(history)) => self.by_generation(history, end, shortcut.check)?,
+            (Method::Generation, None) => Attempt::NoProof,
+            (Method::ExtentItems, _) => self.by_items(end)?,
+            (Method::Fiemap | Method::ThinMetadata, _) => self.by_fiemap(end)?,
+        };
+        if self.is_moving(context)? {
+            return Ok(Attempt::Unstable);
         }
-        Ok(Some(Changed {
-            ranges: old.differences(&new, end),
-            method,
-            extents: new.len(),
-        }))
+        Ok(attempt)
+    }
+
+    fn by_generation(&self, history: &History, end: u64, check: bool) -> Result<Attempt, NoBase> {
+        let Some(found) = since(self.old, self.new, history, end)? else {
+            return Ok(Attempt::NoProof);
+        };
+        if !found.stable {
+            return Ok(Attempt::Unstable);
+        }
+        let quick = Comparison {
+            changed: found.differences.changed,
+            uneven: found.differences.uneven,
+            method: Method::Generation,
+            extents: found.extents,
+            bytes: None,
+            contradiction: false,
+        };
+        if !check {
+            return Ok(Attempt::Done(quick));
+        }
+        Ok(match self.by_items(end)? {
+            Attempt::Done(full) => Attempt::Done(Comparison {
+                contradiction: full.changed != quick.changed || full.uneven != quick.uneven,
+                changed: full.changed.union(quick.changed),
+                uneven: full.uneven.union(quick.uneven),
+                method: Method::Generation,
+                ..full
+            }),
+            other => other,
+        })
+    }
+
+    fn by_items(&self, end: u64) -> Result<Attempt, NoBase> {
+        let (old, new) = (ItemsOf(self.old), ItemsOf(self.new));
+        let mut differences = Differences::default();
+        let walked = walk(&old, &new, WHOLE, end, &mut differences)?;
+        if tally(&old, WHOLE)? != walked.old {
+            return Ok(Attempt::Unstable);
+        }
+        Ok(done(
+            differences,
+            Method::ExtentItems,
+            walked.new.extents,
+            walked.new.bytes,
+        ))
+    }
+
+    /// FIEMAP needs several calls for a part of a file and tells less, so the new map is read again too.
+    fn by_fiemap(&self, end: u64) -> Result<Attempt, NoBase> {
+        let (old, new): (&dyn Map, &dyn Map) = (&FiemapOf(self.old), &FiemapOf(self.new));
+        let mut differences = Differences::default();
+        let walked = walk(old, new, WHOLE, end, &mut differences)?;
+        let same = |map: &dyn Map, digest: u64| tally(map, WHOLE).map(|tally| tally.digest == digest);
+        if !same(old, walked.old.digest)? || !same(new, walked.new.digest)? {
+            return Ok(Attempt::Unstable);
+        }
+        Ok(done(differences, Method::Fiemap, walked.new.extents, walked.new.bytes))
     }
 
     /// Btrfs: whether a balance, a device removal or the like runs. Kernels before 5.10 don't tell; there the double
@@ -87,11 +177,24 @@ impl Pair<'_> {
     }
 }
 
-fn layout(file: &dyn File, method: Method) -> Result<Layout, NoBase> {
-    match method {
-        Method::ExtentItems => Layout::from_items(&file.extent_items()?),
-        Method::Fiemap | Method::ThinMetadata => Layout::from_fiemap(&file.extents(true)?),
-    }
+/// What came of one comparison.
+enum Attempt {
+    Done(Comparison),
+    /// Extents moved meanwhile.
+    Unstable,
+    /// The search by generation can't prove that it found all.
+    NoProof,
+}
+
+fn done(differences: Differences, method: Method, extents: u64, bytes: u64) -> Attempt {
+    Attempt::Done(Comparison {
+        changed: differences.changed,
+        uneven: differences.uneven,
+        method,
+        extents,
+        bytes: Some(bytes),
+        contradiction: false,
+    })
 }
 
 /// The kernel does not let this process search trees.
@@ -99,7 +202,8 @@ fn refused(error: &SysError) -> bool {
     error.is_permission() || error.is_unsupported()
 }
 
-fn uuid_text(uuid: &[u8; 16]) -> String {
+/// As `/sys` writes it.
+pub(crate) fn uuid_text(uuid: &[u8; 16]) -> String {
     let mut text = String::with_capacity(36);
     for (index, byte) in uuid.iter().enumerate() {
         if matches!(index, 4 | 6 | 8 | 10) {

@@ -72,6 +72,16 @@ pub enum VolumeError {
         #[source]
         source: Arc<SysError>,
     },
+    /// The snapshot of a whole subvolume can't be kept, and there is no space for a copy of the image.
+    #[error(
+        "less than a tenth of the file system of {} is free, or the work takes long, so the snapshot of its subvolume \
+         can't be kept; and there is no room to copy the image out of it",
+        path.display()
+    )]
+    NoRoom {
+        /// The volume.
+        path: PathBuf,
+    },
     /// A source without snapshots changed while it was read, so that what was read is of no one moment.
     #[error("{} changed while it was read", path.display())]
     ChangedWhileRead {

@@ -25,13 +25,14 @@ mod ranges;
 pub mod target;
 
 pub use error::{NoBase, PlainReason, PoolPart, Property, Result, VolumeError};
+pub use files::Origin;
 pub use import::{Import, StreamSource};
 pub use label::Label;
 pub use options::{Headroom, Notes, NotesError, PoolOptions};
 pub use owners::Owners;
 pub use pool::{
-    BaseEvidence, Changed, FileEvidence, FreezeRequest, Frozen, LocalSnapshot, LvmEvidence, Method, OpenBase, Pool,
-    PoolKind, PoolNotice, SnapshotKind, SourceInfo, Stamp, open_pool,
+    BaseEvidence, Changed, FileEvidence, FreezeRequest, Frozen, Inherited, LocalSnapshot, LvmEvidence, Method,
+    OpenBase, Pool, PoolKind, PoolNotice, SnapshotKind, SourceInfo, Stamp, Tuning, open_pool,
 };
 pub use ranges::Ranges;
 pub use target::{

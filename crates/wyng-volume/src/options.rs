@@ -1,6 +1,7 @@
 //! What a storage is told besides its path: how it runs its tools, where it notes what must survive a crash, and how full
 //! a thin pool may be.
 
+use crate::Tuning;
 use std::error::Error;
 use std::ffi::OsString;
 use std::fmt::Debug;
@@ -20,6 +21,8 @@ pub struct PoolOptions {
     pub replace_foreign: bool,
     /// How full a thin pool may be.
     pub headroom: Headroom,
+    /// When images on Btrfs are compared by a shortcut.
+    pub tuning: Tuning,
 }
 
 impl Default for PoolOptions {
@@ -30,6 +33,7 @@ impl Default for PoolOptions {
             notes: None,
             replace_foreign: false,
             headroom: Headroom::default(),
+            tuning: Tuning::default(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What a local storage can do, whatever kind it is, and how its kind is recognised.
 
-use crate::files::FilePool;
+use crate::files::{FilePool, Origin};
 use crate::target::{TargetOptions, TargetPlan};
 use crate::{Label, NoBase, PlainReason, PoolOptions, PoolPart, Ranges, Result, VolumeError};
 use rustix::io::Errno;
@@ -151,6 +151,22 @@ pub struct FileEvidence {
     pub ctime: i64,
     /// The extended attribute `user.wyng`, which the caller chose when it made the base.
     pub mark: String,
+    /// Btrfs: what the image was that the base was made of.
+    #[serde(default)]
+    pub origin: Option<Origin>,
+}
+
+/// A snapshot that the original program left beside a volume.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inherited {
+    /// By what it is recognised from now on; it has no mark.
+    pub evidence: BaseEvidence,
+    /// Its time by the original's rule, nanoseconds since 1970: that of the file, or that at which an LV was made.
+    pub time: i64,
+    /// Size in bytes.
+    pub size: u64,
+    /// The snapshot itself tells that it holds more than its session (LVM: the tag `delta`).
+    pub moved_on: bool,
 }
 
 /// A base that was proven to be the one of its evidence, open for reading.
@@ -220,6 +236,8 @@ pub struct Stamp {
 /// How changes were found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
+    /// By the leaves of a Btrfs tree that were written since the base was made.
+    Generation,
     /// By the file extent items of a Btrfs tree.
     ExtentItems,
     /// By FIEMAP.
@@ -237,7 +255,11 @@ pub struct Changed {
     /// How they were found.
     pub method: Method,
     /// Extents of the frozen state.
-    pub extents: usize,
+    pub extents: u64,
+    /// Two methods that must agree did not, which is a defect of this program or of the kernel. The ranges are the union
+    /// of what they found, but the caller should read everything and tell the user. One of them is not used any more for
+    /// this volume.
+    pub contradiction: bool,
 }
 
 /// A local storage.
@@ -294,6 +316,20 @@ pub trait Pool: Send + Sync + Debug {
     /// # Errors
     /// As [`look`](Self::look), but a missing volume is none.
     fn remove_snapshots(&self, name: &str, label: &Label) -> Result<bool>;
+    /// The snapshot that the original program left of this volume, if it may belong to `session` (`S_YYYYMMDD-HHMMSS`) by
+    /// what stands on it. `None` if there is none, or one of ours. Whether it goes with a delta map, the caller looks.
+    /// [`Frozen::changes_since`] takes its evidence, and [`Frozen::rotate`] replaces it.
+    ///
+    /// # Errors
+    /// As [`look`](Self::look), but a missing volume is none.
+    fn inherited(&self, name: &str, label: &Label, session: &str) -> Result<Option<Inherited>>;
+    /// Makes the state that a dead run took down in `journal` ([`Frozen::journal`]) the base, whatever is there now. `None`
+    /// if that state is gone, or nothing was taken down. To be called before the next [`freeze`](Self::freeze), which
+    /// sweeps what dead runs left.
+    ///
+    /// # Errors
+    /// What the kernel says; there may be no usable base then.
+    fn finish(&self, name: &str, label: &Label, journal: &str) -> Result<Option<BaseEvidence>>;
     /// Opens the base that `evidence` proves. Nothing is changed.
     ///
     /// # Errors
@@ -346,8 +382,19 @@ pub trait Frozen: Send + Sync + Debug {
     /// # Errors
     /// Why the base can't be used: everything must be read.
     fn changes_since(&mut self, evidence: &BaseEvidence, old_size: u64) -> Result<Changed, NoBase>;
-    /// Makes this state the base, bearing `stamp`, and tells its evidence. The caller's record of the old base must be
-    /// invalid on disk before, and is written anew afterwards (decisions.md §5): whatever is found after a crash in
+    /// To be called before the content is read, after all states of a run were compared. A state that is kept in a
+    /// snapshot of more than this volume moves to one of its own if it will be needed for `long`, or if the storage is
+    /// short of space: such a snapshot keeps the old data of everything that is overwritten meanwhile.
+    ///
+    /// # Errors
+    /// [`VolumeError::NoRoom`] if there is no space even for that; what the kernel says.
+    fn stand_alone(&mut self, long: bool) -> Result<()>;
+    /// The number of extents, if they are so many that freezing the volume held up its writers for seconds.
+    fn slow_extents(&self) -> Option<u64>;
+    /// How [`Pool::finish`] can make this state the base, bearing `mark`, after a crash; `None` if that can't be.
+    fn journal(&self, mark: &str) -> Option<String>;
+    /// Makes this state the base, bearing `stamp` (whose mark is not empty), and tells its evidence. The caller's
+    /// record of the old base must be invalid on disk before, and is written anew afterwards (decisions.md §5): whatever is found after a crash in
     /// between does not match the old evidence or is still the old base.
     ///
     /// # Errors
@@ -358,6 +405,25 @@ pub trait Frozen: Send + Sync + Debug {
     /// # Errors
     /// What the kernel says.
     fn discard(self: Box<Self>) -> Result<()>;
+}
+
+/// When shortcuts are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tuning {
+    /// Btrfs images with more extents are searched by generation.
+    pub many_extents: u64,
+    /// So many such searches in a row are believed; then one is compared with the full comparison.
+    pub unchecked: u32,
+}
+
+impl Default for Tuning {
+    /// The values of decisions.md §6.
+    fn default() -> Self {
+        Self {
+            many_extents: 100_000,
+            unchecked: 15,
+        }
+    }
 }
 
 /// Opens the storage `path`, a folder or a thin pool (`VG/POOL`, `/dev/VG/POOL`), and finds out what it can do. Whether
@@ -398,5 +464,11 @@ pub fn open_pool(context: &Context, path: &Path, options: &PoolOptions) -> Resul
             Err(error) => return Err(error.into()),
         },
     };
-    Ok(Box::new(FilePool::new(context.clone(), path, folder, kind)?))
+    Ok(Box::new(FilePool::new(
+        context.clone(),
+        path,
+        folder,
+        kind,
+        options.tuning,
+    )?))
 }

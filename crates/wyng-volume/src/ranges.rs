@@ -24,6 +24,15 @@ impl Ranges {
         Self::from(self.0)
     }
 
+    /// These and the `other` ones.
+    pub(crate) fn union(mut self, other: Self) -> Self {
+        if other.is_empty() {
+            return self;
+        }
+        self.0.extend(other.0);
+        Self::from(self.0)
+    }
+
     /// The ranges, ascending.
     #[must_use]
     pub fn as_slice(&self) -> &[Range<u64>] {

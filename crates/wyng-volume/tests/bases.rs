@@ -28,7 +28,8 @@ use wyng_sys::fs::{FsKind, LockKind, OpenHow};
 use wyng_testkit::pools::{LoopPool, TempDir, run};
 use wyng_testkit::test_context;
 use wyng_volume::{
-    BaseEvidence, FileEvidence, NoBase, PlainReason, Pool, PoolKind, PoolOptions, Property, VolumeError, open_pool,
+    BaseEvidence, FileEvidence, Method, NoBase, PlainReason, Pool, PoolKind, PoolOptions, Property, VolumeError,
+    open_pool,
 };
 
 const THREE: [Setup; 3] = [Setup::Btrfs, Setup::BtrfsUnprivileged, Setup::Xfs];
@@ -524,6 +525,52 @@ impl Drop for Unmount {
     fn drop(&mut self) {
         run("umount", [self.0.as_os_str()]);
     }
+}
+
+/// Where all folders of a subvolume are the user's own, it can be frozen whole, and deleted again name by name.
+#[test]
+fn a_user_freezes_an_own_subvolume_that_can_be_deleted_again() {
+    const USER: u32 = 1234;
+    let Some(rig) = Rig::new(Setup::Btrfs) else { return };
+    let own = rig.mount.subvolume("own");
+    fs::create_dir(own.join("below")).unwrap();
+    let file = rig.image("own/vol", &noise(1, 50_000));
+    for path in [own.clone(), own.join("below"), own.join("vol")] {
+        std::os::unix::fs::chown(path, Some(USER), Some(USER)).unwrap();
+    }
+    let snapshots = || {
+        let names = fs::read_dir(&own).unwrap().map(|entry| entry.unwrap().file_name());
+        names
+            .filter(|name| name.to_str().unwrap().starts_with(".wyng-S2-"))
+            .count()
+    };
+    std::thread::scope(|scope| {
+        let user = scope.spawn(|| {
+            rustix::thread::set_thread_groups(&[]).unwrap();
+            rustix::thread::set_thread_gid(rustix::fs::Gid::from_raw(USER)).unwrap();
+            rustix::thread::set_thread_uid(rustix::fs::Uid::from_raw(USER)).unwrap();
+            let base = rig.pair("own/vol");
+            file.write_all_at(b"x", 40_000).unwrap();
+            let mut frozen = rig.freeze("own/vol");
+            // The snapshot and its lock.
+            assert_eq!(snapshots(), 2);
+            let changed = frozen.changes_since(&base.0, 50_000).unwrap();
+            assert_eq!(
+                (changed.ranges.as_slice(), changed.method),
+                (&[36_864..40_960][..], Method::Fiemap)
+            );
+            frozen.discard().unwrap();
+            assert_eq!(snapshots(), 0);
+            // A folder of somebody else could not be emptied.
+            std::os::unix::fs::symlink("/", own.join("link")).unwrap();
+            fs::create_dir(own.join("below/closed")).unwrap();
+            fs::set_permissions(own.join("below/closed"), fs::Permissions::from_mode(0o500)).unwrap();
+            let frozen = rig.freeze("own/vol");
+            assert_eq!(snapshots(), 0);
+            frozen.discard().unwrap();
+        });
+        user.join().unwrap();
+    });
 }
 
 /// A user backs up own images, and one that only can be read, with nothing but a user's rights.

@@ -54,7 +54,7 @@ impl Snapshot {
                 }));
             }
         };
-        let pairing = Pairing::look(open, &job)?;
+        let pairing = Pairing::look(open, &job, None)?;
         let (evidence, map) = match pairing.base() {
             Ok(base) => base,
             Err(reason) => return Ok(Err(unproven(reason))),

@@ -10,11 +10,12 @@ use crate::api::{
 };
 use crate::error::{EngineError, Result};
 use crate::open::{OpenArchive, days_since_1970};
-use crate::pairing::Job;
+use crate::pairing::{Job, Pairing, Storage};
 use crate::progress::Progress;
 use crate::storage::{fail_all, open_capable, report_notices};
+use std::collections::VecDeque;
 use std::time::Duration;
-use volume::Input;
+use volume::{Input, Planned};
 use wyng_archive::{ArchiveError, DedupIndex};
 use wyng_format::{SessionName, Tag, VolumeName};
 use wyng_store::{Durability, StoreError};
@@ -265,9 +266,10 @@ impl Run<'_> {
                 Err(error) => self.settle(local_name(volume).to_owned(), Err(error))?,
             }
         }
-        let requests: Vec<_> = jobs
+        let paired = self.pair(&*pool, jobs)?;
+        let requests: Vec<_> = paired
             .iter()
-            .map(|job| FreezeRequest {
+            .map(|(job, _)| FreezeRequest {
                 name: job.name.to_string(),
                 label: job.label(self.open),
             })
@@ -275,22 +277,60 @@ impl Run<'_> {
         let mut plans = Vec::new();
         let frozen = pool.freeze(&requests);
         report_notices(&*pool, self.reporter);
-        for (job, frozen) in jobs.into_iter().zip(frozen) {
+        for ((job, pairing), frozen) in paired.into_iter().zip(frozen) {
             let volume = job.name.to_string();
             match frozen
                 .map_err(EngineError::from)
-                .and_then(|frozen| self.plan(job, frozen))
+                .and_then(|frozen| self.plan(job, pairing, frozen))
             {
                 Ok(plan) => plans.push(plan),
                 Err(error) => self.settle(volume, Err(error))?,
             }
         }
-        for plan in plans {
+        self.apply_all(plans)
+    }
+
+    /// Carries out plans. While that takes long, no state of a whole subvolume is kept.
+    fn apply_all(&mut self, plans: Vec<Planned>) -> Result<()> {
+        let begun = self.open.context.clock.monotonic();
+        let mut left: u64 = plans.iter().map(Planned::bytes).fold(0, u64::saturating_add);
+        let mut plans = VecDeque::from(plans);
+        let mut done: u64 = 0;
+        loop {
+            let elapsed = self.open.context.clock.monotonic().saturating_sub(begun);
+            let long = takes_long(left, done, elapsed);
+            for _ in 0..plans.len() {
+                let Some(mut plan) = plans.pop_front() else { break };
+                match plan.stand_alone(long) {
+                    Ok(()) => plans.push_back(plan),
+                    Err(error) => self.settle(plan.job.name.to_string(), Err(error))?,
+                }
+            }
+            let Some(plan) = plans.pop_front() else { return Ok(()) };
+            let bytes = plan.bytes();
+            left = left.saturating_sub(bytes);
+            done = done.saturating_add(bytes);
             let volume = plan.job.name.to_string();
             let result = self.apply(plan);
             self.settle(volume, result)?;
         }
-        Ok(())
+    }
+
+    /// Finds the bases of volumes, before anything is frozen.
+    fn pair(&mut self, pool: &dyn Pool, jobs: Vec<Job>) -> Result<Vec<(Job, Pairing)>> {
+        let mut paired = Vec::new();
+        for job in jobs {
+            let storage = Storage {
+                pool,
+                local: job.name.as_str(),
+                take_over: !self.request.no_takeover,
+            };
+            match Pairing::look(self.open, &job, Some(&storage)) {
+                Ok(pairing) => paired.push((job, pairing)),
+                Err(error) => self.settle(job.name.to_string(), Err(error))?,
+            }
+        }
+        Ok(paired)
     }
 
     /// Looks at a volume of a storage; `None` if it is passed over.
@@ -363,6 +403,21 @@ impl Run<'_> {
 /// The local name of a volume, by which it goes once send has renamed the archive's.
 fn local_name(volume: &SetVolume) -> &str {
     volume.alias.as_ref().unwrap_or(&volume.name)
+}
+
+/// Longer than this no snapshot of a whole subvolume is kept (decisions.md §6).
+const LONG: Duration = Duration::from_secs(300);
+
+/// Whether reading and storing `left` bytes will take long, by what `done` bytes took.
+fn takes_long(left: u64, done: u64, elapsed: Duration) -> bool {
+    // What a slow destination takes in a second, until this one is known.
+    const SLOW: u64 = 16 << 20;
+    let (done, elapsed) = if done == 0 {
+        (SLOW, Duration::from_secs(1))
+    } else {
+        (done, elapsed)
+    };
+    u128::from(left).saturating_mul(elapsed.as_millis()) > u128::from(done).saturating_mul(LONG.as_millis())
 }
 
 /// Metadata volumes first, then by name.

@@ -2,7 +2,7 @@
 
 use super::Run;
 use super::transfer::{Sink, Source, Transferred, transfer};
-use crate::api::{ChangeMap, Event, FullScanReason, SendKind, VolumeSent};
+use crate::api::{ChangeMap, Event, FullScanReason, SendKind, VolumeSent, Warning};
 use crate::compare::NextData;
 use crate::error::Result;
 use crate::open::{OpenArchive, source_nanos};
@@ -20,6 +20,19 @@ pub(super) struct Planned {
     pairing: Pairing,
     scan: Scan,
     facts: SourceFacts,
+}
+
+impl Planned {
+    /// Bytes to be read at most.
+    pub(super) fn bytes(&self) -> u64 {
+        let spans = self.scan.spans.as_ref().map_or(0, Spans::bytes);
+        spans.min(self.frozen.info().allocated)
+    }
+
+    /// See [`Frozen::stand_alone`].
+    pub(super) fn stand_alone(&mut self, long: bool) -> Result<()> {
+        Ok(self.frozen.stand_alone(long)?)
+    }
 }
 
 /// Where data comes from that no storage freezes.
@@ -40,11 +53,20 @@ struct SourceFacts {
 
 impl Run<'_> {
     /// Finds out what of a frozen volume has to be looked at. Nothing is read of it yet.
-    pub(super) fn plan(&mut self, job: Job, mut frozen: Box<dyn Frozen>) -> Result<Planned> {
-        let pairing = Pairing::look(self.open, &job)?;
+    pub(super) fn plan(&mut self, job: Job, pairing: Pairing, mut frozen: Box<dyn Frozen>) -> Result<Planned> {
         let scan = pairing.scan(self.open, &job, &mut *frozen)?;
         let facts = self.facts(frozen.info(), Some(frozen.info().size));
         self.report_full_scan(&job, &scan);
+        if let Some(extents) = frozen.slow_extents() {
+            let volume = job.name.as_str();
+            self.reporter
+                .event(Event::Warning(Warning::ManyExtents { volume, extents }));
+        }
+        if pairing.is_inherited() && scan.kind == SendKind::Incremental {
+            self.reporter.event(Event::TakenOver {
+                volume: job.name.as_str(),
+            });
+        }
         Ok(Planned {
             job,
             frozen,
@@ -90,13 +112,14 @@ impl Run<'_> {
         let Planned {
             job,
             mut frozen,
-            pairing,
+            mut pairing,
             scan,
             facts,
         } = planned;
         let size = facts.size.unwrap_or(0);
         self.announce();
         let nothing = scan.spans.as_ref().is_some_and(Spans::is_empty) && !self.must_store(&job, &facts, facts.size);
+        pairing.prepare(&*frozen);
         if nothing && scan.kind == SendKind::Incremental {
             frozen.discard()?;
             let done = Transferred {

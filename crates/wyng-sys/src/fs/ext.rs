@@ -1,7 +1,7 @@
 //! What every room does with files, written once over the traits: whole reads and writes, bounded reads, replacing a
 //! file in one step, making and removing trees.
 
-use super::{Creation, Dir, File, FileKind, OpenHow};
+use super::{Creation, Dir, Extent, ExtentItem, File, FileKind, OpenHow};
 use crate::{Result, SysError};
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
@@ -59,6 +59,41 @@ pub fn write_all_at(file: &dyn File, data: &[u8], offset: u64) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// All mapped ranges of a file, ascending; see [`File::extents`].
+///
+/// # Errors
+/// The kernel's.
+pub fn all_extents(file: &dyn File, sync: bool) -> Result<Vec<Extent>> {
+    let mut extents: Vec<Extent> = Vec::new();
+    loop {
+        let from = extents
+            .last()
+            .map_or(0, |last| last.logical.saturating_add(last.length));
+        // What was dirty at the first call is written then; once is what the caller asked for.
+        let batch = file.extents(from, sync && extents.is_empty())?;
+        extents.extend(batch.items);
+        if batch.complete {
+            return Ok(extents);
+        }
+    }
+}
+
+/// All extent items of a file, ascending; see [`File::extent_items`].
+///
+/// # Errors
+/// The kernel's.
+pub fn all_extent_items(file: &dyn File) -> Result<Vec<ExtentItem>> {
+    let mut items: Vec<ExtentItem> = Vec::new();
+    loop {
+        let from = items.last().map_or(0, |last| last.logical.saturating_add(1));
+        let batch = file.extent_items(from..=u64::MAX, 0, u32::MAX)?;
+        items.extend(batch.items);
+        if batch.complete {
+            return Ok(items);
+        }
+    }
 }
 
 fn at(file: &dyn File, action: &'static str, offset: u64, done: usize) -> Result<u64> {

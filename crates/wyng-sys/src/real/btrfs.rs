@@ -2,17 +2,17 @@
 
 #![allow(unsafe_code)]
 
-use super::extents::MAX_EXTENTS;
 use super::ioctl;
-use crate::fs::{ExtentItem, ExtentItemKind, SubvolumeInfo};
+use crate::fs::{Batch, ExtentItem, ExtentItemKind, InodeItem, SubvolumeInfo};
 use linux_raw_sys::btrfs::{
-    BTRFS_EXTENT_DATA_KEY, BTRFS_ROOT_SUBVOL_RDONLY, BTRFS_SUBVOL_RDONLY, btrfs_ioctl_fs_info_args,
-    btrfs_ioctl_get_subvol_info_args, btrfs_ioctl_search_key,
+    BTRFS_EXTENT_DATA_KEY, BTRFS_INODE_ITEM_KEY, BTRFS_ROOT_SUBVOL_RDONLY, BTRFS_SUBVOL_RDONLY,
+    btrfs_ioctl_fs_info_args, btrfs_ioctl_get_subvol_info_args, btrfs_ioctl_search_key,
 };
 use linux_raw_sys::ioctl as raw;
 use rustix::fd::{AsFd, AsRawFd};
 use rustix::io::{Errno, Result};
 use std::ffi::OsStr;
+use std::ops::RangeInclusive;
 use std::os::unix::ffi::OsStrExt;
 
 /// `struct btrfs_ioctl_vol_args_v2` of `linux/btrfs.h`, with its unions spelled as plain room.
@@ -32,8 +32,11 @@ struct VolumeArgs {
     name: [u8; 4088],
 }
 
-const SEARCH_BUFFER: usize = 1 << 20;
+/// Room for the results of a search, bytes: some 3,000 items of regular extents.
+const SEARCH_BUFFER: usize = 256 << 10;
 const SEARCH_HEADER: usize = 32;
+/// No item is longer than the largest node of a tree, bytes.
+const LARGEST_ITEM: usize = 64 << 10;
 const INLINE_HEADER: usize = 21;
 
 /// `struct btrfs_ioctl_search_args_v2` of `linux/btrfs.h` with its buffer.
@@ -119,42 +122,76 @@ fn padded<const N: usize>(name: &OsStr) -> Result<[u8; N]> {
     }
 }
 
-/// The file extent items of inode `inode` in the tree of the subvolume that holds `file`.
-pub(super) fn extent_items(file: impl AsFd, inode: u64) -> Result<Vec<ExtentItem>> {
-    // SAFETY: zeros are a valid value of every field.
-    let mut search = unsafe { Box::<Search>::new_zeroed().assume_init() };
-    let mut items = Vec::new();
-    let mut next = Some(0);
-    while let Some(first) = next {
-        search.key = search_key(inode, first);
-        search.buffer_size = SEARCH_BUFFER as u64;
-        // SAFETY: the call writes the key and at most `buffer_size` bytes behind it, which is the struct's length.
-        unsafe { ioctl::call(file.as_fd(), raw::BTRFS_IOC_TREE_SEARCH_V2, &mut *search)? };
-        let Some(last) = parse(&search.buffer, search.key.nr_items, inode, &mut items)? else {
-            break;
-        };
-        if last < first || items.len() > MAX_EXTENTS {
-            return Err(Errno::OVERFLOW);
-        }
-        next = last.checked_add(1);
+/// The file extent items of inode `inode` in the tree of the subvolume that holds `file`; see `File::extent_items`.
+pub(super) fn extent_items(
+    file: impl AsFd,
+    inode: u64,
+    starts: RangeInclusive<u64>,
+    since: u64,
+    limit: u32,
+) -> Result<Batch<ExtentItem>> {
+    let search = search(
+        file,
+        search_key(inode, BTRFS_EXTENT_DATA_KEY, starts.clone(), since, limit),
+    )?;
+    let count = usize::try_from(search.key.nr_items).unwrap_or(usize::MAX);
+    let mut items = Vec::with_capacity(count.min(SEARCH_BUFFER / SEARCH_HEADER));
+    let mut rest = &search.buffer[..];
+    for _ in 0..count {
+        let (offset, item);
+        (offset, item, rest) = found_item(rest, inode, BTRFS_EXTENT_DATA_KEY)?;
+        items.push(extent_item(offset, item)?);
     }
-    Ok(items)
+    let last = items.last().map(|item| item.logical);
+    if last.is_some_and(|last| !starts.contains(&last)) {
+        return Err(Errno::OVERFLOW);
+    }
+    // It stops at the limit, or where the next item has no room.
+    let stopped = search.key.nr_items >= limit || rest.len() < SEARCH_HEADER + LARGEST_ITEM;
+    Ok(Batch {
+        complete: !stopped || last.is_none_or(|last| last == *starts.end()),
+        items,
+    })
 }
 
-/// The key range of the items that describe the content of `inode` from byte `first` on.
-fn search_key(inode: u64, first: u64) -> btrfs_ioctl_search_key {
+/// The inode item of inode `inode` in the tree of the subvolume that holds `file`.
+pub(super) fn inode_item(file: impl AsFd, inode: u64) -> Result<InodeItem> {
+    let search = search(file, search_key(inode, BTRFS_INODE_ITEM_KEY, 0..=0, 0, 1))?;
+    if search.key.nr_items == 0 {
+        return Err(Errno::NOENT);
+    }
+    let (_, item, _) = found_item(&search.buffer, inode, BTRFS_INODE_ITEM_KEY)?;
+    let field = |at| bytes(item, at).map(u64::from_le_bytes);
+    Ok(InodeItem {
+        generation: field(0)?,
+        size: field(16)?,
+        nbytes: field(24)?,
+    })
+}
+
+fn search(file: impl AsFd, key: btrfs_ioctl_search_key) -> Result<Box<Search>> {
+    // SAFETY: zeros are a valid value of every field.
+    let mut search = unsafe { Box::<Search>::new_zeroed().assume_init() };
+    search.key = key;
+    search.buffer_size = SEARCH_BUFFER as u64;
+    // SAFETY: the call writes the key and at most `buffer_size` bytes behind it, which is the struct's length.
+    unsafe { ioctl::call(file.as_fd(), raw::BTRFS_IOC_TREE_SEARCH_V2, &mut *search)? };
+    Ok(search)
+}
+
+fn search_key(inode: u64, kind: u32, offsets: RangeInclusive<u64>, since: u64, limit: u32) -> btrfs_ioctl_search_key {
     btrfs_ioctl_search_key {
         // 0: the tree that the descriptor belongs to.
         tree_id: 0,
         min_objectid: inode,
         max_objectid: inode,
-        min_offset: first,
-        max_offset: u64::MAX,
-        min_transid: 0,
+        min_offset: *offsets.start(),
+        max_offset: *offsets.end(),
+        min_transid: since,
         max_transid: u64::MAX,
-        min_type: BTRFS_EXTENT_DATA_KEY,
-        max_type: BTRFS_EXTENT_DATA_KEY,
-        nr_items: u32::MAX,
+        min_type: kind,
+        max_type: kind,
+        nr_items: limit,
         unused: 0,
         unused1: 0,
         unused2: 0,
@@ -163,22 +200,15 @@ fn search_key(inode: u64, first: u64) -> btrfs_ioctl_search_key {
     }
 }
 
-/// Adds the `count` items of a search result to `items`; the offset of the last one, or `None` if there was none.
-fn parse(mut buffer: &[u8], count: u32, inode: u64, items: &mut Vec<ExtentItem>) -> Result<Option<u64>> {
-    let mut last = None;
-    for _ in 0..count {
-        let (header, rest) = buffer.split_at_checked(SEARCH_HEADER).ok_or(Errno::INVAL)?;
-        let length = usize::try_from(native_u32(header, 28)?).unwrap_or(usize::MAX);
-        let (item, rest) = rest.split_at_checked(length).ok_or(Errno::INVAL)?;
-        buffer = rest;
-        let (found, offset, kind) = (native_u64(header, 8)?, native_u64(header, 16)?, native_u32(header, 24)?);
-        if (found, kind) != (inode, BTRFS_EXTENT_DATA_KEY) {
-            return Err(Errno::INVAL);
-        }
-        items.push(extent_item(offset, item)?);
-        last = Some(offset);
+/// The key offset and bytes of the first item of a search result, and what follows it.
+fn found_item(buffer: &[u8], inode: u64, kind: u32) -> Result<(u64, &[u8], &[u8])> {
+    let (header, rest) = buffer.split_at_checked(SEARCH_HEADER).ok_or(Errno::INVAL)?;
+    let length = usize::try_from(native_u32(header, 28)?).unwrap_or(usize::MAX);
+    let (item, rest) = rest.split_at_checked(length).ok_or(Errno::INVAL)?;
+    if (native_u64(header, 8)?, native_u32(header, 24)?) != (inode, kind) {
+        return Err(Errno::INVAL);
     }
-    Ok(last)
+    Ok((native_u64(header, 16)?, item, rest))
 }
 
 /// Decodes one `struct btrfs_file_extent_item` (little-endian, packed).

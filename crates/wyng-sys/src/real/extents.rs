@@ -3,15 +3,13 @@
 #![allow(unsafe_code)]
 
 use super::ioctl;
-use crate::fs::Extent;
+use crate::fs::{Batch, Extent};
 use linux_raw_sys::ioctl::{FIEMAP_EXTENT_LAST, FIEMAP_FLAG_SYNC, FS_IOC_FIEMAP};
 use rustix::fd::AsFd;
 use rustix::io::{Errno, Result};
 
 /// Extents asked for in one call.
 const BATCH: usize = 4096;
-/// The most extents of one file that are taken into memory (2 GiB worth of them); `EOVERFLOW` beyond.
-pub(super) const MAX_EXTENTS: usize = 1 << 26;
 
 /// `struct fiemap_extent` of `linux/fiemap.h`.
 #[repr(C)]
@@ -39,39 +37,33 @@ struct Request {
 
 const _: () = assert!(size_of::<RawExtent>() == 56 && size_of::<Request>() == 32 + 56 * BATCH);
 
-/// All extents of a file, ascending; with `sync` dirty data is written first.
-pub(super) fn of(file: impl AsFd, sync: bool) -> Result<Vec<Extent>> {
+/// The next extents of a file that end after `from`; see `File::extents`.
+pub(super) fn of(file: impl AsFd, from: u64, sync: bool) -> Result<Batch<Extent>> {
     // SAFETY: zeros are a valid value of every field.
     let mut request = unsafe { Box::<Request>::new_zeroed().assume_init() };
-    let mut extents: Vec<Extent> = Vec::new();
-    let mut start = 0;
-    let mut flags = if sync { FIEMAP_FLAG_SYNC } else { 0 };
-    loop {
-        request.start = start;
-        request.length = u64::MAX - start;
-        request.flags = flags;
-        request.extent_count = u32::try_from(BATCH).unwrap_or(0);
-        request.mapped_extents = 0;
-        // SAFETY: FIEMAP writes into the struct at most `extent_count` extents behind the header, which is its length.
-        unsafe { ioctl::call(file.as_fd(), FS_IOC_FIEMAP, &mut *request)? };
-        let mapped = usize::try_from(request.mapped_extents).unwrap_or(0);
-        let batch = request.extents.get(..mapped).ok_or(Errno::INVAL)?;
-        let Some(last) = batch.last() else { return Ok(extents) };
-        extents.extend(batch.iter().map(|raw| Extent {
-            logical: raw.logical,
-            physical: raw.physical,
-            length: raw.length,
-            flags: raw.flags,
-        }));
-        if last.flags & FIEMAP_EXTENT_LAST != 0 {
-            return Ok(extents);
-        }
-        let end = last.logical.saturating_add(last.length);
-        if end <= start || extents.len() >= MAX_EXTENTS {
-            return Err(Errno::OVERFLOW);
-        }
-        start = end;
-        // What was dirty at the first call is written now; once is what the caller asked for.
-        flags = 0;
+    request.start = from;
+    request.length = u64::MAX - from;
+    request.flags = if sync { FIEMAP_FLAG_SYNC } else { 0 };
+    request.extent_count = u32::try_from(BATCH).unwrap_or(0);
+    // SAFETY: FIEMAP writes into the struct at most `extent_count` extents behind the header, which is its length.
+    unsafe { ioctl::call(file.as_fd(), FS_IOC_FIEMAP, &mut *request)? };
+    let mapped = usize::try_from(request.mapped_extents).unwrap_or(0);
+    let batch = request.extents.get(..mapped).ok_or(Errno::INVAL)?;
+    if let Some(last) = batch.last()
+        && last.logical.saturating_add(last.length) <= from
+    {
+        return Err(Errno::OVERFLOW);
     }
+    Ok(Batch {
+        complete: batch.last().is_none_or(|last| last.flags & FIEMAP_EXTENT_LAST != 0),
+        items: batch
+            .iter()
+            .map(|raw| Extent {
+                logical: raw.logical,
+                physical: raw.physical,
+                length: raw.length,
+                flags: raw.flags,
+            })
+            .collect(),
+    })
 }

@@ -1,14 +1,14 @@
 //! An open file or block device.
 
 use super::{block, btrfs, extents, ioctl, lock, stat};
-use crate::fs::{Extent, ExtentItem, File, FileKind, LockKind, Stat};
+use crate::fs::{Batch, Extent, ExtentItem, File, FileKind, InodeItem, LockKind, Stat};
 use crate::{Cancel, Result, SysError};
 use linux_raw_sys::ioctl::{FICLONERANGE, FS_IOC_GETFLAGS, FS_IOC_GETVERSION, FS_IOC_SETFLAGS};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FallocateFlags, SeekFrom, Timespec, Timestamps, UTIME_OMIT, XattrFlags};
 use rustix::io::{Errno, retry_on_intr};
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
 
 /// The longest value and the longest list of names of extended attributes (`XATTR_SIZE_MAX`, `XATTR_LIST_MAX`).
@@ -200,13 +200,20 @@ impl File for RealFile {
         .map(drop)
     }
 
-    fn extents(&self, sync: bool) -> Result<Vec<Extent>> {
-        self.run("map the extents of", || extents::of(&self.fd, sync))
+    fn extents(&self, from: u64, sync: bool) -> Result<Batch<Extent>> {
+        self.run("map the extents of", || extents::of(&self.fd, from, sync))
     }
 
-    fn extent_items(&self) -> Result<Vec<ExtentItem>> {
+    fn extent_items(&self, starts: RangeInclusive<u64>, since: u64, limit: u32) -> Result<Batch<ExtentItem>> {
         let inode = self.stat()?.inode;
-        self.run("read the extent items of", || btrfs::extent_items(&self.fd, inode))
+        self.run("read the extent items of", || {
+            btrfs::extent_items(&self.fd, inode, starts.clone(), since, limit)
+        })
+    }
+
+    fn inode_item(&self) -> Result<InodeItem> {
+        let inode = self.stat()?.inode;
+        self.run("read the inode item of", || btrfs::inode_item(&self.fd, inode))
     }
 
     #[allow(unsafe_code)]

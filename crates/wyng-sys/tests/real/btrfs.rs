@@ -30,11 +30,8 @@ impl Pool {
 
     /// The extent items of `name` in a fresh snapshot.
     fn items(&mut self, name: &str) -> Vec<ExtentItem> {
-        self.snapshot()
-            .open(Path::new(name), OpenHow::READ)
-            .unwrap()
-            .extent_items()
-            .unwrap()
+        let image = self.snapshot().open(Path::new(name), OpenHow::READ).unwrap();
+        ext::all_extent_items(&*image).unwrap()
     }
 
     fn snapshot(&mut self) -> DirRef {
@@ -157,6 +154,40 @@ fn more_items_than_one_call_gives_are_all_found() {
 }
 
 #[test]
+fn items_of_a_part_of_the_file_or_of_new_leaves_are_found_alone() {
+    const COUNT: u64 = 3000;
+    let Some(mut pool) = Pool::new() else { return };
+    let image = file(&pool.live, "image");
+    for block in 0..COUNT {
+        ext::write_all_at(&*image, &block.to_le_bytes(), block * 2 * BLOCK).unwrap();
+    }
+    image.sync().unwrap();
+    let (first, then) = (pool.snapshot(), pool.live.subvolume().unwrap().generation);
+    let open = |snapshot: &DirRef| snapshot.open(Path::new("image"), OpenHow::READ).unwrap();
+    let starts = |file: &FileRef, starts, since, limit| {
+        let batch = file.extent_items(starts, since, limit).unwrap();
+        let blocks: Vec<_> = batch.items.iter().map(|item| item.logical / BLOCK / 2).collect();
+        (blocks, batch.complete)
+    };
+    let all = open(&first);
+    let (from, to) = (1000 * 2 * BLOCK, 1009 * 2 * BLOCK);
+    assert_eq!(starts(&all, from..=to, 0, 700), ((1000..1010).collect(), true));
+    assert_eq!(starts(&all, from + 1..=to - 1, 0, 700), ((1001..1009).collect(), true));
+    assert_eq!(starts(&all, from..=to, 0, 3), ((1000..1003).collect(), false));
+    assert_eq!(starts(&all, COUNT * 2 * BLOCK..=u64::MAX, 0, 1), (vec![], true));
+    assert_eq!(starts(&all, 0..=u64::MAX, then + 1, 700), (vec![], true));
+
+    write(&image, 2000, 1);
+    let changed = open(&pool.snapshot());
+    let (new, complete) = starts(&changed, 0..=u64::MAX, then + 1, 2000);
+    // A leaf holds at most 208 of them.
+    assert!(complete && new.contains(&1000) && new.len() < 700, "{new:?}");
+    let (item, size) = (changed.inode_item().unwrap(), changed.stat().unwrap().size);
+    assert_eq!((item.size, item.nbytes), (size, COUNT * BLOCK));
+    assert_eq!(item.generation, all.inode_item().unwrap().generation);
+}
+
+#[test]
 fn a_snapshot_is_known_by_its_ids_and_keeps_its_content() {
     let Some(mut pool) = Pool::new() else { return };
     let image = file(&pool.live, "image");
@@ -213,5 +244,10 @@ fn other_file_systems_have_no_subvolumes() {
     let dir = fs().open_dir(pool.path(), Links::Refuse).unwrap();
     assert!(dir.subvolume().unwrap_err().is_unsupported());
     assert!(dir.snapshot(&*dir, Path::new("snapshot")).unwrap_err().is_unsupported());
-    assert!(file(&dir, "file").extent_items().unwrap_err().is_unsupported());
+    assert!(
+        ext::all_extent_items(&*file(&dir, "file"))
+            .unwrap_err()
+            .is_unsupported()
+    );
+    assert!(file(&dir, "file").inode_item().unwrap_err().is_unsupported());
 }

@@ -34,8 +34,8 @@ fn snapshot_and_delete(pool: &LoopPool) {
         let snapshot = root.open_dir(Path::new("snapshot")).unwrap();
         assert!(snapshot.subvolume().unwrap().read_only);
         let image = snapshot.open(Path::new("a/b/image"), OpenHow::READ).unwrap();
-        assert!(!image.extents(false).unwrap().is_empty());
-        assert!(image.extent_items().unwrap_err().is_permission());
+        assert!(!ext::all_extents(&*image, false).unwrap().is_empty());
+        assert!(ext::all_extent_items(&*image).unwrap_err().is_permission());
         drop(image);
         root.delete_subvolume(Path::new("snapshot")).unwrap();
         assert!(root.stat(Path::new("snapshot")).unwrap().is_none());

@@ -1,12 +1,12 @@
 //! Files under faults.
 
 use super::{Class, Shared, Verdict, uncounted};
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::sync::Arc;
 use wyng_sys::Result;
-use wyng_sys::fs::{Extent, ExtentItem, File, FileRef, LockKind, Stat};
+use wyng_sys::fs::{Batch, Extent, ExtentItem, File, FileRef, InodeItem, LockKind, Stat};
 
 #[derive(Debug)]
 struct FaultFile {
@@ -122,14 +122,19 @@ impl File for FaultFile {
         uncounted(|| self.inner.clone_range(source, source_offset, length, offset))
     }
 
-    fn extents(&self, sync: bool) -> Result<Vec<Extent>> {
+    fn extents(&self, from: u64, sync: bool) -> Result<Batch<Extent>> {
         self.enter(Class::Read, "extents")?;
-        self.inner.extents(sync)
+        self.inner.extents(from, sync)
     }
 
-    fn extent_items(&self) -> Result<Vec<ExtentItem>> {
+    fn extent_items(&self, starts: RangeInclusive<u64>, since: u64, limit: u32) -> Result<Batch<ExtentItem>> {
         self.enter(Class::Read, "extent_items")?;
-        self.inner.extent_items()
+        self.inner.extent_items(starts, since, limit)
+    }
+
+    fn inode_item(&self) -> Result<InodeItem> {
+        self.enter(Class::Read, "inode_item")?;
+        self.inner.inode_item()
     }
 
     fn generation(&self) -> Result<u32> {

@@ -5,11 +5,11 @@ use super::journal::{Attribute, Op};
 use super::world::{Inode, Node, mount_of};
 use super::{MemFs, State};
 use rustix::io::Errno;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use wyng_sys::fs::{Access, Extent, ExtentItem, File, LockKind, Stat};
+use wyng_sys::fs::{Access, Batch, Extent, ExtentItem, File, InodeItem, LockKind, Stat};
 use wyng_sys::{Result, SysError};
 
 const MAX_SIZE: u64 = i64::MAX as u64;
@@ -272,11 +272,20 @@ impl File for MemFile {
         })
     }
 
-    fn extents(&self, _sync: bool) -> Result<Vec<Extent>> {
-        Ok(self.look(|inode| inode.content().map(|content| content.extents()).unwrap_or_default()))
+    fn extents(&self, from: u64, _sync: bool) -> Result<Batch<Extent>> {
+        let mut extents = self.look(|inode| inode.content().map(|content| content.extents()).unwrap_or_default());
+        extents.retain(|extent| extent.logical + extent.length > from);
+        Ok(Batch {
+            items: extents,
+            complete: true,
+        })
     }
 
-    fn extent_items(&self) -> Result<Vec<ExtentItem>> {
+    fn extent_items(&self, _: RangeInclusive<u64>, _: u64, _: u32) -> Result<Batch<ExtentItem>> {
+        self.fail("search the tree of", Err(Errno::OPNOTSUPP))
+    }
+
+    fn inode_item(&self) -> Result<InodeItem> {
         self.fail("search the tree of", Err(Errno::OPNOTSUPP))
     }
 

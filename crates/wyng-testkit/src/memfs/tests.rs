@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use wyng_sys::fs::ext::write_all_at;
-use wyng_sys::fs::{DirRef, File, FileRef, Fs, FsKind, Links, LockKind, OpenHow};
+use wyng_sys::fs::{DirRef, File, FileRef, Fs, FsKind, Links, LockKind, OpenHow, ext};
 use wyng_sys::{Clock, Result};
 
 fn open(fs: &MemFs, path: &str) -> DirRef {
@@ -105,7 +105,7 @@ fn inode_and_physical_numbers_are_never_used_again() {
         write_all_at(&*file, &[2; 4096], 0).unwrap();
         inodes.push(file.stat().unwrap().inode);
         generations.push(file.generation().unwrap());
-        physical.push(file.extents(true).unwrap()[0].physical);
+        physical.push(ext::all_extents(&*file, true).unwrap()[0].physical);
         dir.remove_file(Path::new("a")).unwrap();
     }
     for numbers in [&inodes, &physical] {
@@ -119,13 +119,13 @@ fn extent_flags_stay_until_the_block_is_written() {
     let fs = MemFs::new();
     let dir = open(&fs, "/");
     let file = put(&dir, "a", &[1; 5 * 4096]);
-    assert_eq!(file.extents(false).unwrap().len(), 1);
+    assert_eq!(ext::all_extents(&*file, false).unwrap().len(), 1);
     fs.mark_extents("/a", 4096..3 * 4096, 8);
     let copy = put(&dir, "b", b"");
     File::clone_from(&*copy, &*file).unwrap();
     write_all_at(&*file, b"x", 4096).unwrap();
     let flags = |file: &FileRef| -> Vec<_> {
-        file.extents(false)
+        ext::all_extents(&**file, false)
             .unwrap()
             .iter()
             .map(|extent| (extent.length / 4096, extent.flags))

@@ -1,9 +1,10 @@
 //! The base beside an image: the file `sn<archive>_<volume>.wyng1`, proven, made anew and advanced.
 
+use super::origin::Origin;
 use super::places_are_unique;
 use crate::io::copy_nocow_flag;
 use crate::pool::FileEvidence;
-use crate::{BaseEvidence, Label, NoBase, Property, Ranges, Result, SourceInfo};
+use crate::{BaseEvidence, Inherited, Label, NoBase, Property, Ranges, Result, SourceInfo};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use wyng_sys::SysError;
@@ -62,6 +63,14 @@ impl Base {
         self.folder.as_ref()
     }
 
+    /// Whether a shortcut contradicted the full comparison of this volume once.
+    pub(super) fn is_distrusted(&self) -> bool {
+        let origin = self
+            .open(self.folder(), OpenHow::READ)
+            .map(|base| Origin::load(base.as_ref()));
+        matches!(origin, Ok(Ok(Some(origin))) if origin.trust().distrusted)
+    }
+
     pub(super) fn exists(&self) -> Result<bool, SysError> {
         Ok(self.folder.stat(&self.name)?.is_some())
     }
@@ -93,6 +102,20 @@ impl Base {
     pub(super) fn evidence(&self) -> Result<BaseEvidence, NoBase> {
         let file = self.open(self.folder(), OpenHow::READ)?;
         Ok(BaseEvidence::File(evidence_of(file.as_ref())?))
+    }
+
+    /// The base, if the original program made it: it bears no mark.
+    pub(super) fn inherited(&self) -> Result<Option<Inherited>, NoBase> {
+        match self.evidence() {
+            Ok(evidence) if evidence.file()?.mark.is_empty() => Ok(Some(Inherited {
+                time: evidence.mtime(),
+                size: evidence.size(),
+                moved_on: false,
+                evidence,
+            })),
+            Ok(_) | Err(NoBase::Missing) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     pub(super) fn set_mtime(&self, evidence: &BaseEvidence, mtime: i64) -> Result<BaseEvidence, NoBase> {
@@ -131,8 +154,15 @@ impl Base {
     /// A crash before the rename leaves the old base as it was, and a copy that the next run removes; one after it a
     /// base with another inode number than any record holds. The copy bears its mark before the rename, so that there
     /// is never an unmarked base which could be taken for the original program's.
-    pub(super) fn install(&self, copy: &dyn File, info: &SourceInfo, mark: &str) -> Result<(), SysError> {
+    pub(super) fn install(
+        &self,
+        copy: &dyn File,
+        info: &SourceInfo,
+        mark: &str,
+        origin: Option<&Origin>,
+    ) -> Result<(), SysError> {
         // While the file is writable: `user.*` attributes need the right to write, whoever the owner is.
+        Origin::store(origin, copy)?;
         copy.set_xattr(MARK, mark.as_bytes())?;
         dress(copy, info)?;
         copy.set_mtime(info.mtime)?;
@@ -152,7 +182,7 @@ impl Base {
         image: &dyn File,
         changed: &Ranges,
         info: &SourceInfo,
-        mark: &str,
+        (mark, origin): (&str, Option<&Origin>),
     ) -> Result<(), NoBase> {
         self.prove(evidence)?;
         let base = self.open(self.folder(), OpenHow::WRITE)?;
@@ -167,6 +197,7 @@ impl Base {
         }
         dress(base.as_ref(), info)?;
         base.set_mtime(info.mtime)?;
+        Origin::store(origin, base.as_ref())?;
         base.set_xattr(MARK, mark.as_bytes())?;
         // crash here: new base, which no record describes yet.
         Ok(())
@@ -183,7 +214,7 @@ pub(super) fn prove_open(file: &dyn File, evidence: &BaseEvidence) -> Result<(),
         (Property::Size, now.size != evidence.size),
         (Property::Mtime, now.mtime != evidence.mtime),
         (Property::Ctime, now.ctime != evidence.ctime),
-        (Property::Mark, now.mark != evidence.mark || now.mark.is_empty()),
+        (Property::Mark, now.mark != evidence.mark),
     ];
     let differs = differs.into_iter().find(|(_, differs)| *differs);
     match differs {
@@ -210,7 +241,7 @@ pub(crate) fn base_from(
     let copy = base.copy(image)?;
     let installed = copy
         .sync()
-        .and_then(|()| base.install(copy.as_ref(), &info, mark))
+        .and_then(|()| base.install(copy.as_ref(), &info, mark, None))
         .and_then(|()| base.folder().sync());
     if let Err(error) = installed {
         // The first error is the one to report.
@@ -230,6 +261,7 @@ fn evidence_of(file: &dyn File) -> Result<FileEvidence, SysError> {
         mtime: stat.mtime,
         ctime: stat.ctime,
         mark: String::from_utf8_lossy(&mark).into_owned(),
+        origin: Origin::load(file)?,
     })
 }
 

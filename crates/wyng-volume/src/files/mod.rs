@@ -3,15 +3,19 @@
 mod base;
 mod clean;
 mod frozen;
+mod journal;
 mod opened;
+mod origin;
 mod snapshot;
+
+pub use origin::Origin;
 
 use crate::name::{Place, Root};
 use crate::pool::{
-    BaseEvidence, FreezeRequest, Frozen, LocalSnapshot, OpenBase, Pool, PoolKind, PoolNotice, SourceInfo,
+    BaseEvidence, FreezeRequest, Frozen, Inherited, LocalSnapshot, OpenBase, Pool, PoolKind, PoolNotice, SourceInfo,
 };
 use crate::target::{TargetOptions, TargetPlan, TargetSpec};
-use crate::{Label, NoBase, Ranges, Result, VolumeError, privilege};
+use crate::{Label, NoBase, Ranges, Result, Tuning, VolumeError, privilege};
 use base::Base;
 pub(crate) use base::base_from;
 use frozen::{FrozenFile, Holder};
@@ -29,6 +33,7 @@ pub(crate) struct FilePool {
     outside: Outside,
     root: Root,
     kind: PoolKind,
+    tuning: Tuning,
 }
 
 /// The context, which has no `Debug` of its own.
@@ -70,7 +75,7 @@ enum Who {
 type Group = (u64, String);
 
 impl FilePool {
-    pub(crate) fn new(context: Context, path: &Path, folder: DirRef, kind: PoolKind) -> Result<Self> {
+    pub(crate) fn new(context: Context, path: &Path, folder: DirRef, kind: PoolKind, tuning: Tuning) -> Result<Self> {
         let real = context.fs.canonical(path)?;
         Ok(Self {
             outside: Outside(context),
@@ -80,6 +85,7 @@ impl FilePool {
                 folder,
             },
             kind,
+            tuning,
         })
     }
 
@@ -116,21 +122,17 @@ impl FilePool {
         volumes: &[(Result<Found>, &Label)],
     ) -> HashMap<Group, Result<Arc<Snapshot>, Arc<SysError>>> {
         let mut made = HashMap::new();
-        if self.kind != PoolKind::Btrfs || !privilege::is_machine_admin(self.outside.fs.as_ref()) {
+        if self.kind != PoolKind::Btrfs {
             return made;
         }
+        let is_admin = privilege::is_machine_admin(self.outside.fs.as_ref());
         for (found, label) in volumes {
             let Ok(found) = found else { continue };
             let group = (found.stat.device, label.archive.clone());
             if made.contains_key(&group) {
                 continue;
             }
-            let snapshot =
-                Snapshot::root_of(self.outside.fs.as_ref(), &found.place, found.stat.device).and_then(|root| {
-                    root.map(|(path, root)| Snapshot::make(&self.outside, path, root, &label.archive))
-                        .transpose()
-                });
-            match snapshot {
+            match self.snapshot_of_group(found, &label.archive, is_admin) {
                 Ok(None) => {}
                 Ok(Some(snapshot)) => drop(made.insert(group, Ok(Arc::new(snapshot)))),
                 Err(error) if error.is_permission() || error.is_unsupported() => {}
@@ -138,6 +140,18 @@ impl FilePool {
             }
         }
         made
+    }
+
+    /// A snapshot of the subvolume that holds a volume; `None` if it can't be made, or not be deleted again.
+    fn snapshot_of_group(&self, found: &Found, archive: &str, is_admin: bool) -> Result<Option<Snapshot>, SysError> {
+        let fs = self.outside.fs.as_ref();
+        let Some((path, root)) = Snapshot::root_of(fs, &found.place, found.stat.device)? else {
+            return Ok(None);
+        };
+        if !is_admin && !privilege::can_delete_snapshot(fs, root.as_ref())? {
+            return Ok(None);
+        }
+        Snapshot::make(&self.outside, path, root, archive).map(Some)
     }
 
     fn freeze_for(&self, who: Who, requests: &[FreezeRequest]) -> Vec<Result<Box<dyn Frozen>>> {
@@ -203,7 +217,7 @@ impl FilePool {
             None => copy(&base, &found)?,
         };
         Ok(Box::new(FrozenFile::new(
-            self.outside.clone(),
+            (self.outside.clone(), self.tuning),
             base,
             holder,
             file,
@@ -307,6 +321,17 @@ impl Pool for FilePool {
         Ok(base.remove()? || fresh)
     }
 
+    fn inherited(&self, name: &str, label: &Label, _session: &str) -> Result<Option<Inherited>> {
+        match self.base(name, label)? {
+            Some(base) => Ok(base.inherited()?),
+            None => Ok(None),
+        }
+    }
+
+    fn finish(&self, name: &str, label: &Label, journal: &str) -> Result<Option<BaseEvidence>> {
+        journal::finish(self, name, label, journal)
+    }
+
     fn open_base(&self, name: &str, label: &Label, evidence: &BaseEvidence) -> Result<OpenBase> {
         opened::open(self, name, label, evidence)
     }
@@ -374,7 +399,10 @@ fn copy(base: &Base, found: &Found) -> Result<(Holder, FileRef, SourceInfo)> {
     let file = base.copy(image.as_ref())?;
     match file.sync().and_then(|()| file.stat()) {
         Ok(copied) => Ok((
-            Holder::Copy,
+            Holder::Copy {
+                origin: None,
+                durable: true,
+            },
             file,
             SourceInfo::new(&found.info.path, &stat, copied.size),
         )),

@@ -2,7 +2,7 @@
 
 use super::base::prove_open;
 use super::{FilePool, places_are_unique};
-use crate::compare::Pair;
+use crate::compare::{Pair, Shortcut};
 use crate::pool::{BaseEvidence, OpenBase};
 use crate::{Label, NoBase, Ranges, Result};
 use wyng_sys::fs::{FileRef, FsKind};
@@ -39,7 +39,7 @@ pub(super) fn differences(pool: &FilePool, base: &OpenBase, target: &FileRef, si
         btrfs: btrfs.map(|subvolume| subvolume.fs_uuid),
         in_snapshot: false,
     };
-    let changed = pair.compare(&pool.outside, size)?;
+    let compared = pair.compare(&pool.outside, size, Shortcut::default())?;
     prove_open(base.file.as_ref(), &base.evidence)?;
-    Ok(changed.ranges)
+    Ok(compared.changed)
 }

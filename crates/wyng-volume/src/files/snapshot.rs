@@ -5,6 +5,7 @@
 //! (`flock`, so the kernel drops it with the process, also for one in another container) before the snapshot is
 //! made, and removed after it. Both names stay after a kill; [`sweep`] removes those whose lock it can take.
 
+use super::origin::Lineage;
 use super::{Outside, random_text};
 use crate::name::Place;
 use std::path::{Path, PathBuf};
@@ -29,8 +30,8 @@ pub(super) struct Snapshot {
     root_path: PathBuf,
     /// The snapshot's name in it.
     name: PathBuf,
-    /// The uuid of the file system.
-    pub fs_uuid: [u8; 16],
+    /// What it is a snapshot of, and what it is.
+    pub lineage: Lineage,
     /// Held as long as the snapshot is in use.
     lock: Option<FileRef>,
 }
@@ -53,7 +54,7 @@ impl Snapshot {
     pub(super) fn make(context: &Outside, root_path: PathBuf, root: DirRef, archive: &str) -> Result<Self> {
         // What can't be removed does not hinder this run, and `Pool::sweep` reports it.
         let _ = sweep(root.as_ref(), archive);
-        let fs_uuid = root.subvolume()?.fs_uuid;
+        let live = root.subvolume()?;
         loop {
             let name = PathBuf::from(format!("{}{}", prefix(archive), random_text(context.random.as_ref())));
             let lock_name = lock_name(&name);
@@ -71,14 +72,57 @@ impl Snapshot {
                 return Err(error);
             }
             // crash here: a snapshot that nobody holds the lock of, removed by the next sweep.
+            let snapshot = match root.open_dir(&name).and_then(|snapshot| snapshot.subvolume()) {
+                Ok(snapshot) => snapshot,
+                Err(error) => {
+                    // The first error is the one to report.
+                    let _ = delete(root.as_ref(), &name);
+                    return Err(error);
+                }
+            };
             return Ok(Self {
                 root,
                 root_path,
                 name,
-                fs_uuid,
+                lineage: Lineage { live, snapshot },
                 lock: Some(lock),
             });
         }
+    }
+
+    /// The snapshot `name` that a dead run for `archive` left; `None` if there is none, or its run is alive.
+    pub(super) fn adopt(root_path: PathBuf, root: DirRef, name: &Path, archive: &str) -> Result<Option<Self>> {
+        let ours = name.to_str().is_some_and(|name| name.starts_with(&prefix(archive)));
+        if !ours || root.stat(name)?.is_none_or(|stat| stat.inode != SUBVOLUME_ROOT) {
+            return Ok(None);
+        }
+        let lock = match root.open(&lock_name(name), OpenHow::WRITE) {
+            Ok(lock) if lock.try_lock(LockKind::Flock)? => lock,
+            Ok(_) => return Ok(None),
+            Err(error) if error.is_not_found() => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let lineage = Lineage {
+            live: root.subvolume()?,
+            snapshot: root.open_dir(name)?.subvolume()?,
+        };
+        Ok(Some(Self {
+            root,
+            root_path,
+            name: name.to_path_buf(),
+            lineage,
+            lock: Some(lock),
+        }))
+    }
+
+    /// Lets it stand, as one that nobody uses.
+    pub(super) fn leave(mut self) {
+        self.lock = None;
+    }
+
+    /// Its name in the root of the subvolume.
+    pub(super) fn name(&self) -> &Path {
+        &self.name
     }
 
     /// The folder inside the snapshot that corresponds to an absolute path; `None` if it is not in this subvolume.

@@ -205,10 +205,23 @@ impl Frozen for FrozenVolume {
         }
         let ranges = cut(&delta.changed, most, least..most);
         Ok(Changed {
-            extents: ranges.len(),
+            extents: u64::try_from(ranges.len()).unwrap_or(u64::MAX),
+            contradiction: false,
             ranges,
             method: Method::ThinMetadata,
         })
+    }
+
+    fn stand_alone(&mut self, _long: bool) -> Result<()> {
+        Ok(())
+    }
+
+    fn slow_extents(&self) -> Option<u64> {
+        None
+    }
+
+    fn journal(&self, _mark: &str) -> Option<String> {
+        None
     }
 
     fn rotate(&mut self, stamp: &Stamp) -> Result<BaseEvidence> {

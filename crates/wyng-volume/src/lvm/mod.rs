@@ -17,7 +17,7 @@ mod target;
 mod tools;
 
 use crate::pool::{
-    BaseEvidence, FreezeRequest, Frozen, LocalSnapshot, OpenBase, Pool, PoolKind, PoolNotice, SourceInfo,
+    BaseEvidence, FreezeRequest, Frozen, Inherited, LocalSnapshot, OpenBase, Pool, PoolKind, PoolNotice, SourceInfo,
 };
 use crate::target::{TargetOptions, TargetPlan};
 use crate::{Label, LvmEvidence, NoBase, PoolOptions, Property, Ranges, Result, VolumeError};
@@ -293,6 +293,14 @@ impl Pool for LvmPool {
             }
         }
         Ok(removed)
+    }
+
+    fn inherited(&self, _name: &str, _label: &Label, _session: &str) -> Result<Option<Inherited>> {
+        Ok(None)
+    }
+
+    fn finish(&self, _name: &str, _label: &Label, _journal: &str) -> Result<Option<BaseEvidence>> {
+        Ok(None)
     }
 
     fn open_base(&self, name: &str, label: &Label, evidence: &BaseEvidence) -> Result<OpenBase> {

@@ -10,11 +10,11 @@ use std::sync::Arc;
 use tampered::{Rules, TamperedFs};
 use wyng_sys::fs::{FileRef, OpenHow};
 use wyng_sys::{Context, Result};
-use wyng_testkit::pools::LoopPool;
+use wyng_testkit::pools::{LoopPool, PoolKind};
 use wyng_testkit::test_context;
 use wyng_volume::{
-    BaseEvidence, Changed, FileEvidence, FreezeRequest, Frozen, Label, Pool, PoolOptions, Ranges, Stamp, VolumeError,
-    open_pool,
+    BaseEvidence, Changed, FileEvidence, FreezeRequest, Frozen, Label, Pool, PoolOptions, Ranges, Stamp, Tuning,
+    VolumeError, open_pool,
 };
 
 pub const ARCHIVE: &str = "2ae63fa6-7e2c-4c4b-9d1a-5c8b1c9f0d11";
@@ -26,22 +26,25 @@ pub enum Setup {
     Btrfs,
     BtrfsCompressed,
     BtrfsNocow,
+    /// With an extent item for each hole.
+    BtrfsHoles,
     /// Without the right to make and search snapshots.
     BtrfsUnprivileged,
     Xfs,
 }
 
 impl Setup {
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Btrfs,
         Self::BtrfsCompressed,
         Self::BtrfsNocow,
+        Self::BtrfsHoles,
         Self::BtrfsUnprivileged,
         Self::Xfs,
     ];
 
     pub fn has_snapshots(self) -> bool {
-        matches!(self, Self::Btrfs | Self::BtrfsCompressed | Self::BtrfsNocow)
+        !matches!(self, Self::BtrfsUnprivileged | Self::Xfs)
     }
 }
 
@@ -50,6 +53,7 @@ pub struct Rig {
     pub setup: Setup,
     pub context: Context,
     pub mount: LoopPool,
+    pub tuning: Tuning,
 }
 
 /// What a base of this test is given.
@@ -74,6 +78,7 @@ impl Rig {
     pub fn new(setup: Setup) -> Option<Self> {
         let mut mount = match setup {
             Setup::Xfs => LoopPool::xfs(400 * MIB)?,
+            Setup::BtrfsHoles => LoopPool::formatted(PoolKind::Btrfs, 512 * MIB, &["-O", "^no-holes"], &[])?,
             _ => LoopPool::btrfs(512 * MIB)?,
         };
         if setup == Setup::BtrfsCompressed {
@@ -87,6 +92,7 @@ impl Rig {
             setup,
             context: test_context(TamperedFs::new(Arc::default()), 7),
             mount,
+            tuning: Tuning::default(),
         };
         rig.tamper(rules);
         Some(rig)
@@ -100,7 +106,22 @@ impl Rig {
     }
 
     pub fn pool(&self) -> Box<dyn Pool> {
-        open_pool(&self.context, self.mount.path(), &PoolOptions::default()).unwrap()
+        open_pool(&self.context, self.mount.path(), &self.options()).unwrap()
+    }
+
+    pub fn options(&self) -> PoolOptions {
+        PoolOptions {
+            tuning: self.tuning,
+            ..PoolOptions::default()
+        }
+    }
+
+    /// From here on the search by generation is used for all images, and compared with the full comparison if `check`.
+    pub fn search_by_generation(&mut self, check: bool) {
+        self.tuning = Tuning {
+            many_extents: 0,
+            unchecked: if check { 0 } else { u32::MAX },
+        };
     }
 
     pub fn path(&self, name: &str) -> PathBuf {

@@ -1,13 +1,13 @@
 //! The real file systems, except for what a test forbids: rights, quiet extents, or a long life.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use wyng_sys::fs::{
-    Dir, DirEntry, DirRef, Extent, ExtentItem, File, FileRef, Fs, FsKind, Links, LockKind, OpenHow, Space, Stat,
-    SubvolumeInfo,
+    Batch, Dir, DirEntry, DirRef, Extent, ExtentItem, File, FileRef, Fs, FsKind, InodeItem, Links, LockKind, OpenHow,
+    Space, Stat, SubvolumeInfo,
 };
 use wyng_sys::{Cancel, RealFs, Result, SysError};
 use wyng_testkit::pools::TempDir;
@@ -19,6 +19,12 @@ pub struct Rules {
     pub unprivileged: bool,
     /// Trees may not be searched.
     pub no_search: bool,
+    /// Trees are searched by generation in vain.
+    pub no_new_leaves: bool,
+    /// A twentieth of the file system is free.
+    pub short: bool,
+    /// Nothing can be cloned, for want of space.
+    pub full: bool,
     /// A balance runs for ever.
     pub balancing: bool,
     /// So many changes are made, then every call fails, as if the process were dead.
@@ -30,6 +36,9 @@ impl Default for Rules {
         Self {
             unprivileged: false,
             no_search: false,
+            no_new_leaves: false,
+            short: false,
+            full: false,
             balancing: false,
             changes_left: AtomicI64::new(i64::MAX),
         }
@@ -94,7 +103,7 @@ impl Fs for TamperedFs {
 
     fn open(&self, path: &Path, how: OpenHow) -> Result<FileRef> {
         self.0.alive()?;
-        if self.0.unprivileged && path == Path::new("/proc/self/status") {
+        if self.0.unprivileged && path == Path::new("/proc/thread-self/status") {
             return Err(SysError::new("open", path, std::io::ErrorKind::NotFound));
         }
         if self.0.balancing && path.ends_with("exclusive_operation") {
@@ -115,7 +124,7 @@ impl Fs for TamperedFs {
 impl Dir for TamperedDir {
     pass! { alive:
         list(name: &Path) -> Vec<DirEntry>; stat(name: &Path) -> Option<Stat>; sync() -> (); sync_filesystem() -> ();
-        space() -> Space; kind() -> FsKind; subvolume() -> SubvolumeInfo;
+        kind() -> FsKind; subvolume() -> SubvolumeInfo;
     }
     pass! { change:
         make_dir(name: &Path, mode: u32) -> (); remove_dir(name: &Path) -> (); remove_file(name: &Path) -> ();
@@ -125,6 +134,15 @@ impl Dir for TamperedDir {
 
     fn path(&self) -> &Path {
         self.1.path()
+    }
+
+    fn space(&self) -> Result<Space> {
+        self.0.alive()?;
+        let mut space = self.1.space()?;
+        if self.0.short {
+            space.free_bytes = space.total_bytes / 20;
+        }
+        Ok(space)
     }
 
     fn open_dir(&self, name: &Path) -> Result<DirRef> {
@@ -153,7 +171,8 @@ impl Dir for TamperedDir {
 impl File for TamperedFile {
     pass! { alive:
         read_at(buffer: &mut [u8], offset: u64) -> usize; read(buffer: &mut [u8]) -> usize; stat() -> Stat;
-        sync() -> (); next_data(from: u64) -> Option<Range<u64>>; extents(sync: bool) -> Vec<Extent>;
+        sync() -> (); next_data(from: u64) -> Option<Range<u64>>; extents(from: u64, sync: bool) -> Batch<Extent>;
+        inode_item() -> InodeItem;
         generation() -> u32; flags() -> u32; xattr(name: &str) -> Option<Vec<u8>>; xattr_names() -> Vec<String>;
         try_lock(kind: LockKind) -> bool; in_use() -> bool; device_size() -> u64; sectors_written() -> Option<u64>;
     }
@@ -172,10 +191,14 @@ impl File for TamperedFile {
 
     fn clone_from(&self, source: &dyn File) -> Result<()> {
         self.0.change()?;
+        if self.0.full {
+            let full = std::io::Error::from_raw_os_error(28);
+            return Err(SysError::new("clone into", self.path(), full));
+        }
         self.1.as_ref().clone_from(source)
     }
 
-    fn extent_items(&self) -> Result<Vec<ExtentItem>> {
+    fn extent_items(&self, starts: RangeInclusive<u64>, since: u64, limit: u32) -> Result<Batch<ExtentItem>> {
         if self.0.no_search {
             return Err(SysError::new(
                 "search the tree of",
@@ -183,7 +206,13 @@ impl File for TamperedFile {
                 std::io::Error::from_raw_os_error(1),
             ));
         }
-        self.1.extent_items()
+        if self.0.no_new_leaves && since > 0 {
+            return Ok(Batch {
+                items: Vec::new(),
+                complete: true,
+            });
+        }
+        self.1.extent_items(starts, since, limit)
     }
 
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {

@@ -32,6 +32,7 @@ impl Run<'_> {
             description: args.description.clone(),
             dedup: args.dedup,
             send_unchanged: args.send_unchanged,
+            no_takeover: args.no_takeover,
             dry_run: args.dry_run,
             verify_map: args.verify_map,
             remap: args.remap,

@@ -155,6 +155,8 @@ pub struct SendArgs {
     pub dedup: bool,
     /// `--send-unchanged`.
     pub send_unchanged: bool,
+    /// `--no-takeover`.
+    pub no_takeover: bool,
     /// `--dry-run`.
     pub dry_run: bool,
     /// `--verify-map`.

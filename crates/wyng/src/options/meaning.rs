@@ -223,6 +223,7 @@ impl Reader<'_> {
             description: self.description()?,
             dedup: self.values.flag(Id::Dedup),
             send_unchanged: self.values.flag(Id::SendUnchanged),
+            no_takeover: self.values.flag(Id::NoTakeover),
             dry_run: self.values.flag(Id::DryRun),
             verify_map,
             remap: self.values.flag(Id::Remap),

@@ -218,6 +218,7 @@ impl Display {
                     .say(&format!("Preparing snapshots in '{}'...\n", local.display()));
             }
             Event::FullScan { volume, reason } => self.output.say(&events::full_scan(volume, reason)),
+            Event::TakenOver { volume } => self.output.say(&events::taken_over(volume)),
             Event::Sending { session, dry_run } => {
                 state.dry_run = *dry_run;
                 state

@@ -17,6 +17,12 @@ pub fn full_scan(volume: &str, reason: &FullScanReason) -> String {
     }
 }
 
+/// That a snapshot of the original program is used.
+#[must_use]
+pub fn taken_over(volume: &str) -> String {
+    format!("  Using the original's snapshot and delta map of '{volume}'\n")
+}
+
 /// A warning as a sentence.
 #[must_use]
 pub fn warning(warning: &Warning<'_>) -> String {
@@ -67,6 +73,10 @@ pub fn warning(warning: &Warning<'_>) -> String {
         Warning::PoolFilling(notice) => format!(
             "the {} of the thin pool {} is {} % full; from {} % on no new snapshots are made. Make room with: {}",
             notice.part, notice.pool, notice.percent, notice.limit, notice.command
+        ),
+        Warning::ManyExtents { volume, extents } => format!(
+            "'{volume}' has {extents} extents, so its writers wait for seconds at each send; an extent size hint \
+             (xfs_io -c 'extsize 1m') on its folder and a new copy of it make them fewer"
         ),
         Warning::KeysNotRemembered { error } => format!("the keys could not be remembered: {error}"),
         Warning::Note(text) => (*text).to_owned(),

@@ -10,11 +10,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use wyng_format::{
-    ChunkSize, CipherCode, Digest, InProcess, Root, RootVolume, SaltFile, SessionName, Suite, VolInfo, VolumeId,
+    ChunkSize, CipherCode, Digest, InProcess, Root, RootVolume, SaltFile, SessionName, Suite, UpdatedAt, VolInfo,
+    VolumeId,
 };
 use wyng_state::{ArchiveIdentity, ArchiveState, CacheFile, Counters};
 use wyng_store::Store;
-use wyng_sys::Context;
+use wyng_sys::{CivilTime, Context};
 
 /// One volume of an archive.
 #[derive(Clone, Debug)]
@@ -91,7 +92,7 @@ impl Archive {
 
     fn attach_once(unlocked: Unlocked, context: &Context, attach: Attach) -> Result<Self> {
         let identity = unlocked.identity();
-        compare(&unlocked, &attach)?;
+        compare(&unlocked, &attach, context)?;
         let mut notices = unlocked.notices;
         let now = u64::try_from(context.clock.now()).unwrap_or(0);
         let behind = Duration::from_nanos(unlocked.root.updated_at().nanos().saturating_sub(now));
@@ -399,8 +400,23 @@ const NANOS: u128 = 1_000_000_000;
 /// How often a root that keeps changing is read.
 const ATTEMPTS: usize = 5;
 
+/// A time for messages: `2026-11-22 04:17:36.261757`.
+fn date(context: &Context, time: UpdatedAt) -> String {
+    let CivilTime {
+        year,
+        month,
+        day,
+        hour,
+        minute,
+        second,
+        ..
+    } = context.clock.civil(i64::try_from(time.nanos()).unwrap_or(i64::MAX));
+    let micros = time.nanos() / 1000 % 1_000_000;
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}.{micros:06}")
+}
+
 /// The rows of archive-format.md §10.3, and the newest state ever seen.
-fn compare(unlocked: &Unlocked, attach: &Attach) -> Result<()> {
+fn compare(unlocked: &Unlocked, attach: &Attach, context: &Context) -> Result<()> {
     let Unlocked { code, root, .. } = unlocked;
     let url = || unlocked.store.url().to_owned();
     let decrypted = || ArchiveError::CacheContradiction {
@@ -413,10 +429,10 @@ fn compare(unlocked: &Unlocked, attach: &Attach) -> Result<()> {
     let Some(state) = &attach.state else {
         return if stripped { Err(decrypted()) } else { Ok(()) };
     };
-    let rollback = |seen: &wyng_format::UpdatedAt| ArchiveError::Rollback {
+    let rollback = |seen: &UpdatedAt| ArchiveError::Rollback {
         url: url(),
-        found: root.updated_at().to_string(),
-        seen: seen.to_string(),
+        found: date(context, root.updated_at()),
+        seen: date(context, *seen),
     };
     if attach.allow_rollback {
         if attach.may_update {

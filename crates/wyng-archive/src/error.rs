@@ -73,7 +73,7 @@ pub enum DamageReason {
     #[error("broken history: {0}")]
     Chain(String),
     /// The metadata of an older session, which this one builds on, is damaged.
-    #[error("depends on damaged {0}")]
+    #[error("builds on {}, which is damaged: {}", .0.object, .0.reason)]
     DependsOn(Box<Damage>),
     /// Another volume of the archive has the same name.
     #[error("a second volume named {0:?}")]
@@ -239,6 +239,8 @@ pub enum ArchiveError {
         volume: String,
         /// What was asked for.
         session: String,
+        /// It has one from before that.
+        earlier: bool,
     },
     /// The volume has no sessions at all.
     #[error("volume {volume:?} has no sessions")]

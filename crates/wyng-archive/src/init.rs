@@ -37,7 +37,7 @@ impl NewArchive {
     /// Derives the keys and makes all files in memory.
     ///
     /// # Errors
-    /// [`ArchiveError::Format`].
+    /// [`ArchiveError::Format`], [`ArchiveError::Cancelled`].
     pub fn prepare(context: &Context, new: &NewArchiveSettings<'_>) -> Result<Self> {
         let now = context.clock.now();
         let seconds = u64::try_from(now / 1_000_000_000).unwrap_or(0);
@@ -56,6 +56,8 @@ impl NewArchive {
             let mut random = [0; 256];
             context.random.fill(&mut random);
             let (salt, suite) = SaltFile::create(&random, new.passphrase, new.cipher, new.cost, &nonce(1))?;
+            // Deriving keys takes long.
+            context.cancel.check()?;
             (Some(salt), suite)
         };
         let mut uuid = [0; 16];

@@ -8,9 +8,9 @@ use crate::error::{ArchiveError, Damage, DamageReason, Notice, Result};
 use crate::layout;
 use crate::vault::{LOCAL_CACHE, store_damage};
 use std::sync::Arc;
-use wyng_format::{CipherCode, HashType, Header, MasterKeys, Root, SaltFile, ScryptCost, Suite};
+use wyng_format::{CipherCode, HashType, Header, MasterKeys, Root, RootVolume, SaltFile, ScryptCost, Suite, VolumeId};
 use wyng_state::{ArchiveIdentity, ArchiveState, CacheFile, StateHome};
-use wyng_store::{Store, StoreError};
+use wyng_store::{Store, StoreError, StorePath};
 use zeroize::Zeroizing;
 
 /// Where keys come from. Asked only when needed, remembered ones first.
@@ -112,7 +112,10 @@ impl Sealed {
                 });
             }
         }
-        if root_damage.as_ref().is_some_and(Damage::is_missing) && roots.iter().all(|r| r.from == LOCAL_CACHE) {
+        if root_damage.as_ref().is_some_and(Damage::is_missing)
+            && roots.iter().all(|r| r.from == LOCAL_CACHE)
+            && (roots.is_empty() || !has_volumes(&*store)?)
+        {
             return Err(ArchiveError::NoArchive { url });
         }
         if roots.is_empty() {
@@ -276,6 +279,8 @@ impl Sealed {
         } in &self.roots
         {
             match Root::decode(bytes, &suite) {
+                // This host may remember several archives of this place.
+                Ok(root) if *from == LOCAL_CACHE && !holds_any(&*self.store, &root)? => {}
                 Ok(root) => decoded.push((from.as_str(), root, bytes)),
                 Err(error) if from == layout::ROOT => own_damage = Some(Damage::content(layout::ROOT, &error)),
                 Err(_) => {}
@@ -457,6 +462,24 @@ fn default_hash(code: CipherCode) -> HashType {
         CipherCode::Off | CipherCode::Legacy30 => HashType::Blake2b,
         CipherCode::Ct32 | CipherCode::Msr34 | CipherCode::Dgr35 => HashType::HmacSha256,
     }
+}
+
+/// The destination has folders of volumes: an archive that lost its root and the copy of it.
+fn has_volumes(store: &dyn Store) -> Result<bool> {
+    let entries = store.list(&StorePath::root())?.unwrap_or_default();
+    Ok(entries.iter().any(|entry| VolumeId::new(&entry.name).is_ok()))
+}
+
+/// The destination has the folder of any volume that `root` lists, or `root` lists none.
+fn holds_any(store: &dyn Store, root: &Root) -> Result<bool> {
+    for volume in root.volumes() {
+        if let RootVolume::Good { vid, .. } = volume
+            && store.stat(&layout::volume(vid))?.is_some()
+        {
+            return Ok(true);
+        }
+    }
+    Ok(root.volumes().is_empty())
 }
 
 /// An unencrypted root that can be decoded.

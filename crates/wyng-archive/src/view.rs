@@ -144,7 +144,13 @@ fn merge_layers(vault: &Vault, history: &History, chain: &[&Session], trust: Tru
     for (group, sessions) in chain.chunks(FAN_IN).enumerate() {
         let opened = sessions.iter().enumerate().map(|(i, session)| {
             let index = group.saturating_mul(FAN_IN).saturating_add(i);
-            open_manifest(vault, history, session, index, trust)
+            open_manifest(vault, history, session, index, trust).map_err(|damage| match chain.first() {
+                Some(wanted) if index > 0 => Damage::new(
+                    layout::session(&history.vid, &wanted.name),
+                    DamageReason::DependsOn(Box::new(damage)),
+                ),
+                _ => damage,
+            })
         });
         let opened = opened.collect::<Result<Vec<_>, _>>()?;
         if chain.len() <= FAN_IN {
@@ -183,17 +189,7 @@ fn open_manifest(
     let places = history.places.object(&history.vid, &session.name, "manifest.z");
     let index = u32::try_from(index).unwrap_or(u32::MAX);
     let own = CacheFile::Manifest(&history.vid, &session.name);
-    let stream = vault
-        .manifest(own, &places, digest, session.info.volsize, index, trust)
-        .map_err(|damage| {
-            if index == 0 {
-                return damage;
-            }
-            Damage::new(
-                layout::session(&history.vid, &session.name),
-                DamageReason::DependsOn(Box::new(damage)),
-            )
-        })?;
+    let stream = vault.manifest(own, &places, digest, session.info.volsize, index, trust)?;
     Ok(Layer::Stream(std::sync::Mutex::new(Some(stream))))
 }
 

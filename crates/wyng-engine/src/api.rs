@@ -550,16 +550,16 @@ pub enum Event<'a> {
         volume: &'a str,
         /// `YYYYMMDD-HHMMSS`, for receive and verify.
         session: Option<&'a str>,
-        /// Bytes to go through; `None` if unknown (a pipe).
+        /// Bytes of data to read, or to restore or check; holes do not count. `None` if unknown (a pipe).
         total: Option<u64>,
         /// Where it is written, for receive: kind and path.
         target: Option<(&'static str, &'a std::path::Path)>,
     },
     /// Work on a volume goes on; sent at most ten times a second.
     Progress {
-        /// Bytes gone through.
+        /// Bytes of data read, restored or checked so far.
         done: u64,
-        /// Bytes to go through; `None` if unknown.
+        /// What `done` will be at the end; `None` if unknown.
         total: Option<u64>,
         /// Bytes added to the archive (send) or fetched from it.
         moved: u64,
@@ -717,6 +717,11 @@ pub enum Warning<'a> {
         /// Their number.
         extents: u64,
     },
+    /// The folder of a new archive holds other things.
+    NotEmpty {
+        /// Their names, sorted; at least one.
+        found: &'a [String],
+    },
     /// Keys could not be remembered.
     KeysNotRemembered {
         /// Why.
@@ -753,7 +758,7 @@ pub enum SecretError {
     #[error("no passphrase was given")]
     Empty,
     /// It is too short for a new archive, or the passphrase command gave too little.
-    #[error("the passphrase has {length} bytes; at least {least} are needed")]
+    #[error("the passphrase has {length} byte{}; at least {least} are needed", if *length == 1 { "" } else { "s" })]
     TooShort {
         /// Its length in bytes.
         length: usize,

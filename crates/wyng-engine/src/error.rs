@@ -54,6 +54,12 @@ pub enum EngineError {
         /// The destination.
         url: String,
     },
+    /// A new archive would lie where this host remembers things.
+    #[error("destination {url} is the folder in which this host remembers things, or lies in it")]
+    StateFolder {
+        /// The destination.
+        url: String,
+    },
     /// Chunks of a volume can't be read from the archive.
     #[error("{ranges} damaged {}, {bytes} bytes in all", if *ranges == 1 { "range" } else { "ranges" })]
     DamagedData {

@@ -1,13 +1,16 @@
 //! Making archives and adding volumes to them.
 
-use crate::api::{InitRequest, OpenRequest, Purpose, Reporter, Secrets, StorageSettings, VolumeFailure};
+use crate::api::{
+    Event, InitRequest, OpenRequest, Place, Purpose, Reporter, Secrets, StorageSettings, VolumeFailure, Warning,
+};
 use crate::error::{EngineError, Result};
 use crate::open::{OpenArchive, host_lock, lock_destination, open, open_folder, writer_lock};
+use std::path::Path;
 use std::sync::Arc;
 use wyng_archive::{ArchiveError, NewArchive, NewArchiveSettings};
 use wyng_format::{ChunkSize, CipherCode, Compression, Description, VolumeName};
 use wyng_state::StateHome;
-use wyng_store::{OpenMode, Store, StorePath};
+use wyng_store::{Destination, Location, OpenMode, Store, StorePath};
 use wyng_sys::Context;
 use zeroize::Zeroizing;
 
@@ -25,7 +28,8 @@ pub fn init(
     let compression = Compression::parse_user(&request.compression)?;
     let chunk = ChunkSize::from_factor(request.chunk_factor)?;
     let place = &request.place;
-    let _host = host_lock(context, place, request.lock_wait)?;
+    refuse_state_folder(context, place)?;
+    let _host = host_lock(context, place, request.lock_wait, reporter)?;
     let folder = Arc::new(open_folder(context, place, OpenMode::Create)?);
     let store: Arc<dyn Store> = folder.clone();
     let made = (|| {
@@ -35,6 +39,7 @@ pub fn init(
                 url: place.url.clone(),
             }));
         }
+        warn_of_content(&*store, reporter)?;
         let passphrase = match cipher {
             CipherCode::Off => Zeroizing::new(Vec::new()),
             _ => secrets.new_passphrase()?,
@@ -50,7 +55,7 @@ pub fn init(
             },
         )?;
         let home = StateHome::create(&context.fs, &place.state_home)?;
-        let _writer = writer_lock(context, &home, &new.identity(), request.lock_wait)?;
+        let _writer = writer_lock(context, &home, &new.identity(), request.lock_wait, reporter)?;
         let lock = lock_destination(context, place, &store, request.lock_wait, reporter)?;
         new.write(&*store, &|| Ok(lock.check()?))?;
         // A lock that can't be given back is stolen later; the archive is complete.
@@ -77,6 +82,49 @@ pub fn init(
         storage: StorageSettings::default(),
     };
     open(context, &request, &Known(passphrase), reporter)
+}
+
+/// Refuses the folder in which this host remembers things, and any below it.
+fn refuse_state_folder(context: &Context, place: &Place) -> Result<()> {
+    let destination = Destination::parse(&place.url, &place.working_dir)?;
+    let Location::Folder(folder) = destination.location() else {
+        return Ok(());
+    };
+    let id = |path: &Path| -> Option<(u64, u64)> {
+        let stat = context.fs.stat(path).ok()??;
+        Some((stat.device, stat.inode))
+    };
+    let home = id(&place.state_home);
+    if folder
+        .ancestors()
+        .any(|above| above == place.state_home || home.is_some() && id(above) == home)
+    {
+        return Err(EngineError::StateFolder { url: place.url.clone() });
+    }
+    Ok(())
+}
+
+/// What may lie in the folder of a new archive: the tests of the store, what an interrupted attempt left, and what file
+/// systems begin with.
+const EXPECTED: [&str; 6] = [
+    "archive.dat",
+    ".hardlink",
+    "archive.ini.tmp",
+    "archive.salt",
+    "salt.bak",
+    "lost+found",
+];
+
+/// Tells of other things in the folder. The original tolerates them, and so do all commands.
+fn warn_of_content(store: &dyn Store, reporter: &dyn Reporter) -> Result<()> {
+    let entries = store.list(&StorePath::root())?.unwrap_or_default();
+    let names = entries.into_iter().map(|entry| entry.name);
+    let mut found: Vec<String> = names.filter(|name| !EXPECTED.contains(&name.as_str())).collect();
+    found.sort();
+    if !found.is_empty() {
+        reporter.event(Event::Warning(Warning::NotEmpty { found: &found }));
+    }
+    Ok(())
 }
 
 /// The passphrase that was just given.

@@ -54,6 +54,8 @@ pub(crate) struct Source<'a> {
 impl KeySource for Source<'_> {
     fn remembered(&self, identity: &ArchiveIdentity) -> Option<MasterKeys> {
         if self.keys.minutes < 0 {
+            // Whatever comes of this command; that it failed is said when the archive is open.
+            let _ = self.keys.remembered.forget(identity);
             return None;
         }
         self.keys.remembered.load(identity).ok().flatten()

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use wyng_archive::{Archive, ArchiveError, Attach, History, Notice, Sealed, Session, SessionEntry, Trust, Unlocked};
 use wyng_format::{InProcess, LocalTime, SessionName};
-use wyng_state::{ArchiveIdentity, HostLock, StateHome, WriterLock, wait_for};
+use wyng_state::{ArchiveIdentity, HostLock, StateError, StateHome, WriterLock, wait_for};
 use wyng_store::lock::{DestinationLock, HolderIdentity, Waiting};
 use wyng_store::{Destination, FolderStore, OpenMode, Store};
 use wyng_sys::Context;
@@ -77,7 +77,10 @@ pub fn open(
     let home = StateHome::open(&context.fs, &place.state_home, write)?;
     let keys = Keys::new(context, place, request.remember_minutes);
     let sealed = Sealed::read(store.clone(), home.as_ref(), place.uid)?;
-    let mut unlocked = sealed.unlock(&keys.source(secrets), place.key_cost)?;
+    let unlocked = sealed.unlock(&keys.source(secrets), place.key_cost);
+    // Deriving keys takes long, and who stops it has not given a wrong passphrase.
+    context.cancel.check()?;
+    let mut unlocked = unlocked?;
     if let Err(error) = keys.remember(&unlocked) {
         reporter.event(Event::Warning(Warning::KeysNotRemembered {
             error: &error.to_string(),
@@ -173,9 +176,9 @@ fn take_locks(
     wait: Duration,
     reporter: &dyn Reporter,
 ) -> Result<Locks> {
-    let host = host_lock(context, place, wait)?;
+    let host = host_lock(context, place, wait, reporter)?;
     let identity = unlocked.identity();
-    let writer = writer_lock(context, home, &identity, wait)?;
+    let writer = writer_lock(context, home, &identity, wait, reporter)?;
     let destination = match store {
         Some(store) => Some(KeptAlive::new(lock_destination(
             context, place, store, wait, reporter,
@@ -187,6 +190,27 @@ fn take_locks(
         _writer: writer,
         destination,
     })
+}
+
+/// Takes a lock of this host; tells when it has to be waited for.
+fn local_lock<L>(
+    context: &Context,
+    wait: Duration,
+    reporter: &dyn Reporter,
+    mut attempt: impl FnMut() -> Result<L, StateError>,
+) -> Result<L> {
+    let mut told = wait.is_zero();
+    let locked = wait_for(context, wait, || {
+        let locked = attempt();
+        if matches!(locked, Err(StateError::Busy { .. })) && !told {
+            told = true;
+            reporter.event(Event::WaitingForLock {
+                holder: "another wyng on this host",
+            });
+        }
+        locked
+    })?;
+    Ok(locked)
 }
 
 /// Takes the lock file in the archive's folder.
@@ -232,14 +256,20 @@ pub(crate) fn writer_lock(
     home: &StateHome,
     identity: &ArchiveIdentity,
     wait: Duration,
+    reporter: &dyn Reporter,
 ) -> Result<WriterLock> {
-    Ok(wait_for(context, wait, || home.writer_lock(identity))?)
+    local_lock(context, wait, reporter, || home.writer_lock(identity))
 }
 
 /// The original's lock of this host.
-pub(crate) fn host_lock(context: &Context, place: &Place, wait: Duration) -> Result<Option<HostLock>> {
+pub(crate) fn host_lock(
+    context: &Context,
+    place: &Place,
+    wait: Duration,
+    reporter: &dyn Reporter,
+) -> Result<Option<HostLock>> {
     match &place.host_lock {
-        Some(path) => Ok(Some(wait_for(context, wait, || {
+        Some(path) => Ok(Some(local_lock(context, wait, reporter, || {
             HostLock::try_acquire(&context.fs, path)
         })?)),
         None => Ok(None),
@@ -330,6 +360,11 @@ impl OpenArchive {
             })
         };
         history.entries.iter().filter_map(line).collect()
+    }
+
+    /// Tells of files of the destination that copies stood in for since that was last told.
+    pub fn report_copies(&self, reporter: &dyn Reporter) {
+        crate::read::report_copies(self, reporter);
     }
 
     /// Ends the command: renews the time for which keys are remembered, and gives the locks back.

@@ -11,7 +11,7 @@ use crate::progress::Progress;
 use crate::steps::{self, Known, Step};
 use std::ops::Range;
 use wyng_archive::{ArchiveError, ChunkWork, Damage, History, LOCAL_CACHE, Run, Trust, UsedCopy, View};
-use wyng_format::{ChunkAddr, Compressor, SessionName, VolumeId};
+use wyng_format::{ChunkAddr, ChunkHash, Compressor, SessionName, VolumeId};
 
 /// A session that was chosen for a volume.
 pub(crate) struct Chosen {
@@ -46,9 +46,10 @@ fn chosen(open: &OpenArchive, name: &str, choice: &SessionChoice, strict: bool) 
     let volume = open.archive.volume(name)?;
     open.archive.reread_volinfo(volume)?;
     let history = open.archive.history(volume, Trust::Destination);
-    let no_session = |session: &str| ArchiveError::NoSession {
+    let no_session = |session: &str, earlier: bool| ArchiveError::NoSession {
         volume: name.to_owned(),
         session: session.to_owned(),
+        earlier,
     };
     if history.entries.is_empty() {
         return Err(ArchiveError::NoSessions {
@@ -69,19 +70,16 @@ fn chosen(open: &OpenArchive, name: &str, choice: &SessionChoice, strict: bool) 
                 .into_iter()
                 .rev()
                 .find(|s| s.info.tags.iter().any(|t| t.id() == tag));
-            (tagged.ok_or_else(|| no_session(&format!("^{tag}")))?.name, false)
+            (tagged.ok_or_else(|| no_session(&format!("^{tag}"), false))?.name, false)
         }
         SessionChoice::Named(text) => {
             let wanted = session_name(text)?;
             if history.session(&wanted)?.is_some() {
                 (wanted, false)
             } else {
-                let older = history
-                    .sessions()
-                    .into_iter()
-                    .rev()
-                    .find(|s| !strict && s.name < wanted);
-                (older.ok_or_else(|| no_session(text))?.name, true)
+                let older = history.sessions().into_iter().rev().find(|s| s.name < wanted);
+                let taken = older.filter(|_| !strict);
+                (taken.ok_or_else(|| no_session(text, older.is_some()))?.name, true)
             }
         }
     };
@@ -108,6 +106,21 @@ pub(crate) fn view(open: &OpenArchive, chosen: &Chosen, reporter: &dyn Reporter)
         report_notice(notice, reporter);
     }
     Ok(view)
+}
+
+/// Bytes of the chunks of a volume that are not zero, the last counted in full: what a restored file takes at most.
+pub(crate) fn data_bytes(view: &View) -> Result<u64> {
+    let mut chunks = 0u64;
+    for run in view.runs() {
+        if matches!(run?.hash, ChunkHash::Data(_)) {
+            chunks = chunks.saturating_add(1);
+        }
+    }
+    Ok(bytes_of(view, chunks))
+}
+
+fn bytes_of(view: &View, chunks: u64) -> u64 {
+    chunks.saturating_mul(u64::from(view.chunk_size().bytes()))
 }
 
 /// Tells of files of the destination that copies stood in for. The result names one that nobody but this host has.
@@ -234,7 +247,7 @@ fn read_all(
             }
             total.chunks = total.chunks.saturating_add(done.chunks);
             total.bytes_fetched = total.bytes_fetched.saturating_add(done.fetched);
-            progress.at(done.end, total.bytes_fetched);
+            progress.at(bytes_of(view, total.chunks), total.bytes_fetched);
             Ok(())
         },
     )?;

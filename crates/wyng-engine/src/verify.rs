@@ -93,15 +93,16 @@ fn verify_one(
     let chosen = read::choose(open, volume, &request.session, request.strict)?;
     read::report_substitution(volume, &request.session, &chosen, reporter);
     let view = read::view(open, &chosen, reporter)?;
+    let data_bytes = read::data_bytes(&view)?;
     let session = chosen.session.date();
     let start = Event::VolumeStart {
         volume,
         session: Some(session),
-        total: Some(view.size()),
+        total: Some(data_bytes),
         target: None,
     };
     reporter.event(start);
-    let mut progress = Progress::new(&*open.context.clock, reporter, Some(view.size()));
+    let mut progress = Progress::new(&*open.context.clock, reporter, Some(data_bytes));
     let done = read::read_back(open, &view, Known::Zeros, &Nowhere, &mut progress)?;
     let lost = read::report_copies(open, reporter).map(|lost| EngineError::OnlyInCache {
         file: lost.file,

@@ -58,6 +58,20 @@ fn only_changed_chunks_are_read_and_nothing_when_nothing_changed() {
 }
 
 #[test]
+fn progress_goes_through_data_and_not_through_zeros() {
+    let lab = Lab::new(1);
+    lab.init("off").unwrap();
+    let mut bytes = image(3, 131_072);
+    bytes.resize(65_536 * 40 + 5, 0);
+    lab.write("a.img", &bytes);
+    lab.send(&["a.img"]).unwrap();
+    lab.verify(&["a.img"]).unwrap();
+    let lines = lab.reporter.text();
+    let verified = lines.lines().rfind(|line| line.contains("VolumeStart")).unwrap();
+    assert!(verified.contains("total: Some(131072)"), "{verified}");
+}
+
+#[test]
 fn sizes_may_shrink_grow_and_be_nothing() {
     let lab = Lab::new(1);
     lab.init("off").unwrap();

@@ -31,6 +31,12 @@ pub enum StoreError {
         /// The URL as given.
         url: String,
     },
+    /// The destination, or something above it, is a file.
+    #[error("destination {url} is not a folder")]
+    NotAFolder {
+        /// The URL as given.
+        url: String,
+    },
     /// The destination can't be written by this user.
     #[error("destination {url} is not writable: {reason}")]
     NotWritable {

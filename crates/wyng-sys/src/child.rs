@@ -35,7 +35,8 @@ const TICK: Duration = Duration::from_millis(20);
 pub enum Input {
     /// Nothing.
     Null,
-    /// What we read. Such a child may talk to the terminal, so it stays in our process group.
+    /// What we read. Such a child may talk to the terminal, so it stays in our process group; what it starts is found
+    /// by `/proc` when it is to end.
     Inherit,
     /// These bytes, then the end. A child that does not read them all is no error.
     Bytes(Zeroizing<Vec<u8>>),
@@ -150,8 +151,8 @@ pub enum ChildError {
 /// Runs a program until it exits and takes what it writes.
 ///
 /// At the time limit, on `cancel` and on too much output it gets SIGTERM, and SIGKILL 2 s later: its whole process
-/// group, or it alone if it shares our input. What it started itself and left running may keep the streams open: that
-/// is not waited for. An exit code other than 0 is not an error here.
+/// group, or it and all that it started if it shares our input. What it started itself and left running may keep the
+/// streams open: that is not waited for. An exit code other than 0 is not an error here.
 ///
 /// # Errors
 /// [`ChildError`].
@@ -356,25 +357,32 @@ impl Running {
         Ok(())
     }
 
-    fn signal(&self, signal: Signal) {
+    fn signal(&self, descendants: &[OwnedFd], signal: Signal) {
         let pid = Pid::from_child(&self.child);
         // It fails only when nobody is left to get it.
         let _ = match self.group {
             Some(group) => rustix::process::kill_process_group(group, signal),
             None => rustix::process::kill_process(pid, signal),
         };
+        for descendant in descendants {
+            let _ = rustix::process::pidfd_send_signal(descendant, signal);
+        }
     }
 
     /// Ends it, gently first, and waits until it is gone.
     fn terminate(&mut self) {
         self.input = None;
-        self.signal(Signal::TERM);
+        let descendants = match self.group {
+            Some(_) => Vec::new(),
+            None => descendants(Pid::from_child(&self.child)),
+        };
+        self.signal(&descendants, Signal::TERM);
         let asked = Instant::now();
         // It stays a zombie meanwhile, so its number can't stand for somebody else at the second signal.
         while asked.elapsed() < GRACE && !self.has_exited() {
             std::thread::sleep(TICK);
         }
-        self.signal(Signal::KILL);
+        self.signal(&descendants, Signal::KILL);
         let _ = self.child.wait();
         let _ = self.stderr.fill();
     }
@@ -386,6 +394,24 @@ impl Running {
             Ok(None)
         )
     }
+}
+
+/// What a process and its children started, held so that a number can't stand for somebody else later. Empty where the
+/// kernel does not tell.
+#[allow(clippy::disallowed_methods, reason = "processes are this module's")]
+fn descendants(of: Pid) -> Vec<OwnedFd> {
+    let mut found = Vec::new();
+    let mut parents = vec![of];
+    while let Some(parent) = parents.pop() {
+        let number = parent.as_raw_nonzero();
+        let children = std::fs::read_to_string(format!("/proc/{number}/task/{number}/children")).unwrap_or_default();
+        let children = children.split_whitespace().filter_map(|child| child.parse().ok());
+        for child in children.filter_map(Pid::from_raw) {
+            found.extend(rustix::process::pidfd_open(child, PidfdFlags::empty()));
+            parents.push(child);
+        }
+    }
+    found
 }
 
 /// The standard output so far.

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use wyng_sys::RealFs;
 use wyng_sys::fs::FileRef;
@@ -123,18 +124,21 @@ impl Environment {
         self.working_dir.join(path)
     }
 
-    /// Columns of the terminal.
+    /// Columns for listings.
     #[must_use]
     pub fn width(&self) -> usize {
-        let of = |size: rustix::io::Result<rustix::termios::Winsize>| {
-            size.ok()
-                .map(|size| usize::from(size.ws_col))
-                .filter(|&columns| columns > 0)
-        };
         self.columns
-            .or_else(|| of(rustix::termios::tcgetwinsize(rustix::stdio::stderr())))
-            .or_else(|| of(rustix::termios::tcgetwinsize(rustix::stdio::stdout())))
-            .unwrap_or(80)
+            .or_else(|| columns_of(rustix::stdio::stderr()))
+            .or_else(|| columns_of(rustix::stdio::stdout()))
+            .unwrap_or(USUAL_WIDTH)
+    }
+
+    /// Columns that the terminal of standard error has now: `$COLUMNS` does not follow its window.
+    #[must_use]
+    pub fn width_now(&self) -> usize {
+        columns_of(rustix::stdio::stderr())
+            .or(self.columns)
+            .unwrap_or(USUAL_WIDTH)
     }
 
     fn below_home(&self, explicit: &Option<PathBuf>, usual: &str) -> Option<PathBuf> {
@@ -142,6 +146,14 @@ impl Environment {
             .clone()
             .or_else(|| self.home.as_ref().map(|home| home.join(usual)))
     }
+}
+
+/// Columns of a terminal that does not tell.
+const USUAL_WIDTH: usize = 80;
+
+fn columns_of(terminal: BorrowedFd<'_>) -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(terminal).ok()?;
+    Some(usize::from(size.ws_col)).filter(|&columns| columns > 0)
 }
 
 #[cfg(test)]

@@ -4,10 +4,13 @@ use crate::options::OptionError;
 use serde::Serialize;
 use wyng_engine::errors::{ArchiveError, StateError, StoreError, VolumeError};
 use wyng_engine::{EngineError, SecretError, VolumeFailure};
-use wyng_sys::SysError;
+use wyng_sys::{Cancelled, SysError};
 
 /// Some volumes failed, or the command line has no meaning.
 pub const SOME_FAILED: u8 = 2;
+
+/// The user stopped the command.
+pub const INTERRUPTED: u8 = 8;
 
 /// An option, a conflict or a selection is wrong.
 pub const BAD_OPTION: u8 = 9;
@@ -122,6 +125,13 @@ impl From<OptionError> for Failure {
 
 impl From<EngineError> for Failure {
     fn from(error: EngineError) -> Self {
+        if matches!(&error, EngineError::Secret(SecretError::Input(error)) if is_interrupt(error)) {
+            // The same words as everywhere else; but at a question nothing was done yet.
+            return Self {
+                hint: None,
+                ..Self::from(EngineError::from(Cancelled))
+            };
+        }
         Self {
             hint: hint(&error),
             code: exit_code(&error),
@@ -137,22 +147,27 @@ impl From<std::io::Error> for Failure {
     }
 }
 
+/// The user wants to stop.
+fn is_interrupt(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::Interrupted
+}
+
 /// The exit code of an error that ends the command.
 fn exit_code(error: &EngineError) -> u8 {
     match error {
-        EngineError::Cancelled(_) => 8,
+        EngineError::Cancelled(_) => INTERRUPTED,
         EngineError::Secret(error) => match error {
             SecretError::Empty => 3,
             SecretError::TooShort { .. } | SecretError::Mismatch => BAD_OPTION,
-            SecretError::Input(error) if error.kind() == std::io::ErrorKind::Interrupted => 8,
+            SecretError::Input(error) if is_interrupt(error) => INTERRUPTED,
             SecretError::Command { .. } | SecretError::Input(_) => 1,
         },
         EngineError::Archive(error) => archive_code(error),
         EngineError::Store(error) => match error {
             StoreError::BadUrl { .. } | StoreError::NotInThisVersion { .. } => BAD_OPTION,
-            StoreError::NoFolder { .. } => 6,
+            StoreError::NoFolder { .. } | StoreError::NotAFolder { .. } => 6,
             StoreError::NotWritable { .. } => 5,
-            StoreError::Cancelled(_) => 8,
+            StoreError::Cancelled(_) => INTERRUPTED,
             StoreError::System(error) if error.is_permission() => 5,
             _ => 1,
         },
@@ -172,6 +187,7 @@ fn exit_code(error: &EngineError) -> u8 {
         EngineError::NoSnapshots { .. } => 7,
         EngineError::Format(_)
         | EngineError::NoWorkingFolder { .. }
+        | EngineError::StateFolder { .. }
         | EngineError::BadSession { .. }
         | EngineError::NamedTwice { .. } => BAD_OPTION,
         EngineError::DamagedData { .. } | EngineError::NameMayBeLost { .. } | EngineError::SnapshotRequired { .. } => {
@@ -244,6 +260,7 @@ fn hint(error: &EngineError) -> Option<String> {
         EngineError::SnapshotRequired { .. } => {
             "nothing was changed; without --req-snapshot the session is fetched from the archive"
         }
+        EngineError::StateFolder { .. } => "choose another folder for the archive",
         EngineError::DamagedData { .. } => "an older or newer session may be whole: see --session",
         EngineError::System(error) => return system_hint(error),
         _ => return None,
@@ -274,9 +291,10 @@ fn archive_hint(error: &ArchiveError) -> Option<&'static str> {
         ArchiveError::Pending { .. } => "the original program can finish it",
         ArchiveError::PrunedMeanwhile { .. } => "run the same command again, on a session that is still listed",
         ArchiveError::ChangedMeanwhile => "nothing was changed; run the same command again",
-        ArchiveError::NoSession { .. } => {
+        ArchiveError::NoSession { earlier: true, .. } => {
             "wyng list VOLUME shows its sessions; --session-strict=off takes the one before"
         }
+        ArchiveError::NoSession { .. } => "wyng list VOLUME shows its sessions",
         ArchiveError::NoVolume { .. } => "wyng list shows the volumes of the archive",
         _ => return None,
     })
@@ -319,6 +337,7 @@ fn option_hint(error: &OptionError) -> Option<String> {
         OptionError::NoVolumes(command) | OptionError::NoStorage { command, .. } => {
             format!("wyng help {} shows examples", command.name())
         }
+        OptionError::SaveToFolder(_) => "name the file in it, or restore into the folder with --local".to_owned(),
         OptionError::SaveToCount(_) => "restore several volumes into a folder with --local".to_owned(),
         OptionError::VolsFrom { .. } => {
             "the file looks like this: {\"/var/lib/images\": [[\"archive name\", \"local name\"], …]}".to_owned()
@@ -350,7 +369,6 @@ fn one_line(message: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wyng_sys::{Cancelled, SysError};
 
     #[test]
     fn every_error_has_its_exit_code() {
@@ -368,11 +386,27 @@ mod tests {
             (input(std::io::ErrorKind::Interrupted).into(), 8),
             (input(std::io::ErrorKind::UnexpectedEof).into(), 1),
             (
+                StoreError::NotAFolder {
+                    url: "file:x".to_owned(),
+                }
+                .into(),
+                6,
+            ),
+            (
                 SysError::new("open", "/x", std::io::Error::from_raw_os_error(5)).into(),
                 1,
             ),
         ] {
             assert_eq!(Failure::from(error).code, code);
+        }
+    }
+
+    #[test]
+    fn an_interrupt_has_the_same_words_everywhere() {
+        let at_question = SecretError::Input(std::io::ErrorKind::Interrupted.into());
+        for error in [EngineError::from(Cancelled), at_question.into()] {
+            let failure = Failure::from(error);
+            assert_eq!((failure.message.as_str(), failure.code), ("interrupted", 8));
         }
     }
 

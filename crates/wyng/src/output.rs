@@ -1,5 +1,6 @@
 //! The two streams: what goes to standard output, what to standard error, and what nowhere (decisions.md §2).
 
+use crate::render::{printable, printable_lines};
 use std::io::{self, Write};
 use std::sync::Mutex;
 
@@ -36,8 +37,8 @@ impl Output {
     /// Prints a text that belongs to the normal course: banner, archive lines, plans, results.
     pub fn say(&self, text: &str) {
         match self.lines {
-            Lines::Stdout => self.data(text),
-            Lines::Stderr => self.raw_stderr(text),
+            Lines::Stdout => self.data(&printable_lines(text)),
+            Lines::Stderr => self.note(text),
             Lines::Nowhere => {}
         }
     }
@@ -54,18 +55,25 @@ impl Output {
 
     /// Prints an error and what to do about it.
     pub fn error(&self, message: &str, hint: Option<&str>) {
-        self.labelled("error", "31", message);
+        self.labelled("error", "31", &printable(message));
         if let Some(hint) = hint {
-            self.labelled("hint", "36", hint);
+            // Our own words, some in two lines.
+            self.labelled("hint", "36", &printable_lines(hint));
         }
     }
 
     /// Prints a warning.
     pub fn warning(&self, message: &str) {
-        self.labelled("warning", "33", message);
+        self.labelled("warning", "33", &printable(message));
     }
 
-    /// Prints to standard error as it stands: prompts, progress, notes.
+    /// Prints lines to standard error that have no label.
+    pub fn note(&self, text: &str) {
+        self.raw_stderr(&printable_lines(text));
+    }
+
+    /// Prints to standard error as it stands: prompts and progress, which hold nothing that others could have chosen
+    /// but valid names of volumes.
     pub fn raw_stderr(&self, text: &str) {
         let mut stderr = io::stderr().lock();
         // There is nowhere left to complain to.

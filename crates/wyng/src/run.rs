@@ -2,25 +2,26 @@
 
 use crate::commands::{Done, Run};
 use crate::environment::Environment;
-use crate::errors::{BAD_OPTION, Failure, SOME_FAILED};
+use crate::errors::{BAD_OPTION, Failure, INTERRUPTED, SOME_FAILED};
 use crate::options::arguments::Manner;
 use crate::options::meaning::{check, invocation, refuse_later};
 use crate::options::parse::CommandLine;
-use crate::options::table::Id;
+use crate::options::table::{Id, option};
 use crate::options::value::Values;
 use crate::options::{Action, Command, General, Invocation, OptionError, Origin, help, ini, parse};
 use crate::output::{Lines, Output};
-use crate::progress::{Display, Work};
+use crate::progress::{Display, Width, Work};
 use crate::render::archive::{RELEASE_DATE, banner};
 use crate::render::json::{self, Document};
+use crate::render::printable;
 use crate::terminal::Terminal;
 use crate::{error_file, files};
 use serde_json::{Map, json};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use wyng_engine::EngineError;
 use wyng_state::reduce::ReduceMode;
 use wyng_state::{StateError, StateHome};
 use wyng_sys::Context;
@@ -83,13 +84,30 @@ fn understood(
     if !command.about().available {
         return Err(wrong(OptionError::CommandLater(command)));
     }
+    if let Some(path) = line
+        .values
+        .os(Id::VolsFrom)
+        .filter(|_| option(Id::VolsFrom).applies_to(command))
+    {
+        let removed = error_file::remove(&*context.fs, Path::new(path));
+        removed.map_err(|source| {
+            wrong(OptionError::File {
+                option: "vols-from",
+                source,
+            })
+        })?;
+    }
     check(&line.values, &Origin::CommandLine).map_err(wrong)?;
     if command == Command::Version {
         return Ok(Asked::Version);
     }
-    refuse_later(&line.values, &Origin::CommandLine, command).map_err(wrong)?;
-    let config = config(command, &line.values, environment, context, output).map_err(wrong)?;
+    let (config, config_file) = config(&line.values, environment, context, output).map_err(wrong)?;
     let values = config.overlaid_by(line.values.clone());
+    let origin = |id| match &config_file {
+        Some(path) if !line.values.has(id) => Origin::Ini(path.clone()),
+        _ => Origin::CommandLine,
+    };
+    refuse_later(&values, origin, command).map_err(wrong)?;
     let invocation = invocation(command, names, &values, environment, &*context.fs).map_err(wrong)?;
     Ok(Asked::Command(Manner::of(&values), Box::new(invocation)))
 }
@@ -122,17 +140,16 @@ fn help(names: &[OsString]) -> Result<String, OptionError> {
     }
 }
 
-/// The options in the ini file, checked.
+/// The options in the ini file, checked, and which file that is.
 fn config(
-    command: Command,
     line: &Values,
     environment: &Environment,
     context: &Context,
     output: &Output,
-) -> Result<Values, OptionError> {
+) -> Result<(Values, Option<PathBuf>), OptionError> {
     let named = line.os(Id::Config).map(|path| environment.absolute(path));
     let Some(path) = named.clone().or_else(|| environment.default_config()) else {
-        return Ok(Values::default());
+        return Ok((Values::default(), None));
     };
     let file = files::read(&*context.fs, &path, INI_LIMIT);
     let Some((text, stat)) = file.map_err(|source| OptionError::File {
@@ -143,7 +160,7 @@ fn config(
         return if named.is_some() {
             Err(OptionError::NoConfigFile(path))
         } else {
-            Ok(Values::default())
+            Ok((Values::default(), None))
         };
     };
     if stat.mode & 0o022 != 0 || (stat.uid != 0 && stat.uid != environment.uid) {
@@ -154,18 +171,16 @@ fn config(
     }
     let config = ini::config(&path, &text)?;
     for key in &config.ignored {
-        output.raw_stderr(&format!("Ignoring config item: {key}\n"));
+        output.note(&format!("Ignoring config item: {key}\n"));
     }
-    let origin = Origin::Ini(path);
-    check(&config.values, &origin)?;
-    refuse_later(&config.values, &origin, command)?;
-    Ok(config.values)
+    check(&config.values, &Origin::Ini(path.clone()))?;
+    Ok((config.values, Some(path)))
 }
 
 /// Ends a command that was not understood.
 fn refused(output: &Output, error: OptionError, documented: Option<Command>) -> u8 {
     let failure = if let OptionError::Syntax(text) = error {
-        output.raw_stderr(&format!("{text}\n"));
+        output.note(&format!("{text}\n"));
         return SOME_FAILED;
     } else {
         Failure::from(error)
@@ -203,7 +218,10 @@ fn execute(invocation: &Invocation, manner: Manner, environment: &Environment, c
         Action::Diff(_) => Work::Comparing,
         Action::Init(_) | Action::List(_) | Action::Clean(_) | Action::Add(_) => Work::Other,
     };
-    let progress = (environment.shows_progress && !manner.quiet).then(|| environment.width());
+    let progress = (environment.shows_progress && !manner.quiet).then(|| -> Width {
+        let environment = environment.clone();
+        Box::new(move || environment.width_now())
+    });
     let mut run = Run {
         context,
         environment,
@@ -220,13 +238,7 @@ fn execute(invocation: &Invocation, manner: Manner, environment: &Environment, c
         output: Arc::clone(&output),
         requested: BTreeSet::new(),
     };
-    let cleared = action
-        .vols_from()
-        .map_or(Ok(()), |path| error_file::remove(&*context.fs, path));
-    let result = match cleared {
-        Ok(()) => run.action(action),
-        Err(error) => Err(Failure::from(EngineError::from(error))),
-    };
+    let result = run.action(action);
     run.display.finish();
     let code = conclude(&run, action, result);
     if let Err(error) = thin_out(context, general) {
@@ -263,19 +275,25 @@ fn conclude(run: &Run<'_>, action: &Action, result: Result<Done, Failure>) -> u8
     };
     run.display.announce(&done.failed);
     if let Some(Failure {
-        message, hint, causes, ..
+        message,
+        hint,
+        code,
+        causes,
     }) = failure.as_ref().filter(|failure| !failure.message.is_empty())
     {
-        run.output.error(message, hint.as_deref());
+        // Of a command without volumes nothing is left to be done.
+        let hint = hint
+            .as_deref()
+            .filter(|_| *code != INTERRUPTED || !run.requested.is_empty());
+        run.output.error(message, hint);
         if run.manner.debug {
-            run.output.raw_stderr(&format!("{causes}\n"));
+            run.output.note(&format!("{causes}\n"));
         }
     }
     let failed: BTreeSet<String> = done.failed.iter().map(|failed| failed.volume.clone()).collect();
     if !failed.is_empty() {
-        let names: Vec<&str> = failed.iter().map(String::as_str).collect();
-        run.output
-            .raw_stderr(&format!("Error on volumes: {}\n", names.join(", ")));
+        let names: Vec<String> = failed.iter().map(|name| printable(name)).collect();
+        run.output.note(&format!("Error on volumes: {}\n", names.join(", ")));
     }
     let code = match &failure {
         Some(failure) => failure.code,

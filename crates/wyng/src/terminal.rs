@@ -24,6 +24,9 @@ const TRIES: u32 = 3;
 /// Longest line, bytes.
 const LINE_LIMIT: usize = 64 << 10;
 
+/// Room for a line from the start, bytes, so that growing leaves no copies of a passphrase in memory.
+const ROOM: usize = 1024;
+
 /// How often a wait for input looks at the user's wish to stop, nanoseconds.
 const WAKE: i64 = 100_000_000;
 
@@ -70,7 +73,7 @@ impl Terminal {
     /// What the system said; [`io::ErrorKind::Interrupted`] if the user wants to stop.
     pub fn ask(&self, prompt: &str) -> io::Result<String> {
         self.output.raw_stderr(prompt);
-        let line = read_line(io::stdin().as_fd(), &self.cancel)?;
+        let line = self.line()?;
         Ok(String::from_utf8_lossy(&line).trim().to_owned())
     }
 
@@ -86,14 +89,24 @@ impl Terminal {
     }
 
     fn secret(&self, prompt: &str) -> io::Result<Zeroizing<Vec<u8>>> {
-        let stdin = io::stdin();
         self.output.raw_stderr(prompt);
         if !self.stdin_is_terminal {
             self.output.raw_stderr("\n");
-            return read_line(stdin.as_fd(), &self.cancel);
+            return self.line();
         }
+        let stdin = io::stdin();
         let _hidden = Hidden::new(stdin.as_fd())?;
-        read_line(stdin.as_fd(), &self.cancel)
+        self.line()
+    }
+
+    /// Reads a line. Where the user typed no line end (Ctrl-C, Ctrl-D), one is shown.
+    fn line(&self) -> io::Result<Zeroizing<Vec<u8>>> {
+        let mut line = Zeroizing::new(Vec::with_capacity(ROOM));
+        let complete = read_line(io::stdin().as_fd(), &self.cancel, &mut line);
+        if self.stdin_is_terminal && !matches!(complete, Ok(true)) {
+            self.output.raw_stderr("\n");
+        }
+        complete.map(|_| line)
     }
 
     fn ask_command(&self, command: &str) -> Result<Zeroizing<Vec<u8>>, SecretError> {
@@ -185,17 +198,15 @@ fn is_yes(answer: &str) -> bool {
     ["y", "yes"].contains(&answer.to_ascii_lowercase().as_str())
 }
 
-/// Reads up to the end of the line, which is taken but not returned, or to the end of the input. Nothing after it is
-/// taken.
-fn read_line(input: BorrowedFd<'_>, cancel: &Cancel) -> io::Result<Zeroizing<Vec<u8>>> {
-    // Room from the start, so that growing leaves no copies of a passphrase in memory.
-    let mut line = Zeroizing::new(Vec::with_capacity(1024));
+/// Reads up to the end of the line, which is taken but not returned, or to the end of the input; `true` if there was a
+/// line end. Nothing after it is taken.
+fn read_line(input: BorrowedFd<'_>, cancel: &Cancel, line: &mut Vec<u8>) -> io::Result<bool> {
     let mut byte = Zeroizing::new([0_u8; 1]);
     loop {
         wait(input, cancel)?;
         match rustix::io::read(input, byte.as_mut_slice()) {
-            Ok(0) => return Ok(line),
-            Ok(_) if *byte == *b"\n" => return Ok(line),
+            Ok(0) => return Ok(false),
+            Ok(_) if *byte == *b"\n" => return Ok(true),
             Ok(_) => line.extend_from_slice(&*byte),
             Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
             Err(error) => return Err(error.into()),
@@ -270,12 +281,17 @@ mod tests {
         let (mut reader, mut writer) = io::pipe().unwrap();
         writer.write_all(b"pass phrase \r\nnext\nlast").unwrap();
         drop(writer);
-        assert_eq!(**read_line(reader.as_fd(), &Cancel::new()).unwrap(), *b"pass phrase \r");
+        let line = |reader: &io::PipeReader| {
+            let mut line = Vec::new();
+            let complete = read_line(reader.as_fd(), &Cancel::new(), &mut line).unwrap();
+            (String::from_utf8(line).unwrap(), complete)
+        };
+        assert_eq!(line(&reader), ("pass phrase \r".to_owned(), true));
         let mut next = [0; 5];
         reader.read_exact(&mut next).unwrap();
         assert_eq!(next, *b"next\n");
-        assert_eq!(**read_line(reader.as_fd(), &Cancel::new()).unwrap(), *b"last");
-        assert_eq!(**read_line(reader.as_fd(), &Cancel::new()).unwrap(), *b"");
+        assert_eq!(line(&reader), ("last".to_owned(), false));
+        assert_eq!(line(&reader), (String::new(), false));
     }
 
     #[test]
@@ -284,7 +300,7 @@ mod tests {
         let cancel = Cancel::new();
         cancel.set();
         assert_eq!(
-            read_line(reader.as_fd(), &cancel).unwrap_err().kind(),
+            read_line(reader.as_fd(), &cancel, &mut Vec::new()).unwrap_err().kind(),
             io::ErrorKind::Interrupted
         );
     }

@@ -23,7 +23,15 @@ const REFUSED: &[(&[&str], i32, &str)] = &[
     (&[], 2, "a command is missing"),
     (&["lsit"], 2, "there is no command \"lsit\""),
     (&["LIST"], 2, "there is no command"),
-    (&["list", "--nosuch"], 2, "Usage: wyng"),
+    (
+        &["list", "--nosuch"],
+        2,
+        "there is no option --nosuch\n\n  tip: wyng --help lists all options\n",
+    ),
+    (&["list", "--SESSION=newest"], 2, "tip: did you mean --session?"),
+    (&["list", "--sesion=x"], 2, "tip: did you mean --session?"),
+    (&["send", "--dry_run"], 2, "tip: did you mean --dry-run?"),
+    (&["receive", "--frce"], 2, "tip: did you mean --force?"),
     (&["list", "--sess=x"], 2, "ambiguous"),
     (&["list", "--all=1"], 2, "Usage: wyng"),
     (&["list", "--session"], 2, "Usage: wyng"),
@@ -148,12 +156,20 @@ const REFUSED: &[(&[&str], i32, &str)] = &[
         "--save-to takes exactly one volume",
     ),
     (&["receive", "a", "--save-to=-", "--json"], 9, "can't be used together"),
+    (
+        &["receive", "a", "--save-to=."],
+        9,
+        "--save-to=. is a folder; one file or device is needed\nhint: ",
+    ),
+    (&["receive", "a", "--save-to=new/"], 9, "--save-to=new/ is a folder"),
     (&["list", "--save-to=x"], 9, "--save-to can't be used with list"),
     (&["list", "--vols-from=x"], 9, "--vols-from can't be used with list"),
     (&["send", "--vols-from=missing.json"], 9, "there is no such file"),
     (&["send", "--vols-from=wyng.ini"], 9, "--vols-from=wyng.ini"),
     // What this version can't do is not ignored.
     (&["send", "v", "--local=.", "--autoprune=on"], 9, LATER),
+    (&["send", "v", "--local=.", "--keep=^x"], 9, LATER),
+    (&["send", "v", "--local=.", "--apdays=98:30:1:1"], 9, LATER),
     (&["receive", "v", "--save-to=x", "--skip-corrupt-chunks"], 9, LATER),
     // The destination.
     (&["list", "--dest="], 9, "no archive was named"),
@@ -162,6 +178,23 @@ const REFUSED: &[(&[&str], i32, &str)] = &[
     (&["list", "--dest=ssh://host/x"], 9, "not part of this version yet"),
     (&["list"], 6, "does not exist"),
     (&["send", "v", "--local=."], 6, "does not exist"),
+    (&["list", "--dest=file:wyng.ini"], 6, "file:wyng.ini is not a folder"),
+    (&["list", "--dest=file:wyng.ini/x"], 6, "file:wyng.ini/x does not exist"),
+    (
+        &["send", "v", "--local=.", "--dest=file:wyng.ini"],
+        6,
+        "is not a folder",
+    ),
+    (
+        &["arch-init", "--encrypt=off", "--dest=file:wyng.ini"],
+        5,
+        "is not writable",
+    ),
+    (
+        &["arch-init", "--encrypt=off", "--dest=file:wyng.ini/x"],
+        5,
+        "is not writable",
+    ),
 ];
 
 #[test]
@@ -316,6 +349,8 @@ fn the_ini_file_is_below_the_command_line() {
             .stdout
             .contains("Archive Properties:")
     );
+    let quiet_again = list("verbose = 2\n", &["--no-verbose"]).ends(0);
+    assert!(!quiet_again.stdout.contains("Archive Properties:"), "{quiet_again:#?}");
     // Lists are appended to.
     let ran = list("volex =\n  a.img\n", &["--all", "--volex=b c.img"]).ends(0);
     assert_eq!(ran.body(), "");
@@ -349,6 +384,30 @@ fn what_is_wrong_in_the_ini_file_is_said() {
             &["send", "v", "--local=."],
             9,
             "wyng.ini: autoprune is not part of this version yet",
+        ),
+        (
+            "autoprune = on\nkeep = ^x",
+            &["send", "--import-other-from=a.img:|:a.img", "--autoprune=off"],
+            9,
+            "wyng.ini: keep is not part of this version yet",
+        ),
+        (
+            "autoprune = on\napdays = 5:0:1:1",
+            &[
+                "send",
+                "--import-other-from=a.img:|:a.img",
+                "--autoprune=off",
+                "--apdays=0:62:1:2",
+            ],
+            0,
+            "",
+        ),
+        ("sparse = 1", &["receive", "a.img", "--save-to=y", "--no-sparse"], 0, ""),
+        (
+            "",
+            &["receive", "a.img", "--save-to=x", "--sparse"],
+            9,
+            "error: --sparse is not part of this version yet",
         ),
         ("autoprune = OFF\nsparse = 0", &["list"], 0, ""),
         ("sparse = 1", &["receive", "a.img", "--save-to=x"], 0, ""),

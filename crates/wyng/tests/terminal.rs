@@ -14,7 +14,7 @@ mod common;
 
 use common::{World, pattern};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{LocalModes, tcgetattr};
+use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -30,7 +30,12 @@ struct Dialogue {
 }
 
 impl Dialogue {
-    fn start(mut command: Command) -> Self {
+    fn start(command: Command) -> Self {
+        Self::start_in(command, 0)
+    }
+
+    /// In a window of so many columns; 0: it does not tell.
+    fn start_in(mut command: Command, columns: u16) -> Self {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
@@ -43,6 +48,13 @@ impl Dialogue {
                 .unwrap()
         };
         let slave = open();
+        let size = Winsize {
+            ws_row: 24,
+            ws_col: columns,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
+        tcsetwinsize(&slave, size).unwrap();
         command
             .stdin(open())
             .stderr(open())
@@ -249,8 +261,47 @@ fn an_interrupt_at_a_question_ends_with_8_and_shows_typing_again() {
     let pid = rustix::process::Pid::from_child(&dialogue.child);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
     let (code, shown, _) = dialogue.end();
-    assert_eq!(code, 8, "{shown}");
+    let end = "Enter new encryption passphrase: \r\nerror: interrupted\r\n";
+    assert!(code == 8 && shown.ends_with(end), "{code} {shown:?}");
     assert!(!world.exists("archive"));
+
+    let world = World::with_archive();
+    world.write("target", b"precious");
+    let mut dialogue = Dialogue::start(world.command(&["receive", "a.img", "--save-to=target"]));
+    dialogue.expect("Are you sure? [y/N]: ", false);
+    let pid = rustix::process::Pid::from_child(&dialogue.child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let (code, shown, _) = dialogue.end();
+    assert_eq!(
+        (code, shown.as_str()),
+        (8, "Are you sure? [y/N]: \r\nerror: interrupted\r\n")
+    );
+}
+
+#[test]
+fn the_end_of_input_at_a_question_ends_its_line() {
+    let world = World::new();
+    world
+        .wyng_with_input(&["arch-init", "--authmin=0"], b"a passphrase\n")
+        .ends(0);
+    let mut dialogue = Dialogue::start(world.command(&["list", "--authmin=0"]));
+    dialogue.expect("Enter passphrase: ", true);
+    dialogue.master.write_all(b"\x04").unwrap();
+    let (code, shown, _) = dialogue.end();
+    assert_eq!(code, 3, "{shown}");
+    assert!(
+        shown.starts_with("Enter passphrase: \r\nerror: no passphrase was given\r\n"),
+        "{shown:?}"
+    );
+
+    // Who stops it while keys are derived has not given a wrong passphrase.
+    let mut dialogue = Dialogue::start(world.command(&["list", "--authmin=0"]));
+    dialogue.expect("Enter passphrase: ", true).types("not the passphrase");
+    std::thread::sleep(Duration::from_millis(400));
+    let pid = rustix::process::Pid::from_child(&dialogue.child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let (code, shown, _) = dialogue.end();
+    assert_eq!((code, shown.as_str()), (8, "\r\nerror: interrupted\r\n"));
 }
 
 #[test]
@@ -269,6 +320,13 @@ fn progress_is_one_line_that_goes_away() {
             .all(|line| line.trim_end_matches("\x1b[K").chars().count() < 80),
         "{shown:?}"
     );
+    // The window counts, not what the shell said of it once.
+    let (code, shown, _) = Dialogue::start_in(world.command(&["verify", "large.img"]), 50).end();
+    let widest = shown
+        .split('\r')
+        .map(|line| line.trim_end_matches("\x1b[K").chars().count());
+    let widest = widest.max().unwrap_or_default();
+    assert!(code == 0 && widest < 50 && widest > 12, "{shown:?}");
     let (code, shown, _) = Dialogue::start(world.command(&["verify", "large.img", "--quiet"])).end();
     assert!(code == 0 && shown.is_empty(), "{shown:?}");
 }

@@ -17,8 +17,7 @@ use crate::read::{self, Chosen};
 use one::One;
 use share::Shares;
 use snapshot::Snapshot;
-use wyng_archive::{ArchiveError, View};
-use wyng_format::ChunkHash;
+use wyng_archive::ArchiveError;
 use wyng_volume::{Holds, Owners, Start, TargetOptions, TargetPlan, TargetSpec};
 
 /// Finds out what a restore would do. Nothing is changed.
@@ -139,20 +138,9 @@ fn size_of(chosen: &Chosen, volume: &str) -> Result<u64> {
     let missing = || ArchiveError::NoSession {
         volume: volume.to_owned(),
         session: chosen.session.to_string(),
+        earlier: false,
     };
     Ok(session.ok_or_else(missing)?.info.volsize)
-}
-
-/// Bytes of a volume that are not zero chunks: what a restored file takes at most.
-fn data_bytes(view: &View) -> Result<u64> {
-    let mut bytes = 0u64;
-    for run in view.runs() {
-        let run = run?;
-        if matches!(run.hash, ChunkHash::Data(_)) {
-            bytes = bytes.saturating_add(u64::from(view.chunk_size().bytes()));
-        }
-    }
-    Ok(bytes)
 }
 
 /// `data_bytes` tells whether there is space for a second file, if it is known.

@@ -4,7 +4,7 @@ use super::finish::Ending;
 use super::share::Shares;
 use super::snapshot::Snapshot;
 use super::target::{Reuse, Target};
-use super::{Source, Stage, data_bytes, how, look_at_target};
+use super::{Source, Stage, how, look_at_target};
 use crate::api::{
     Event, PlannedReceive, ReceiveHow, ReceiveItem, ReceiveRequest, Reporter, RestoreTarget, VolumeRead,
     VolumeRestored, Warning,
@@ -30,6 +30,8 @@ pub(super) struct One<'a> {
 
 /// A target that is being written.
 struct Opened {
+    /// Bytes of the data chunks of the session.
+    data_bytes: u64,
     writer: Box<dyn TargetWriter>,
     kind: TargetKind,
     path: PathBuf,
@@ -119,14 +121,8 @@ impl One<'_> {
 
     fn open_target(&self, item: &ReceiveItem, chosen: &Chosen, view: &View, source: &Source) -> Result<Opened> {
         let start = source.start(self.request);
-        let target = look_at_target(
-            self.open,
-            self.request,
-            item,
-            view.size(),
-            start,
-            Some(data_bytes(view)?),
-        )?;
+        let data_bytes = read::data_bytes(view)?;
+        let target = look_at_target(self.open, self.request, item, view.size(), start, Some(data_bytes))?;
         if let Some(reason) = target.in_place {
             let reason = reason.to_string();
             self.reporter.event(Event::Warning(Warning::InPlace {
@@ -143,7 +139,7 @@ impl One<'_> {
         self.reporter.event(Event::VolumeStart {
             volume: &item.volume,
             session: Some(chosen.session.date()),
-            total: Some(view.size()),
+            total: Some(data_bytes),
             target: Some((kind.as_str(), &path)),
         });
         let writer = match source {
@@ -155,6 +151,7 @@ impl One<'_> {
             Source::Target(_) => target.open()?,
         };
         Ok(Opened {
+            data_bytes,
             writer,
             kind,
             path,
@@ -206,7 +203,7 @@ impl One<'_> {
             written: AtomicU64::new(0),
             shared: AtomicU64::new(0),
         };
-        let mut progress = Progress::new(&*self.open.context.clock, self.reporter, Some(view.size()));
+        let mut progress = Progress::new(&*self.open.context.clock, self.reporter, Some(opened.data_bytes));
         let read = read::read_back(self.open, view, known, &target, &mut progress);
         if let Some(shares) = self.shares {
             // Sharing with this file is lost where no copy can be had, nothing else.

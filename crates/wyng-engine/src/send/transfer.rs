@@ -50,19 +50,18 @@ pub(crate) struct Transferred {
     pub bytes_deduplicated: u64,
 }
 
-/// Told after each chunk or stretch: position in what is gone through, and bytes stored so far.
+/// Told after each chunk or stretch: bytes read and bytes stored so far.
 pub(crate) type Tick<'a> = dyn FnMut(u64, u64) -> Result<()> + 'a;
 
 /// What the producer hands on.
 enum Item {
     /// A stretch of chunks that are zero and were not.
-    Zeros { addr: ChunkAddr, count: u64, done: u64 },
+    Zeros { addr: ChunkAddr, count: u64 },
     /// A chunk that was read, and what it was before.
     Chunk {
         addr: ChunkAddr,
         data: Vec<u8>,
         old: Option<ChunkHash>,
-        done: u64,
     },
 }
 
@@ -84,7 +83,6 @@ struct Finished {
     made: Made,
     /// Bytes read for it.
     read: usize,
-    done: u64,
 }
 
 /// Buffers that go round instead of being made anew for each chunk.
@@ -155,9 +153,8 @@ pub(crate) fn transfer(
         |worker, item| worker.make(item?, &suite, sealer, &buffers),
         |finished: Finished| {
             count(&mut total, &finished);
-            let done = finished.done;
             place(finished, &mut sink, changes, &mut total, &buffers)?;
-            tick(done, total.bytes_stored)
+            tick(total.bytes_read, total.bytes_stored)
         },
     )?;
     total.size = *size.lock().unwrap_or_else(PoisonError::into_inner);
@@ -268,12 +265,10 @@ impl Reader<'_> {
                 spans,
                 size,
             } => {
-                let mut base = 0u64;
                 for span in spans.iter() {
-                    if !self.span(&file, next_data, span.clone(), size, base, &mut before, feed)? {
+                    if !self.span(&file, next_data, span, size, &mut before, feed)? {
                         break;
                     }
-                    base = base.saturating_add(span.end.saturating_sub(span.start));
                 }
                 Ok(None)
             }
@@ -281,15 +276,13 @@ impl Reader<'_> {
         }
     }
 
-    /// One stretch: holes are not read. `base` is what lies before it in what is gone through.
-    #[expect(clippy::too_many_arguments, reason = "one call, and each is needed")]
+    /// One stretch: holes are not read.
     fn span(
         &mut self,
         file: &FileRef,
         next_data: &NextData<'_>,
         span: Range<u64>,
         size: u64,
-        base: u64,
         before: &mut Before<'_>,
         feed: Feed<'_, Result<Item>>,
     ) -> Result<bool> {
@@ -300,15 +293,13 @@ impl Reader<'_> {
             let hole_end = self.chunk.align_down(data.start).0.min(span.end);
             let data_end = data.end.min(span.end);
             if hole_end > at {
-                let done = base.saturating_add(hole_end.saturating_sub(span.start));
-                if !self.hole(at..hole_end, done, before, feed)? {
+                if !self.hole(at..hole_end, before, feed)? {
                     return Ok(false);
                 }
                 at = hole_end;
             } else if data.start >= span.end {
                 // The rest is a hole that ends inside the last, short chunk.
-                let done = base.saturating_add(span.end.saturating_sub(span.start));
-                return self.hole(at..span.end, done, before, feed);
+                return self.hole(at..span.end, before, feed);
             }
             while at < data_end {
                 self.cancel.check()?;
@@ -317,27 +308,24 @@ impl Reader<'_> {
                 let mut data = self.buffers.take();
                 data.resize(length, 0);
                 read_chunk(file, &mut data, at)?;
-                let next = at.saturating_add(step).min(span.end);
-                let done = base.saturating_add(next.saturating_sub(span.start));
                 if !feed(Ok(Item::Chunk {
                     addr: ChunkAddr(at),
                     data,
                     old,
-                    done,
                 })) {
                     return Ok(false);
                 }
-                at = next;
+                at = at.saturating_add(step).min(span.end);
             }
         }
         Ok(true)
     }
 
-    fn hole(&self, span: Range<u64>, done: u64, before: &mut Before<'_>, feed: Feed<'_, Result<Item>>) -> Result<bool> {
+    fn hole(&self, span: Range<u64>, before: &mut Before<'_>, feed: Feed<'_, Result<Item>>) -> Result<bool> {
         self.cancel.check()?;
         let mut open = true;
         before.not_zero(span, |addr, count| {
-            open = open && feed(Ok(Item::Zeros { addr, count, done }));
+            open = open && feed(Ok(Item::Zeros { addr, count }));
         })?;
         Ok(open)
     }
@@ -360,13 +348,31 @@ impl Reader<'_> {
                 addr,
                 data,
                 old: before.at(addr)?,
-                done: at,
             })) || got < length
             {
                 return Ok(at);
             }
         }
     }
+}
+
+/// Bytes that a transfer of these stretches will read: whole chunks with any data in them.
+///
+/// # Errors
+/// Those of the source.
+pub(crate) fn data_bytes(next_data: &NextData<'_>, spans: &Spans, chunk: ChunkSize) -> Result<u64> {
+    let mut bytes = 0u64;
+    for span in spans.iter() {
+        let mut at = span.start;
+        while let Some(data) = next_data(at)?.filter(|data| data.start < span.end) {
+            let start = chunk.align_down(data.start).0.max(at);
+            let last = chunk.align_down(data.end.saturating_sub(1)).0.max(start);
+            let end = last.saturating_add(u64::from(chunk.bytes())).min(span.end);
+            bytes = bytes.saturating_add(end.saturating_sub(start));
+            at = end;
+        }
+    }
+    Ok(bytes)
 }
 
 /// Fills a buffer; a file that is shorter than it was is an error, not zeros.
@@ -389,16 +395,15 @@ impl Worker {
     }
 
     fn make(&mut self, item: Item, suite: &Suite, sealer: Option<&Draft>, buffers: &Buffers) -> Result<Finished> {
-        let (addr, data, old, done) = match item {
-            Item::Zeros { addr, count, done } => {
+        let (addr, data, old) = match item {
+            Item::Zeros { addr, count } => {
                 return Ok(Finished {
                     addr,
                     made: Made::Zeros { count },
                     read: 0,
-                    done,
                 });
             }
-            Item::Chunk { addr, data, old, done } => (addr, data, old, done),
+            Item::Chunk { addr, data, old } => (addr, data, old),
         };
         let read = data.len();
         let made = if is_zero(&data) {
@@ -411,7 +416,7 @@ impl Worker {
             self.compressed(&data, old, suite, sealer, buffers)?
         };
         buffers.give(data);
-        Ok(Finished { addr, made, read, done })
+        Ok(Finished { addr, made, read })
     }
 
     fn compressed(

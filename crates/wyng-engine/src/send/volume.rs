@@ -1,7 +1,7 @@
 //! One volume of a send: what is looked at, what becomes of it, and the commit.
 
 use super::Run;
-use super::transfer::{Sink, Source, Transferred, transfer};
+use super::transfer::{Sink, Source, Transferred, data_bytes, transfer};
 use crate::api::{ChangeMap, Event, FullScanReason, SendKind, VolumeSent, Warning};
 use crate::compare::NextData;
 use crate::error::Result;
@@ -301,14 +301,17 @@ impl Run<'_> {
         draft: Option<&Draft>,
         changes: &mut Changes,
     ) -> Result<Transferred> {
-        let total = scan.spans.as_ref().map(Spans::bytes);
+        let chunk = self.open.archive.chunk_size();
+        let total = match (&source, &scan.spans) {
+            (Reading::File { next_data, .. }, Some(spans)) => Some(data_bytes(next_data, spans, chunk)?),
+            _ => None,
+        };
         self.reporter.event(Event::VolumeStart {
             volume: job.name.as_str(),
             session: None,
             total,
             target: None,
         });
-        let chunk = self.open.archive.chunk_size();
         let before = match view {
             Some(view) => Before::new(view.runs(), chunk),
             None => Before::nothing(chunk),

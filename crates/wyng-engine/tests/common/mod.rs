@@ -20,14 +20,28 @@ pub const URL: &str = "file:/dest/archive";
 pub const ARCHIVE: &str = "/dest/archive";
 pub const POOL: &str = "/pool";
 
-/// Collects what is reported.
+/// Collects what is reported, and checks that progress foretells what will be read.
 #[derive(Default)]
 pub struct Collected {
     pub lines: Mutex<Vec<String>>,
+    foretold: Mutex<Option<u64>>,
 }
 
 impl Reporter for Collected {
     fn event(&self, event: Event<'_>) {
+        match &event {
+            Event::VolumeStart { total, .. } => *self.foretold.lock().unwrap() = *total,
+            Event::Progress { done, total, .. } => assert!(total.is_none_or(|total| *done <= total)),
+            Event::VolumeSent(sent) => {
+                if let Some(total) = self.foretold.lock().unwrap().take() {
+                    assert_eq!(total, sent.bytes_read, "{}", sent.volume);
+                }
+            }
+            Event::Sending { .. } | Event::VolumeRead(_) | Event::VolumeFailed(_) => {
+                *self.foretold.lock().unwrap() = None;
+            }
+            _ => {}
+        }
         if !matches!(event, Event::Progress { .. }) {
             self.lines.lock().unwrap().push(format!("{event:?}"));
         }

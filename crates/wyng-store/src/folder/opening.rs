@@ -44,7 +44,7 @@ impl FolderStore {
     /// Opens the folder `path` (absolute); `url` is what messages call it.
     ///
     /// # Errors
-    /// [`StoreError::NoFolder`], [`StoreError::NotWritable`] (also for an archive of another user), or the system's
+    /// [`StoreError::NoFolder`], [`StoreError::NotAFolder`], [`StoreError::NotWritable`] (also for an archive of another user), or the system's
     /// answer. After an error nothing is left of what was made.
     pub fn open(fs: &Arc<dyn Fs>, url: &str, path: &Path, mode: OpenMode) -> Result<Self> {
         let mut made = Made::default();
@@ -215,9 +215,13 @@ fn try_out(root: &dyn Dir, made: &mut Made) -> std::result::Result<bool, (SysErr
     }
 }
 
-/// For writers, refusals to open or make the folder mean that it is not writable.
+/// For writers, refusals to open or make the folder mean that it is not writable; so does a file in its place for who
+/// makes an archive.
 fn not_writable(url: &str, mode: OpenMode, error: SysError) -> StoreError {
-    if mode != OpenMode::Read && error.is_permission() {
+    let not_a_folder = error.errno() == Some(Errno::NOTDIR);
+    if not_a_folder && mode != OpenMode::Create {
+        StoreError::NotAFolder { url: url.to_owned() }
+    } else if not_a_folder || mode != OpenMode::Read && error.is_permission() {
         StoreError::NotWritable {
             url: url.to_owned(),
             reason: error.to_string(),

@@ -228,16 +228,16 @@ impl Attempt<'_> {
             } else {
                 waiting.wait
             };
-            if told.as_ref().is_none_or(|told| told.content != found.content) {
-                (waiting.on_wait)(holder.as_ref());
-                told = Some(found);
-            }
             let left = wait.saturating_sub(waiting.clock.monotonic().saturating_sub(start));
             if left.is_zero() {
                 let holder = holder.unwrap_or_else(LockHolder::unknown);
                 return Err(StoreError::Locked {
                     holder: holder.described(waiting.clock),
                 });
+            }
+            if told.as_ref().is_none_or(|told| told.content != found.content) {
+                (waiting.on_wait)(holder.as_ref());
+                told = Some(found);
             }
             waiting.clock.sleep(left.min(POLL), waiting.cancel);
         }

@@ -119,6 +119,22 @@ fn the_user_stops_a_child() {
 }
 
 #[test]
+fn what_shares_our_input_ends_with_all_that_it_started() {
+    let cancel = Cancel::new();
+    let mut spec = shell("(sleep 90.531; true) & (trap '' TERM; sleep 91.531; true) | cat; true");
+    spec.stdin = Input::Inherit;
+    std::thread::scope(|scope| {
+        let child = scope.spawn(|| run(&spec, &cancel));
+        std::thread::sleep(Duration::from_millis(300));
+        assert!(is_running("90.531") && is_running("91.531"));
+        cancel.set();
+        assert!(matches!(child.join().unwrap(), Err(ChildError::Cancelled(_))));
+    });
+    std::thread::sleep(Duration::from_millis(100));
+    assert!(!is_running("90.531") && !is_running("91.531"));
+}
+
+#[test]
 fn a_child_is_not_waited_for_because_of_what_it_left_behind() {
     let started = Instant::now();
     let outcome = run(&shell("sleep 5.531 & echo gone"), &Cancel::new()).unwrap();

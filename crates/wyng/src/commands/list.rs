@@ -18,6 +18,7 @@ impl Run<'_> {
             .listing()
             .into_iter()
             .partition(|volume| !volume.name.is_empty());
+        archive.report_copies(&self.display);
         if self.manner.json {
             self.output.data(&json::list(&archive.summary(), &volumes));
             return self.listed(volumes.iter().chain(&unreadable), Vec::new());
@@ -33,7 +34,7 @@ impl Run<'_> {
         };
         if args.tags {
             self.output.data(&listing::tags(&shown));
-        } else if args.wanted.is_empty() {
+        } else if args.wanted.is_empty() || volumes.is_empty() && args.wanted.names.is_empty() {
             self.output
                 .data(&listing::volumes(&shown, volumes.is_empty(), self.manner.verbose > 0));
         } else {

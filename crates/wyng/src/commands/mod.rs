@@ -16,6 +16,7 @@ use crate::options::{Action, General};
 use crate::output::Output;
 use crate::progress::Display;
 use crate::render::archive;
+use crate::select::volumes::{Storage, Wanted};
 use crate::terminal::Terminal;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
@@ -126,24 +127,49 @@ impl Run<'_> {
         ));
     }
 
+    /// Says what of the file of `--vols-from`, and of the names beside it, has no effect.
+    fn note_unused(&self, storage: &Storage, wanted: &Wanted, empty: &[String]) {
+        for name in storage.unplaced(wanted) {
+            self.output.warning(&format!(
+                "{name} is ignored, because every storage in the file of --vols-from lists its volumes"
+            ));
+        }
+        for local in empty {
+            self.output.warning(&format!(
+                "no volumes are listed for '{local}', so nothing is done there"
+            ));
+        }
+    }
+
     fn add(&mut self, args: &AddArgs) -> Result<Done, Failure> {
         self.requested = args.names.iter().cloned().collect();
         self.with_archive(Purpose::Write, |run, archive| run.add_to(archive, args))
     }
 
     fn add_to(&self, archive: &mut OpenArchive, args: &AddArgs) -> Result<Done, Failure> {
-        let failures = wyng_engine::add(archive, &args.names, args.description.as_deref(), &self.display)?;
+        let known = archive.volume_names();
+        let (existing, new): (Vec<String>, Vec<String>) =
+            args.names.iter().cloned().partition(|name| known.contains(name));
+        let failures = wyng_engine::add(archive, &new, args.description.as_deref(), &self.display)?;
         let failed: Vec<Failed> = failures.iter().map(Failed::from).collect();
-        let added: Vec<&String> = args
-            .names
+        let added: Vec<&String> = new
             .iter()
             .filter(|&name| failed.iter().all(|failure| failure.volume != *name))
             .collect();
         for name in &added {
             self.output.say(&format!("Added volume '{name}'\n"));
         }
+        for name in &existing {
+            self.output.say(&format!("Volume '{name}' exists already\n"));
+            if args.description.is_some() {
+                self.output.warning(&format!(
+                    "{name} exists already, so it keeps its description; --volume-desc is for new volumes"
+                ));
+            }
+        }
         let mut report = Map::new();
         report.insert("volumes".to_owned(), json!(added));
+        report.insert("existing".to_owned(), json!(existing));
         Ok(Done { report, failed })
     }
 }

@@ -35,11 +35,7 @@ impl Run<'_> {
     ) -> (Vec<StorageSet>, Vec<Failed>) {
         let names = archive.volume_names();
         let (mut sets, empty) = storage.sets(&wanted.in_archive(&names));
-        for local in empty {
-            self.output.warning(&format!(
-                "no volumes are listed for '{local}', so nothing is done there"
-            ));
-        }
+        self.note_unused(storage, wanted, &empty);
         let chosen = sets
             .iter()
             .flat_map(|set| &set.volumes)

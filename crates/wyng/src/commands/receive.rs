@@ -23,7 +23,8 @@ impl Run<'_> {
     }
 
     fn receive_from(&mut self, archive: &OpenArchive, args: &ReceiveArgs) -> Result<Done, Failure> {
-        let mut targets = targets(args, &archive.volume_names())?;
+        let (mut targets, empty) = targets(args, &archive.volume_names())?;
+        self.note_unused(&args.storage, &args.wanted, &empty);
         let chosen = targets.keys().map(|name| (name.clone(), true)).collect();
         let (known, mut failed) = self.known(archive, chosen, args.wanted.all);
         let item = |volume: String| targets.remove(&volume).map(|target| ReceiveItem { volume, target });
@@ -37,6 +38,9 @@ impl Run<'_> {
             stdout: self.environment.stdout.clone(),
         };
         if request.items.is_empty() {
+            if failed.is_empty() {
+                self.output.warning("there is nothing to receive");
+            }
             return Ok(self.read(
                 &ReadReport {
                     volumes: Vec::new(),
@@ -75,8 +79,11 @@ impl Run<'_> {
     }
 }
 
-/// Where each chosen volume goes to.
-fn targets(args: &ReceiveArgs, archive: &[String]) -> Result<BTreeMap<String, RestoreTarget>, Failure> {
+/// Where each chosen volume goes to, by name.
+type Targets = BTreeMap<String, RestoreTarget>;
+
+/// Where each chosen volume goes to, and storages of the file for which none are chosen.
+fn targets(args: &ReceiveArgs, archive: &[String]) -> Result<(Targets, Vec<String>), Failure> {
     let chosen = args.wanted.in_archive(archive);
     if let Some(path) = &args.save_to {
         let names: Vec<&str> = chosen
@@ -90,12 +97,10 @@ fn targets(args: &ReceiveArgs, archive: &[String]) -> Result<BTreeMap<String, Re
         } else {
             RestoreTarget::Path(path.clone())
         };
-        return Ok(names
-            .into_iter()
-            .map(|name| (name.to_owned(), target.clone()))
-            .collect());
+        let to_target = |name: &str| (name.to_owned(), target.clone());
+        return Ok((names.into_iter().map(to_target).collect(), Vec::new()));
     }
-    let (sets, _) = Storage::sets(&args.storage, &chosen);
+    let (sets, empty) = Storage::sets(&args.storage, &chosen);
     let mut targets = BTreeMap::new();
     for set in sets {
         for volume in set.volumes {
@@ -109,5 +114,5 @@ fn targets(args: &ReceiveArgs, archive: &[String]) -> Result<BTreeMap<String, Re
             );
         }
     }
-    Ok(targets)
+    Ok((targets, empty))
 }

@@ -20,11 +20,7 @@ impl Run<'_> {
 
     fn send_to(&mut self, archive: &mut OpenArchive, args: &SendArgs) -> Result<Done, Failure> {
         let (sets, empty) = args.storage.sets(&args.wanted.in_archive(&archive.volume_names()));
-        for local in empty {
-            self.output.warning(&format!(
-                "no volumes are listed for '{local}', so nothing is done there"
-            ));
-        }
+        self.note_unused(&args.storage, &args.wanted, &empty);
         let request = SendRequest {
             sets,
             imports: args.imports.clone(),
@@ -57,7 +53,7 @@ impl Run<'_> {
         self.display.finish();
         let failed: Vec<Failed> = report.failed.iter().map(Failed::from).chain(lost).collect();
         self.display.announce(&failed);
-        self.output.say(&results::send_summary(&report));
+        self.output.say(&results::send_summary(&report, failed.len()));
         Ok(Done {
             report: json::fields(&report),
             failed,

@@ -26,6 +26,9 @@ impl Run<'_> {
             strict: args.strict,
         };
         let report = if request.volumes.is_empty() {
+            if unknown.is_empty() {
+                self.output.warning("there is nothing to verify");
+            }
             ReadReport {
                 volumes: Vec::new(),
                 seconds: 0.0,
@@ -60,8 +63,8 @@ impl Run<'_> {
     /// The end of a restore or verification.
     pub(super) fn read(&self, report: &ReadReport, mut failed: Vec<Failed>) -> Done {
         self.display.finish();
-        self.output.say(&results::read_summary(report));
         failed.extend(failures(&report.failed, &report.volumes));
+        self.output.say(&results::read_summary(report, failed.len()));
         Done {
             report: json::fields(report),
             failed,

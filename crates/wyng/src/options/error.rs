@@ -129,6 +129,9 @@ pub enum OptionError {
     /// `--save-to` takes one volume.
     #[error("--save-to takes exactly one volume, and {0} are selected")]
     SaveToCount(usize),
+    /// `--save-to` names a folder.
+    #[error("--save-to={} is a folder; one file or device is needed", .0.display())]
+    SaveToFolder(PathBuf),
     /// A name is not UTF-8, or no valid name of a volume.
     #[error("{name:?} can't be the name of a volume: {reason}")]
     VolumeName {

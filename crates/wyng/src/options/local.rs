@@ -58,7 +58,7 @@ impl Reader<'_> {
 
     /// The storage of a command that works on volumes of the archive and needs one.
     fn storage_of_some(&self, wanted: &Wanted) -> Result<Storage, OptionError> {
-        let storage = self.storage(wanted)?;
+        let storage = self.storage()?;
         if wanted.is_empty() && !matches!(storage, Storage::Listed(_)) {
             return Err(OptionError::NoVolumes(self.command));
         }
@@ -93,7 +93,7 @@ impl Reader<'_> {
             Some("other") => CleanScope::Others,
             _ => CleanScope::Own,
         };
-        match self.storage(&Wanted::default())? {
+        match self.storage()? {
             Storage::Local(local) => Ok(CleanArgs {
                 local,
                 scope,

@@ -10,11 +10,11 @@ use crate::files;
 use crate::select::volumes::{Storage, Wanted};
 use crate::select::{import, session, tags, vols_from};
 use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use wyng_engine::{Headroom, ReceiveMode, SessionChoice};
 use wyng_format::Description;
-use wyng_sys::fs::Fs;
+use wyng_sys::fs::{FileKind, Fs, Stat};
 
 /// Minutes for which keys are remembered at most.
 const MOST_AUTHMIN: i64 = 60;
@@ -46,11 +46,11 @@ pub fn check(values: &Values, origin: &Origin) -> Result<(), OptionError> {
     Ok(())
 }
 
-/// Refuses what this version can't honour yet, where the command would have to.
+/// Refuses what this version can't honour yet, where the command would have to. `origin` tells where an option was given.
 ///
 /// # Errors
 /// [`OptionError::OptionLater`].
-pub fn refuse_later(values: &Values, origin: &Origin, command: Command) -> Result<(), OptionError> {
+pub fn refuse_later(values: &Values, origin: impl Fn(Id) -> Origin, command: Command) -> Result<(), OptionError> {
     for (id, value) in values.iter() {
         let option = option(id);
         let Standing::Later(commands, harmless) = option.standing else {
@@ -65,7 +65,7 @@ pub fn refuse_later(values: &Values, origin: &Origin, command: Command) -> Resul
         if asked && commands.contains(&command) {
             return Err(OptionError::OptionLater {
                 name: option.name,
-                origin: origin.clone(),
+                origin: origin(id),
             });
         }
     }
@@ -204,7 +204,7 @@ impl Reader<'_> {
             });
         }
         let wanted = self.wanted(names);
-        let storage = self.storage(&wanted)?;
+        let storage = self.storage()?;
         if wanted.is_empty() && imports.is_empty() && !matches!(storage, Storage::Listed(_)) {
             return Err(OptionError::NoVolumes(self.command));
         }
@@ -233,11 +233,12 @@ impl Reader<'_> {
     fn receive(&self, names: Vec<String>) -> Result<ReceiveArgs, OptionError> {
         let wanted = self.wanted(names);
         let save_to = self.values.os(Id::SaveTo);
-        let storage = self.storage(&wanted)?;
+        let storage = self.storage()?;
         if wanted.is_empty() && !matches!(storage, Storage::Listed(_)) {
             return Err(OptionError::NoVolumes(self.command));
         }
         if let Some(path) = save_to {
+            self.refuse_folder(path)?;
             if path == "-" && self.values.flag(Id::Json) {
                 return Err(OptionError::Conflict {
                     first: "--save-to=-",
@@ -338,20 +339,9 @@ impl Reader<'_> {
         self.values.os(Id::VolsFrom).map(PathBuf::from)
     }
 
-    pub(super) fn storage(&self, wanted: &Wanted) -> Result<Storage, OptionError> {
+    pub(super) fn storage(&self) -> Result<Storage, OptionError> {
         if let Some(listed) = self.listed()? {
-            let storage = Storage::Listed(listed);
-            return match storage.unplaced(wanted) {
-                None => Ok(storage),
-                Some("--all") => Err(OptionError::Conflict {
-                    first: "--all",
-                    second: "--vols-from",
-                }),
-                Some(name) => Err(OptionError::VolsFrom {
-                    path: self.vols_from_path().unwrap_or_default(),
-                    reason: format!("{name:?} is not listed there"),
-                }),
-            };
+            return Ok(Storage::Listed(listed));
         }
         let Some(local) = self.values.os(Id::Local) else {
             return Ok(Storage::None);
@@ -375,6 +365,15 @@ impl Reader<'_> {
                 source,
             }),
         }
+    }
+
+    /// Refuses a folder where `--save-to` needs a file or device: a name is not added to it silently.
+    fn refuse_folder(&self, path: &OsStr) -> Result<(), OptionError> {
+        let is_dir = |stat: Option<Stat>| stat.is_some_and(|stat| stat.kind == FileKind::Dir);
+        if path.as_encoded_bytes().ends_with(b"/") || self.fs.stat(Path::new(path)).is_ok_and(is_dir) {
+            return Err(OptionError::SaveToFolder(path.into()));
+        }
+        Ok(())
     }
 
     fn headroom(&self) -> Headroom {

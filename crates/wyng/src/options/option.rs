@@ -78,7 +78,7 @@ pub enum Id {
 pub enum Kind {
     /// Nothing; `--no-NAME` switches it off.
     Flag,
-    /// Nothing; it counts.
+    /// Nothing; it counts. `--no-NAME` sets it to 0.
     Count,
     /// One value; the last one given wins.
     Value(&'static str),
@@ -230,10 +230,10 @@ impl Opt {
         self
     }
 
-    /// The name that switches a flag off (for `--no-…` flags: on again).
+    /// The name that switches a flag off (for `--no-…` flags: on again), or sets a count to 0.
     #[must_use]
     pub fn negation(&self) -> Option<String> {
-        let negates = self.kind == Kind::Flag && !matches!(self.id, Id::Help | Id::ShowVersion);
+        let negates = matches!(self.kind, Kind::Flag | Kind::Count) && !matches!(self.id, Id::Help | Id::ShowVersion);
         negates.then(|| {
             self.name
                 .strip_prefix("no-")

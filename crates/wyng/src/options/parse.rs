@@ -116,6 +116,9 @@ fn values(matches: &mut ArgMatches) -> Values {
             Kind::Count if matches.get_count(option.name) > 0 => {
                 values.set(option.id, Value::Count(matches.get_count(option.name)));
             }
+            Kind::Count if option.negation().is_some_and(|off| matches.get_flag(&off)) => {
+                values.set(option.id, Value::Count(0));
+            }
             Kind::Flag | Kind::Count => {}
             Kind::Value(_) => {
                 if let Some(text) = matches.remove_one::<OsString>(option.name) {
@@ -143,15 +146,54 @@ fn expanded(argument: OsString) -> Result<OsString, OptionError> {
     };
     let end = option.iter().position(|&byte| byte == b'=').unwrap_or(option.len());
     let (name, rest) = option.split_at(end);
-    let Some(full) = std::str::from_utf8(name).ok().map(resolved).transpose()?.flatten() else {
+    let Ok(name) = std::str::from_utf8(name) else {
         return Ok(argument);
     };
+    let full = resolved(name)?.ok_or_else(|| unknown_option(name))?;
     let mut written_out = OsString::from(format!("--{full}"));
     written_out.push(OsStr::from_bytes(rest));
     Ok(written_out)
 }
 
-/// The option name that `prefix` stands for; `None` if there is none (clap words that error).
+/// There is no such option; names the one that is probably meant, if there is one.
+fn unknown_option(name: &str) -> OptionError {
+    let plain = |name: &str| name.to_ascii_lowercase().replace('_', "-");
+    let name_as_ours = plain(name);
+    let distance = |known: &str| typing_errors(&name_as_ours, &plain(known));
+    let near = (OPTIONS.iter().flat_map(all_names).map(|(_, known)| known))
+        .map(|known| (distance(&known), known))
+        .filter(|(distance, known)| *distance <= (known.len() + 1) / 5)
+        .min();
+    let tip = near.map_or_else(
+        || "wyng --help lists all options".to_owned(),
+        |(_, known)| format!("did you mean --{known}?"),
+    );
+    syntax_error(&format!("there is no option --{name}\n\n  tip: {tip}"))
+}
+
+/// How many letters are wrong, missing, surplus or exchanged with the next.
+fn typing_errors(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut before: Vec<usize> = Vec::new();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, letter) in a.iter().enumerate() {
+        let mut next = vec![i + 1];
+        for (j, other) in b.iter().enumerate() {
+            let at = |row: &[usize], index: usize| row.get(index).copied().unwrap_or(usize::MAX / 2);
+            let same = usize::from(letter != other);
+            let mut least = (at(&row, j) + same).min(at(&row, j + 1) + 1).min(at(&next, j) + 1);
+            let exchanged = i > 0 && j > 0 && a.get(i - 1) == Some(other) && b.get(j - 1) == Some(letter);
+            if exchanged {
+                least = least.min(at(&before, j - 1) + 1);
+            }
+            next.push(least);
+        }
+        before = std::mem::replace(&mut row, next);
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+/// The option name that `prefix` stands for; `None` if there is none.
 fn resolved(prefix: &str) -> Result<Option<String>, OptionError> {
     let originals = || OPTIONS.iter().filter(|option| option.original).flat_map(original_names);
     let everything = || OPTIONS.iter().flat_map(all_names);

@@ -1,6 +1,6 @@
 //! The grammar of the command line (behaviour.md §1.1), rule by rule.
 
-use super::super::table::{Id, OPTIONS};
+use super::super::table::{Id, Kind, OPTIONS};
 use super::super::value::{Value, Values};
 use super::*;
 
@@ -103,7 +103,10 @@ fn scalars_are_replaced_lists_grow_and_verbose_counts() {
 
 #[test]
 fn every_flag_can_be_switched_off_and_the_last_word_counts() {
-    for option in OPTIONS.iter().filter(|option| option.negation().is_some()) {
+    for option in OPTIONS
+        .iter()
+        .filter(|option| option.kind == Kind::Flag && option.negation().is_some())
+    {
         let (on, off) = (
             format!("--{}", option.name),
             format!("--{}", option.negation().unwrap()),
@@ -121,6 +124,17 @@ fn every_flag_can_be_switched_off_and_the_last_word_counts() {
             of(format!("{off} {on} {off} {on}")),
             Some(Value::Flag(true)),
             "{off} {on}"
+        );
+    }
+    for (arguments, count) in [
+        ("--no-verbose", 0),
+        ("--verbose --verbose --no-verbose", 0),
+        ("--verbose --no-verb --verbose", 1),
+    ] {
+        let found = values(arguments);
+        assert!(
+            found.has(Id::Verbose) && found.count(Id::Verbose) == count,
+            "{arguments}"
         );
     }
     assert!(values("--no-takeover").flag(Id::NoTakeover));
@@ -188,7 +202,7 @@ fn prefixes_are_resolved_among_the_names_of_the_original_first() {
         text.contains("--sess is ambiguous: it could be --session, --session-strict"),
         "{text}"
     );
-    refused("--nosuch");
+    assert!(refused("--nosuch").contains("there is no option --nosuch"));
     assert!(line("--").unwrap().words.is_empty());
 }
 

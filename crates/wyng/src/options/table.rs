@@ -277,14 +277,18 @@ pub static OPTIONS: &[Opt] = &[
         "which sessions --autoprune removes",
     )
     .is("0:62:1:2")
-    .check(check::apdays),
+    .check(check::apdays)
+    .on(&[Send, Command::Prune])
+    .later(&[Send], Some("0:62:1:2")),
     list(
         Id::Keep,
         "keep",
         "SESSION",
         Later,
         "session or ^TAG that --autoprune and prune keep",
-    ),
+    )
+    .on(&[Send, Command::Prune])
+    .later(&[Send], None),
     value(
         Id::SaveTo,
         "save-to",

@@ -39,6 +39,12 @@ impl Values {
         self
     }
 
+    /// Whether it was given.
+    #[must_use]
+    pub fn has(&self, id: Id) -> bool {
+        self.0.contains_key(&id)
+    }
+
     /// All that was given.
     pub fn iter(&self) -> impl Iterator<Item = (Id, &Value)> {
         self.0.iter().map(|(id, value)| (*id, value))

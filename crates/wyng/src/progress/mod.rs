@@ -6,7 +6,7 @@ mod meter;
 use crate::errors::Failed;
 use crate::output::Output;
 use crate::render::size::approximate;
-use crate::render::{events, json, local, results};
+use crate::render::{events, json, local, printable, results};
 use line::View;
 use meter::Meter;
 use serde_json::{Map, Value, json};
@@ -36,14 +36,16 @@ pub enum Work {
     Other,
 }
 
+/// Tells the columns that the terminal has now.
+pub type Width = Box<dyn Fn() -> usize + Send + Sync>;
+
 /// Shows the events of a command.
 pub struct Display {
     output: Arc<Output>,
     clock: Arc<dyn Clock>,
     work: Work,
     verbose: bool,
-    /// Columns of the terminal, if there is one to show progress on.
-    terminal: Option<usize>,
+    terminal: Option<Width>,
     state: Mutex<State>,
 }
 
@@ -75,9 +77,9 @@ impl State {
 }
 
 impl Display {
-    /// A display for one command. `terminal` is its width if progress is to be shown.
+    /// A display for one command. `terminal` tells its width if progress is to be shown.
     #[must_use]
-    pub fn new(output: Arc<Output>, clock: Arc<dyn Clock>, work: Work, verbose: bool, terminal: Option<usize>) -> Self {
+    pub fn new(output: Arc<Output>, clock: Arc<dyn Clock>, work: Work, verbose: bool, terminal: Option<Width>) -> Self {
         Self {
             output,
             clock,
@@ -132,7 +134,7 @@ impl Display {
     fn failed(&self, state: &mut State, failure: &Failed) {
         if state.announced.insert(failure.volume.clone()) {
             if self.work != Work::Other && !state.compared.contains(&failure.volume) {
-                self.output.say(&format!("  FAILED  {}\n", failure.volume));
+                self.output.say(&format!("  FAILED  {}\n", printable(&failure.volume)));
             }
             self.output.error(&failure.line(), failure.hint.as_deref());
         }
@@ -157,7 +159,7 @@ impl Display {
     }
 
     fn progress(&self, state: &mut State, done: u64, total: Option<u64>, moved: u64) {
-        let Some(width) = self.terminal else { return };
+        let Some(width) = &self.terminal else { return };
         let now = self.clock.monotonic();
         let Some(meter) = &mut state.meter else { return };
         meter.update(now, done);
@@ -175,7 +177,7 @@ impl Display {
             meter: *meter,
         };
         self.output
-            .raw_stderr(&format!("\r{}\x1b[K", line::line(&view, width.saturating_sub(1))));
+            .raw_stderr(&format!("\r{}\x1b[K", line::line(&view, width().saturating_sub(1))));
         state.drawn = Some(now);
     }
 
@@ -214,8 +216,8 @@ impl Display {
         match event {
             Event::Warning(warning) => self.output.warning(&events::warning(warning)),
             Event::Preparing { local } => {
-                self.output
-                    .say(&format!("Preparing snapshots in '{}'...\n", local.display()));
+                let local = printable(&local.to_string_lossy());
+                self.output.say(&format!("Preparing snapshots in '{local}'...\n"));
             }
             Event::FullScan { volume, reason } => self.output.say(&events::full_scan(volume, reason)),
             Event::TakenOver { volume } => self.output.say(&events::taken_over(volume)),
@@ -234,7 +236,8 @@ impl Display {
             } => {
                 self.start(state, volume, *session);
                 if let Some((kind, path)) = target {
-                    self.output.say(&format!("Saving to {kind} '{}'\n", path.display()));
+                    let path = printable(&path.to_string_lossy());
+                    self.output.say(&format!("Saving to {kind} '{path}'\n"));
                 }
             }
             Event::VolumeSent(volume) => self.sent(state, volume),
@@ -263,7 +266,7 @@ impl Display {
                     .say(&format!("** Prior operation in progress: {operation}{vid}\n"));
                 self.output.say("Completing prior operation in progress.\n");
             }
-            Event::WaitingForLock { holder } => self.output.raw_stderr(&format!("Waiting for {holder}...\n")),
+            Event::WaitingForLock { holder } => self.output.note(&format!("Waiting for {holder}...\n")),
             _ => {}
         }
     }

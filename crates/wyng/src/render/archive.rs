@@ -58,11 +58,10 @@ pub fn created(summary: &ArchiveSummary) -> String {
         "off".to_owned()
     };
     format!(
-        "Encryption    : {cipher}\nData Hashing  : {}\nCompression   : {}:{}\nChunk size    : {}\n",
+        "Encryption    : {cipher}\nData Hashing  : {}\nCompression   : {}:{}\n",
         property("hashtype"),
         property("compression"),
-        property("compr_level"),
-        summary.chunk_size
+        property("compr_level")
     )
 }
 
@@ -129,7 +128,7 @@ pub(crate) mod tests {
     fn a_new_archive_shows_its_settings() {
         assert_eq!(
             created(&summary()),
-            "Encryption    : off\nData Hashing  : blake2b\nCompression   : zstd:3\nChunk size    : 262144\n"
+            "Encryption    : off\nData Hashing  : blake2b\nCompression   : zstd:3\n"
         );
     }
 }

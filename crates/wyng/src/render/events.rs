@@ -5,6 +5,9 @@ use std::time::Duration;
 use wyng_engine::{FullScanReason, Warning};
 use wyng_format::VolumeName;
 
+/// So many things in a folder are named.
+const NAMED: usize = 3;
+
 /// That everything of a volume is read, and why. Nothing for the metadata volumes of wrappers, which are always
 /// imported.
 #[must_use]
@@ -78,6 +81,17 @@ pub fn warning(warning: &Warning<'_>) -> String {
             "'{volume}' has {extents} extents, so its writers wait for seconds at each send; an extent size hint \
              (xfs_io -c 'extsize 1m') on its folder and a new copy of it make them fewer"
         ),
+        Warning::NotEmpty { found } => {
+            let more = match found.len().saturating_sub(NAMED) {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            let named: Vec<&str> = found.iter().take(NAMED).map(String::as_str).collect();
+            format!(
+                "the folder of the archive is not empty; it holds {}{more}, which is left alone",
+                named.join(", ")
+            )
+        }
         Warning::KeysNotRemembered { error } => format!("the keys could not be remembered: {error}"),
         Warning::Note(text) => (*text).to_owned(),
         other => format!("{other:?}"),
@@ -149,6 +163,12 @@ mod tests {
                     },
                 },
                 "v: the local snapshot is not used: there is no local snapshot of the last session",
+            ),
+            (
+                Warning::NotEmpty {
+                    found: &["a", "b", "c", "d"].map(str::to_owned),
+                },
+                "the folder of the archive is not empty; it holds a, b, c and 1 more, which is left alone",
             ),
             (
                 Warning::InPlace {

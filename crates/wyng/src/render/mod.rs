@@ -52,6 +52,27 @@ pub fn cut(text: &str, most: usize) -> String {
     short
 }
 
+/// `text` with everything that could steer a terminal written as an escape (`\u{1b}`), line ends included.
+#[must_use]
+pub fn printable(text: &str) -> String {
+    text.chars().map(escaped).collect()
+}
+
+/// As [`printable`], but lines stay lines.
+#[must_use]
+pub fn printable_lines(text: &str) -> String {
+    let keep = |char| if char == '\n' { "\n".to_owned() } else { escaped(char) };
+    text.chars().map(keep).collect()
+}
+
+fn escaped(char: char) -> String {
+    if wyng_format::is_printable(char.encode_utf8(&mut [0; 4])) {
+        char.to_string()
+    } else {
+        char.escape_default().to_string()
+    }
+}
+
 /// `count` with a word, in the plural unless it is 1.
 #[must_use]
 pub fn plural(count: usize, one: &str, many: &str) -> String {
@@ -61,6 +82,14 @@ pub fn plural(count: usize, one: &str, many: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_steers_the_terminal() {
+        let text = "ü 日本 \u{1b}[2J\r\n\u{7f}\u{9b}31m\u{202e}\u{2028}x";
+        let escapes = r"\u{7f}\u{9b}31m\u{202e}\u{2028}x";
+        assert_eq!(printable(text), format!(r"ü 日本 \u{{1b}}[2J\r\n{escapes}"));
+        assert_eq!(printable_lines(text), format!("ü 日本 \\u{{1b}}[2J\\r\n{escapes}"));
+    }
 
     #[test]
     fn names_are_cut_to_columns() {

@@ -1,7 +1,7 @@
 //! Result lines of send, receive and verify, plans before a restore, and what they add up to.
 
-use super::plural;
 use super::size::{seconds, size};
+use super::{plural, printable};
 use std::fmt::Write;
 use wyng_engine::{
     BadRange, BadRanges, ReadReport, ReceiveHow, ReceivePlan, SendKind, SendReport, VolumeRead, VolumeRestored,
@@ -65,26 +65,40 @@ pub fn sent(volume: &VolumeSent, dry_run: bool, verbose: bool) -> String {
     text
 }
 
-/// The foot of a send; empty if no volume was looked at.
+/// The foot of a send; empty if no volume was sent. `failed` volumes were not.
 #[must_use]
-pub fn send_summary(report: &SendReport) -> String {
+pub fn send_summary(report: &SendReport, failed: usize) -> String {
     if report.volumes.is_empty() {
         return String::new();
     }
     let sum = |of: fn(&VolumeSent) -> u64| report.volumes.iter().map(of).fold(0, u64::saturating_add);
     let is_unchanged =
         |volume: &&VolumeSent| !volume.session_stored && (!report.dry_run || volume.kind == SendKind::Unchanged);
-    let unchanged = match report.volumes.iter().filter(is_unchanged).count() {
-        0 => String::new(),
-        count => format!(" ({count} unchanged)"),
-    };
+    let unchanged = report.volumes.iter().filter(is_unchanged).count();
     format!(
-        "{RULE}{}{unchanged}, {} ——> {} in {}.\n",
-        plural(report.volumes.len(), "volume", "volumes"),
+        "{RULE}{}, {} ——> {} in {}.\n",
+        volumes(
+            report.volumes.len().saturating_add(failed),
+            &[(unchanged, "unchanged"), (failed, "failed")]
+        ),
         size(sum(|volume| volume.bytes_read)),
         size(sum(|volume| volume.bytes_stored)),
         seconds(report.seconds)
     )
+}
+
+/// So many volumes, and how many of them were special: `3 volumes (1 unchanged, 1 failed)`.
+fn volumes(count: usize, special: &[(usize, &str)]) -> String {
+    let special: Vec<String> = (special.iter())
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect();
+    let special = if special.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", special.join(", "))
+    };
+    format!("{}{special}", plural(count, "volume", "volumes"))
 }
 
 /// What a restore is about to do, for the question before it.
@@ -102,7 +116,7 @@ pub fn plan(plan: &ReceivePlan) -> String {
             _ => "",
         };
         let date = item.session.strip_prefix("S_").unwrap_or(&item.session);
-        let target = item.target_path.display();
+        let target = printable(&item.target_path.to_string_lossy());
         let _ = writeln!(
             text,
             "  {} {date}, {}{source} -> {} '{target}'{what}",
@@ -119,10 +133,15 @@ pub fn plan(plan: &ReceivePlan) -> String {
 pub fn plan_warning(plan: &ReceivePlan) -> String {
     let replaced = plan.items.iter().filter(|item| item.replaces).count();
     let written = plural(plan.items.len(), "volume", "volumes");
-    match replaced {
-        0 => format!("\n{written} will be written; nothing that exists is replaced:\n"),
-        _ => format!("\nWarning: {written} will be written, and what is there now is lost for {replaced} of them:\n"),
+    if replaced == 0 {
+        return format!("\n{written} will be written; nothing that exists is replaced:\n");
     }
+    let of_them = if replaced == plan.items.len() {
+        String::new()
+    } else {
+        format!(" for {replaced} of them")
+    };
+    format!("\nWarning: {written} will be written, and what is there now is lost{of_them}:\n")
 }
 
 /// The result of restoring or verifying one volume.
@@ -136,7 +155,7 @@ pub fn read(volume: &VolumeRead, verbose: bool) -> String {
     } = volume;
     let fetched = if verbose {
         format!(
-            "  Data bytes: {bytes_fetched} / {bytes}, {}",
+            "      Data bytes: {bytes_fetched} / {bytes}, {}\n",
             plural_u64(volume.chunks, "chunk", "chunks")
         )
     } else {
@@ -144,15 +163,14 @@ pub fn read(volume: &VolumeRead, verbose: bool) -> String {
     };
     if bad.is_empty() {
         return format!(
-            "  100% : OK  {} of {} fetched in {}{}{fetched}\n",
+            "  100% : OK  {} fetched in {}{}\n{fetched}",
             size(*bytes_fetched),
-            size(*bytes),
             seconds(volume.seconds),
             volume.restored.as_ref().map(reused).unwrap_or_default()
         );
     }
     format!(
-        "  DAMAGED  {} of {} can't be read ({}){fetched}\n",
+        "  DAMAGED  {} of {} can't be read ({})\n{fetched}",
         size(bad.bytes()),
         size(*bytes),
         plural_u64(bad.ranges(), "range", "ranges")
@@ -196,22 +214,21 @@ pub fn bad_ranges_of(name: &str, bad: &BadRanges) -> Vec<String> {
     bad.listed.iter().map(line).chain(more).collect()
 }
 
-/// The foot of a restore or verification of several volumes; empty for one.
+/// The foot of a restore or verification of several volumes; empty for one. `failed` volumes were not completed, the
+/// damaged ones among them.
 #[must_use]
-pub fn read_summary(report: &ReadReport) -> String {
-    if report.volumes.len() < 2 {
+pub fn read_summary(report: &ReadReport, failed: usize) -> String {
+    let damaged = report.volumes.iter().filter(|volume| !volume.bad.is_empty()).count();
+    let failed = failed.saturating_sub(damaged);
+    let all = report.volumes.len().saturating_add(failed);
+    if all < 2 {
         return String::new();
     }
     let sum = |of: fn(&VolumeRead) -> u64| report.volumes.iter().map(of).fold(0, u64::saturating_add);
-    let damaged = match report.volumes.iter().filter(|volume| !volume.bad.is_empty()).count() {
-        0 => String::new(),
-        count => format!(" ({count} damaged)"),
-    };
     format!(
-        "\n{}{damaged}, {} of {} fetched in {}.\n",
-        plural(report.volumes.len(), "volume", "volumes"),
+        "\n{}, {} fetched in {}.\n",
+        volumes(all, &[(damaged, "damaged"), (failed, "failed")]),
         size(sum(|volume| volume.bytes_fetched)),
-        size(sum(|volume| volume.size)),
         seconds(report.seconds)
     )
 }
@@ -293,7 +310,7 @@ pub(crate) mod tests {
         for volume in &report.volumes {
             text.push_str(&sent(volume, false, false));
         }
-        text.push_str(&send_summary(&report));
+        text.push_str(&send_summary(&report, 1));
         assert_eq!(
             text,
             format!(
@@ -301,7 +318,7 @@ pub(crate) mod tests {
                  \x20     2.9 MiB sent        5.0 MiB read       0.2 s  full         sub/v2.img\n\
                  \x20     2.9 MiB sent        5.0 MiB read       0.2 s  incremental  v1.img\n\
                  \x20 no change                                           v3.img\n\
-                 {RULE}3 volumes (1 unchanged), 10.0 MiB ——> 5.8 MiB in 0.4 s.\n"
+                 {RULE}4 volumes (1 unchanged, 1 failed), 10.0 MiB ——> 5.8 MiB in 0.4 s.\n"
             )
         );
     }
@@ -320,7 +337,7 @@ pub(crate) mod tests {
             volumes: vec![same],
             ..send_report()
         };
-        assert!(send_summary(&report).contains("1 volume (1 unchanged), "));
+        assert!(send_summary(&report, 0).contains("1 volume (1 unchanged), "));
     }
 
     #[test]
@@ -340,11 +357,11 @@ pub(crate) mod tests {
     fn read_volumes_are_good_or_damaged() {
         assert_eq!(
             read(&volume_read("v", vec![]), false),
-            "  100% : OK  2.9 MiB of 5.0 MiB fetched in 12 s\n"
+            "  100% : OK  2.9 MiB fetched in 12 s\n"
         );
         assert_eq!(
             read(&volume_read("v", vec![]), true),
-            "  100% : OK  2.9 MiB of 5.0 MiB fetched in 12 s  Data bytes: 3040870 / 5242880, 24 chunks\n"
+            "  100% : OK  2.9 MiB fetched in 12 s\n      Data bytes: 3040870 / 5242880, 24 chunks\n"
         );
         let damaged = volume_read("v", bad());
         assert_eq!(
@@ -361,8 +378,12 @@ pub(crate) mod tests {
             failed: Vec::new(),
         };
         assert_eq!(
-            read_summary(&report),
-            "\n2 volumes (1 damaged), 5.8 MiB of 10.0 MiB fetched in 25 s.\n"
+            read_summary(&report, 1),
+            "\n2 volumes (1 damaged), 5.8 MiB fetched in 25 s.\n"
+        );
+        assert_eq!(
+            read_summary(&report, 3),
+            "\n4 volumes (1 damaged, 2 failed), 5.8 MiB fetched in 25 s.\n"
         );
     }
 
@@ -395,7 +416,7 @@ pub(crate) mod tests {
         ] {
             assert_eq!(
                 read(&restored(how, written, shared), false),
-                format!("  100% : OK  0 B of 5.0 MiB fetched in 12 s{expected}\n")
+                format!("  100% : OK  0 B fetched in 12 s{expected}\n")
             );
         }
     }
@@ -434,6 +455,18 @@ pub(crate) mod tests {
              b 20261122-041736, 1.0 MiB -> file '/t/b' will be replaced\n  \
              c 20261122-041736, 1.0 MiB -> file '/t/c' will be overwritten in place: it has several links\n  \
              d 20261122-041736, 1.0 MiB from the local snapshot -> file '/t/d' will be replaced\n"
+        );
+        let of = |replaces| ReceivePlan {
+            items: vec![item("a", replaces, None)],
+            failed: vec![],
+        };
+        assert_eq!(
+            plan_warning(&of(true)),
+            "\nWarning: 1 volume will be written, and what is there now is lost:\n"
+        );
+        assert_eq!(
+            plan_warning(&of(false)),
+            "\n1 volume will be written; nothing that exists is replaced:\n"
         );
     }
 }

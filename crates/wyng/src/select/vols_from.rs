@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -24,10 +25,7 @@ pub struct ListedVolume {
 }
 
 /// The file's sets in its order, duplicate keys included, which a JSON map would lose.
-struct File(Vec<(String, Vec<Pair>)>);
-
-/// Archive name, local name.
-type Pair = (String, Option<String>);
+struct File(Vec<(String, Value)>);
 
 impl<'de> Deserialize<'de> for File {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -54,9 +52,15 @@ impl<'de> Deserialize<'de> for File {
 /// Understands the file.
 ///
 /// # Errors
-/// What is wrong: not JSON, another shape, a storage or an archive name twice.
+/// What is wrong and where: not JSON, another shape, a storage or an archive name twice.
 pub fn parse(text: &[u8]) -> Result<Vec<ListedSet>, String> {
-    let file: File = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+    let file: File = serde_json::from_slice(text).map_err(|error| {
+        if error.is_data() {
+            "an object of storages is expected: {\"STORAGE\": [[\"ARCHIVE NAME\", \"LOCAL NAME\"], …], …}".to_owned()
+        } else {
+            format!("it is not JSON: {error}")
+        }
+    })?;
     let mut storages = BTreeSet::new();
     let mut names = BTreeSet::new();
     let mut sets = Vec::new();
@@ -65,7 +69,7 @@ pub fn parse(text: &[u8]) -> Result<Vec<ListedSet>, String> {
             return Err(format!("the storage {local:?} is listed twice"));
         }
         let mut volumes = Vec::new();
-        for (name, alias) in listed {
+        for (name, alias) in pairs(&local, listed)? {
             if !names.insert(name.clone()) {
                 return Err(format!("the volume {name:?} is listed twice"));
             }
@@ -78,6 +82,57 @@ pub fn parse(text: &[u8]) -> Result<Vec<ListedSet>, String> {
         });
     }
     Ok(sets)
+}
+
+/// The pairs of archive name and local name below one key.
+fn pairs(storage: &str, listed: Value) -> Result<Vec<(String, Option<String>)>, String> {
+    let Value::Array(entries) = listed else {
+        let found = kind(&listed);
+        return Err(format!(
+            "below {storage:?} a list of volumes is expected, and {found} is there"
+        ));
+    };
+    let pair = |(index, entry): (usize, Value)| {
+        let place = format!("entry {} below {storage:?}", index + 1);
+        let Value::Array(parts) = entry else {
+            let found = kind(&entry);
+            return Err(format!(
+                "{place} must be [\"ARCHIVE NAME\", \"LOCAL NAME\" or null], and is {found}"
+            ));
+        };
+        match parts.as_slice() {
+            [Value::String(name), _] if name.is_empty() => Err(format!("the archive name of {place} is empty")),
+            [Value::String(name), Value::String(alias)] => Ok((name.clone(), Some(alias.clone()))),
+            [Value::String(name), Value::Null] => Ok((name.clone(), None)),
+            [Value::String(_), other] => {
+                let found = kind(other);
+                Err(format!(
+                    "the local name of {place} must be text or null, and is {found}"
+                ))
+            }
+            [other, _] => Err(format!(
+                "the archive name of {place} must be text, and is {}",
+                kind(other)
+            )),
+            _ => Err(format!(
+                "{place} must have two parts, [\"ARCHIVE NAME\", \"LOCAL NAME\" or null], and has {}",
+                parts.len()
+            )),
+        }
+    };
+    entries.into_iter().enumerate().map(pair).collect()
+}
+
+/// What a value is, in words.
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "a number",
+        Value::String(_) => "text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
 }
 
 #[cfg(test)]
@@ -113,27 +168,51 @@ mod tests {
     }
 
     #[test]
-    fn other_shapes_and_duplicates_are_refused() {
-        for text in [
-            "",
-            "[]",
-            "{",
-            r#"{"a": "b"}"#,
-            r#"{"a": [["x"]]}"#,
-            r#"{"a": [["x", null, 1]]}"#,
-            r#"{"a": ["x"]}"#,
-            r#"{"a": [[null, "x"]]}"#,
-            r#"{"a": [["x", ""]], "b": [["x", ""]]}"#,
-            r#"{"a": [], "a": []}"#,
-            "{} x",
-            "\u{fffd}",
+    fn other_shapes_and_duplicates_are_refused_in_plain_words() {
+        let object = "an object of storages is expected";
+        for (text, words) in [
+            ("", "it is not JSON: EOF"),
+            ("{", "it is not JSON: EOF"),
+            ("{} x", "it is not JSON: trailing"),
+            ("\u{fffd}", "it is not JSON"),
+            ("[]", object),
+            ("null", object),
+            (
+                r#"{"a": "b"}"#,
+                r#"below "a" a list of volumes is expected, and text is there"#,
+            ),
+            (r#"{"a": null}"#, "and null is there"),
+            (
+                r#"{"a": ["x"]}"#,
+                r#"entry 1 below "a" must be ["ARCHIVE NAME", "LOCAL NAME" or null], and is text"#,
+            ),
+            (
+                r#"{"a": [["x", null], ["y"]]}"#,
+                r#"entry 2 below "a" must have two parts"#,
+            ),
+            (r#"{"a": [["x", null, 1]]}"#, "and has 3"),
+            (
+                r#"{"a": [[null, "x"]]}"#,
+                r#"the archive name of entry 1 below "a" must be text, and is null"#,
+            ),
+            (
+                r#"{"a": [["", "x"]]}"#,
+                r#"the archive name of entry 1 below "a" is empty"#,
+            ),
+            (
+                r#"{"a": [["x", 1]]}"#,
+                r#"the local name of entry 1 below "a" must be text or null, and is a number"#,
+            ),
+            (
+                r#"{"a": [["x", ""]], "b": [["x", ""]]}"#,
+                r#"the volume "x" is listed twice"#,
+            ),
+            (r#"{"a": [["x", ""], ["x", "y"]]}"#, r#"the volume "x" is listed twice"#),
+            (r#"{"a": [], "a": []}"#, r#"the storage "a" is listed twice"#),
         ] {
-            assert!(parse(text.as_bytes()).is_err(), "{text}");
+            let error = parse(text.as_bytes()).unwrap_err();
+            assert!(error.contains(words), "{text}: {error}");
         }
-        assert_eq!(
-            parse(br#"{"a": [["x", ""], ["x", "y"]]}"#).unwrap_err(),
-            r#"the volume "x" is listed twice"#
-        );
     }
 
     #[test]

@@ -46,24 +46,19 @@ pub enum Storage {
 }
 
 impl Storage {
-    /// The first of `names` that no set of the file lists or could take.
+    /// What of `wanted` no set of the file lists or could take: it has no effect.
     #[must_use]
-    pub fn unplaced<'a>(&self, wanted: &'a Wanted) -> Option<&'a str> {
-        let Self::Listed(sets) = self else { return None };
+    pub fn unplaced<'a>(&self, wanted: &'a Wanted) -> Vec<&'a str> {
+        let Self::Listed(sets) = self else { return Vec::new() };
         if sets.iter().any(|set| set.volumes.is_empty() && set.local.is_some()) {
-            return None;
+            return Vec::new();
         }
-        let listed: BTreeSet<&str> = sets
-            .iter()
-            .flat_map(|set| &set.volumes)
-            .map(|volume| volume.name.as_str())
-            .collect();
-        let unlisted = wanted
-            .names
-            .iter()
-            .map(String::as_str)
-            .find(|name| !listed.contains(name));
-        if wanted.all { Some("--all") } else { unlisted }
+        let listed: BTreeSet<&str> = self.listed_names().collect();
+        let names = wanted.names.iter().map(String::as_str);
+        let all = wanted.all.then_some("--all");
+        all.into_iter()
+            .chain(names.filter(|name| !listed.contains(name)))
+            .collect()
     }
 
     /// The storages with their volumes, in order, and the keys that have none. A set without a list takes `chosen`.
@@ -98,6 +93,10 @@ impl Storage {
                 let mut sets = Vec::new();
                 let mut empty = Vec::new();
                 for set in listed {
+                    let Some(local) = &set.local else {
+                        empty.extend(set.volumes.is_empty().then(|| "null".to_owned()));
+                        continue;
+                    };
                     let explicit = set.volumes.iter().map(|volume| SetVolume {
                         name: volume.name.clone(),
                         alias: volume.alias.clone(),
@@ -108,7 +107,6 @@ impl Storage {
                     } else {
                         explicit.collect()
                     };
-                    let Some(local) = &set.local else { continue };
                     if volumes.is_empty() {
                         empty.push(local.clone());
                     } else {
@@ -198,13 +196,13 @@ mod tests {
             names: names(&["a", "x"]),
             ..Wanted::default()
         };
-        assert_eq!(storage.unplaced(&wanted), None);
+        assert!(storage.unplaced(&wanted).is_empty());
         let (sets, empty) = storage.sets(&wanted.in_archive(&[]));
         assert_eq!(
             (shown(&sets), empty),
-            (names(&["/p false a!=b", "/q false x!"]), vec![])
+            (names(&["/p false a!=b", "/q false x!"]), names(&["null"]))
         );
-        assert_eq!(storage.sets(&BTreeMap::new()).1, ["/q"]);
+        assert_eq!(storage.sets(&BTreeMap::new()).1, ["/q", "null"]);
     }
 
     #[test]
@@ -215,9 +213,9 @@ mod tests {
             all,
             ..Wanted::default()
         };
-        assert_eq!(storage.unplaced(&wanted(&["a"], false)), None);
-        assert_eq!(storage.unplaced(&wanted(&["a", "x"], false)), Some("x"));
-        assert_eq!(storage.unplaced(&wanted(&[], true)), Some("--all"));
+        assert!(storage.unplaced(&wanted(&["a"], false)).is_empty());
+        assert_eq!(storage.unplaced(&wanted(&["a", "x"], false)), ["x"]);
+        assert_eq!(storage.unplaced(&wanted(&["y"], true)), ["--all", "y"]);
         assert_eq!(shown(&storage.sets(&BTreeMap::new()).0), ["/p true a!"]);
         assert_eq!(Storage::Local("/l".into()).sets(&BTreeMap::new()).0.len(), 0);
     }

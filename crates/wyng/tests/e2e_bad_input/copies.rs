@@ -56,7 +56,21 @@ fn archive_ini_is_taken_from_its_copy_or_the_cache() {
     for loss in [Loss::Damaged, Loss::Emptied] {
         lose_and_repair(&lab, loss, &["archive.ini", "archive.ini.bak"], "the local cache");
     }
+    lose_and_repair(&lab, Loss::Gone, &["archive.ini", "archive.ini.bak"], "the local cache");
     lab.assert_strict();
+    // Who has never seen it finds no archive; and where no volume of it is, there is none either.
+    for file in ["archive.ini", "archive.ini.bak"] {
+        Loss::Gone.befall(&lab, file);
+    }
+    lab.run(&["list", "--meta-dir=stranger"]).expect(6);
+    let volume = crate::support::volume_folder(&lab.archive());
+    std::fs::rename(&volume, lab.path("kept")).unwrap();
+    lab.run(&["list"]).expect(6);
+    std::fs::create_dir(lab.archive().join("Vol_000001")).unwrap();
+    lab.run(&["list"])
+        .expect(1)
+        .says(&["can't be opened: archive.ini: missing"]);
+    assert!(!lab.exists("archive/archive.ini"));
 }
 
 #[test]

@@ -39,10 +39,13 @@ fn a_second_writer_of_this_host_ends_with_1_or_waits() {
     for command in [&["send", &import("v")][..], &["add", "w"]] {
         lab.run(command)
             .expect(1)
-            .says(&["is held by another process", "hint: --lock-wait=SECONDS"]);
+            .says(&["is held by another process", "hint: --lock-wait=SECONDS"])
+            .hides(&["Waiting"]);
     }
     let start = Instant::now();
-    lab.run(&["add", "w", "--lock-wait=1"]).expect(1);
+    lab.run(&["add", "w", "--lock-wait=1"])
+        .expect(1)
+        .says(&["Waiting for another wyng on this host...\n"]);
     assert!(start.elapsed() >= Duration::from_millis(900), "{:?}", start.elapsed());
     // Readers neither wait nor are in the way.
     lab.ok(&["list"]).prints(&[" v\n"]);
@@ -64,11 +67,10 @@ fn a_writer_with_another_memory_finds_the_lock_of_the_destination() {
     lab.source("v", 1, 200_000);
     let writer = Writer::start(&lab);
     let pid = writer.0.id().to_string();
-    lab.run(&["send", &import("v"), "--meta-dir=other"]).expect(1).says(&[
-        "the archive is locked by",
-        &pid,
-        "hint: --lock-wait=SECONDS",
-    ]);
+    lab.run(&["send", &import("v"), "--meta-dir=other"])
+        .expect(1)
+        .says(&["the archive is locked by", &pid, "hint: --lock-wait=SECONDS"])
+        .hides(&["Waiting"]);
     let waiting = lab.start(&["send", &import("v"), "--meta-dir=other", "--lock-wait=60"]);
     std::thread::sleep(Duration::from_millis(300));
     writer.finish();

@@ -48,6 +48,12 @@ fn damaged_metadata_of_one_volume_does_not_stop_the_others() {
             .says(&[&name, "Error on volumes: a\n"]);
         assert_eq!(lab.read("kept"), b"as it was");
         assert_eq!(lab.ok(&["receive", "b", "--save-to=-", stranger]).stdout, b);
+        if name.ends_with("manifest.z") && !old_is_whole {
+            let newest = newest.file_name().unwrap().to_string_lossy().into_owned();
+            lab.run(&["verify", "a", stranger])
+                .expect(2)
+                .says(&[&format!("{newest}: builds on {name}, which is damaged: wrong hash")]);
+        }
         if old_is_whole {
             let session = oldest
                 .file_name()
@@ -112,8 +118,11 @@ fn a_volume_index_is_taken_from_its_copies_and_repaired() {
             lab.ok(&["send", &import("b"), "--send-unchanged", stranger]);
             std::fs::remove_dir_all(lab.path("stranger")).unwrap();
         } else {
-            lab.ok(&["verify", "--all", stranger])
-                .says(&["volinfo can't be used", "volinfo.bak was used instead"]);
+            for command in [&["list"][..], &["list", "--json"], &["verify", "--all"]] {
+                lab.ok(&[command, &[stranger]].concat())
+                    .says(&["volinfo can't be used", "volinfo.bak was used instead"]);
+                std::fs::remove_dir_all(lab.path("stranger")).unwrap();
+            }
         }
         lab.ok(&["list", "a"]).prints(&[&first, &second]);
         lab.assert_newest("a", &a);

@@ -143,8 +143,14 @@ fn unknown_names_and_malformed_selections_change_nothing() {
         .says(&[
             "has no session",
             "20200101-000000",
-            "--session-strict=off",
+            "hint: wyng list VOLUME shows its sessions\n",
             "Error on volumes: v\n",
+        ]);
+    lab.run(&["receive", "v", "--session=20991231-000000", "--save-to=precious"])
+        .expect(2)
+        .says(&[
+            "has no session 20991231-000000",
+            "--session-strict=off takes the one before",
         ]);
     lab.run(&["receive", "v", "--session=^nosuch", "--save-to=precious"])
         .expect(2)

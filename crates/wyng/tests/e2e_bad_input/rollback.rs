@@ -15,7 +15,8 @@ fn an_older_archive_is_refused_until_it_is_accepted() {
     let before = contents(&lab.archive());
     for command in [&["list"][..], &["verify", "v"], &["send", &import("v")], &["add", "w"]] {
         lab.run(command).expect(1).says(&[
-            "the archive at file:archive is older",
+            "the archive at file:archive is older (20",
+            ") than what this host has seen of it (20",
             "than what this host has seen of it",
             "--force-allow-rollback",
         ]);

@@ -33,7 +33,7 @@ fn an_unreadable_import_fails_alone() {
             "/dev/null is neither a file nor a block device",
             "Error on volumes: closed, folder, missing, terminal\n",
         ])
-        .prints(&["full         good\n", "1 volume, "]);
+        .prints(&["full         good\n", "5 volumes (4 failed), "]);
     lab.assert_newest("good", &good);
     assert_eq!(lab.listing()["volumes"].as_object().unwrap().len(), 1);
     lab.assert_strict();

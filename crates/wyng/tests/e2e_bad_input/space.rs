@@ -35,7 +35,7 @@ fn a_full_destination_keeps_what_is_complete_and_takes_the_rest_later() {
             "hint: make room there",
         ])
         .says(&["Error on volumes: b.img\n"])
-        .prints(&["full         a.img\n", "full         c.img\n", "2 volumes, "]);
+        .prints(&["full         a.img\n", "full         c.img\n", "3 volumes (1 failed), "]);
     assert_eq!(lab.read("vols.json.error"), br#"{"rc": 2, "volumes": ["b.img"]}"#);
     assert_clean(&archive, 2);
     with(&["verify", "--all"]).expect(0).prints(&["2 volumes, "]);

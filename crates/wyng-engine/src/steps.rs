@@ -53,6 +53,7 @@ pub(crate) fn walk(
         size,
         position: 0,
         skipped: None,
+        cancel,
         take,
     };
     let (mut before, unknown) = match known {
@@ -69,6 +70,7 @@ pub(crate) fn walk(
             ChunkHash::Data(_) => walker.chunk(run, before.as_mut(), &mut unknown)?,
         };
         if !more {
+            cancel.check()?;
             return Ok(());
         }
     }
@@ -83,6 +85,8 @@ struct Walker<'a, 'b> {
     position: u64,
     /// A step that may still grow.
     skipped: Option<(u64, u64)>,
+    /// Zeros may go on for hours in one run.
+    cancel: &'a Cancel,
     take: &'a mut Take<'b>,
 }
 
@@ -133,7 +137,7 @@ impl Walker<'_, '_> {
         let mut at = range.start;
         while at < range.end {
             let end = at.saturating_add(LONGEST).min(range.end);
-            if !self.step(Step::Zeros { range: at..end, look }) {
+            if self.cancel.is_set() || !self.step(Step::Zeros { range: at..end, look }) {
                 return false;
             }
             at = end;

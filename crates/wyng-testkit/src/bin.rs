@@ -45,6 +45,13 @@ impl Outcome {
         String::from_utf8_lossy(&self.stderr).into_owned()
     }
 
+    /// Standard error as text, but for the line about the lock that all commands of root on this host share, so also those of
+    /// tests that run beside each other.
+    #[must_use]
+    pub fn own_err(&self) -> String {
+        self.err().replace("Waiting for another wyng on this host...\n", "")
+    }
+
     /// Fails the test with all output unless the run ended with `code`.
     pub fn expect(self, code: i32) -> Self {
         let (out, err) = (self.out(), self.err());

@@ -405,9 +405,9 @@ fn what_is_wrong_in_the_ini_file_is_said() {
         ("sparse = 1", &["receive", "a.img", "--save-to=y", "--no-sparse"], 0, ""),
         (
             "",
-            &["receive", "a.img", "--save-to=x", "--sparse"],
+            &["receive", "a.img", "--save-to=x", "--skip-corrupt-chunks"],
             9,
-            "error: --sparse is not part of this version yet",
+            "error: --skip-corrupt-chunks is not part of this version yet",
         ),
         ("autoprune = OFF\nsparse = 0", &["list"], 0, ""),
         ("sparse = 1", &["receive", "a.img", "--save-to=x"], 0, ""),

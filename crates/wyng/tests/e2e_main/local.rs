@@ -67,7 +67,7 @@ fn monitored(kind: PoolKind) {
     let archive = tree(&lab.archive());
     let quiet = |arguments: &[&str]| {
         let outcome = lab.ok(arguments);
-        assert_eq!(outcome.err(), "", "{arguments:?}");
+        assert_eq!(outcome.own_err(), "", "{arguments:?}");
         outcome
     };
     quiet(&all).prints(&["\nMonitor at 20", "  no change", "v.img\n"]);
@@ -128,7 +128,7 @@ fn monitor_says_what_it_passes_over_and_what_it_does_not_know() {
         "  no change                                           v.img\n",
         "4 volumes, 0 chunks newly changed, in ",
     ]);
-    assert_eq!(outcome.err(), "");
+    assert_eq!(outcome.own_err(), "");
     lab.run(&["monitor", "v.img", "nosuch", local])
         .expect(2)
         .says(&["Volume 'nosuch' not found", "Error on volumes: nosuch\n"])

@@ -177,7 +177,7 @@ fn each_stream_has_what_belongs_to_it() {
     ] {
         let outcome = lab.ok(arguments);
         assert!(banner(&outcome.out()), "{arguments:?}: {}", outcome.out());
-        assert_eq!(outcome.err(), "", "{arguments:?}");
+        assert_eq!(outcome.own_err(), "", "{arguments:?}");
     }
     // Documents alone, the rest on standard error.
     for arguments in [

@@ -6,6 +6,7 @@ use wyng_archive::{ArchiveError, Damage};
 use wyng_format::FormatError;
 use wyng_state::StateError;
 use wyng_store::StoreError;
+use wyng_sys::child::ChildError;
 use wyng_sys::{Cancelled, SysError};
 use wyng_volume::{PlainReason, VolumeError};
 
@@ -33,7 +34,7 @@ pub enum EngineError {
     State(StateError),
     /// The local storage, or one volume of it.
     #[error(transparent)]
-    Volume(#[from] VolumeError),
+    Volume(VolumeError),
     /// A name, tag or option value that the format does not allow.
     #[error(transparent)]
     Format(#[from] FormatError),
@@ -150,6 +151,19 @@ impl From<ArchiveError> for EngineError {
                 Err(error) => Self::Archive(ArchiveError::Passphrase(error)),
             },
             error => Self::Archive(error),
+        }
+    }
+}
+
+impl From<VolumeError> for EngineError {
+    fn from(error: VolumeError) -> Self {
+        match error {
+            VolumeError::Cancelled(cancelled)
+            | VolumeError::Tool {
+                source: ChildError::Cancelled(cancelled),
+                ..
+            } => Self::Cancelled(cancelled),
+            error => Self::Volume(error),
         }
     }
 }

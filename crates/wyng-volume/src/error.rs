@@ -4,9 +4,9 @@ use crate::NotesError;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use wyng_sys::SysError;
 use wyng_sys::child::ChildError;
 use wyng_sys::fs::{FileKind, FsKind};
+use wyng_sys::{Cancelled, SysError};
 
 /// Result of a call of this crate.
 pub type Result<T, E = VolumeError> = std::result::Result<T, E>;
@@ -230,6 +230,9 @@ pub enum VolumeError {
         /// What makes room.
         command: String,
     },
+    /// The user wants to stop.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
     /// A base could not be used.
     #[error(transparent)]
     Base(#[from] NoBase),

@@ -7,6 +7,7 @@ use rustix::fd::{AsFd, AsRawFd, BorrowedFd};
 use rustix::fs::FlockOperation;
 use rustix::io::{Errno, Result};
 use rustix::process::{Flock, FlockOffsetType, FlockType};
+use std::time::Duration;
 
 /// `linux/fcntl.h`; libc does not have it for every target.
 const F_SETSIG: i32 = 10;
@@ -43,9 +44,22 @@ pub(super) fn is_record_locked(file: impl AsFd) -> Result<bool> {
 
 /// Whether the regular file is open anywhere else: an exclusive lease is taken and given back at once.
 ///
-/// `false` where leases don't exist or aren't allowed (only the owner may take them).
+/// Who only passes through is waited for: a child that is just being started has its parent's open files until it runs its
+/// program. `false` where leases don't exist or aren't allowed (only the owner may take them).
 pub(super) fn is_open_elsewhere(file: impl AsFd) -> Result<bool> {
+    const TRIES: u32 = 50;
+    const PAUSE: Duration = Duration::from_millis(20);
     let file = file.as_fd();
+    for _ in 1..TRIES {
+        if !is_open_elsewhere_now(file)? {
+            return Ok(false);
+        }
+        std::thread::sleep(PAUSE);
+    }
+    is_open_elsewhere_now(file)
+}
+
+fn is_open_elsewhere_now(file: BorrowedFd<'_>) -> Result<bool> {
     // The kernel tells a lease holder of a new opener by SIGIO, which ends a process by default. SIGURG is ignored by
     // default, and an opener can come between the two calls below.
     fcntl(file, F_SETSIG, libc::SIGURG)?;

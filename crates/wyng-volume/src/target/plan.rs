@@ -152,7 +152,7 @@ enum Goal {
     File { parent: Parent, name: OsString },
     Device,
     Thin(Box<LvPlan>),
-    Stdout(FileRef),
+    Stdout(StdoutTarget),
 }
 
 impl TargetPlan {
@@ -176,7 +176,8 @@ impl TargetPlan {
         };
         let (path, spot) = match spec {
             TargetSpec::Stdout(file) => {
-                return Ok(plan(PathBuf::from("-"), TargetKind::Stdout, Goal::Stdout(file)));
+                let target = StdoutTarget::new(file, size, context.cancel.clone());
+                return Ok(plan(PathBuf::from("-"), TargetKind::Stdout, Goal::Stdout(target)));
             }
             TargetSpec::Pool { pool, name } => (pool.join(&name), in_pool(fs.as_ref(), &pool, &name)?),
             TargetSpec::Path(path) => {
@@ -263,7 +264,7 @@ impl TargetPlan {
             (Start::Base, None) => return Err(NoBase::Missing.into()),
         };
         Ok(match self.goal {
-            Goal::Stdout(file) => Box::new(StdoutTarget::new(file, self.size)),
+            Goal::Stdout(target) => Box::new(target),
             Goal::Thin(plan) => Box::new(plan.begin(self.size, self.start, base)?),
             Goal::Device => {
                 check_device(self.fs.as_ref(), &self.path, self.size, self.force_in_use)?;

@@ -3,23 +3,26 @@
 use super::{Restore, Restored, TargetWriter, check_range};
 use crate::{Result, VolumeError};
 use std::sync::{Mutex, PoisonError};
-use wyng_sys::SysError;
 use wyng_sys::fs::{File, FileRef};
+use wyng_sys::{Cancel, SysError};
 
 /// Standard output.
 #[derive(Debug)]
 pub(super) struct StdoutTarget {
     file: FileRef,
     size: u64,
+    /// Zeros up to the end may be terabytes.
+    cancel: Cancel,
     /// Bytes written so far.
     position: Mutex<u64>,
 }
 
 impl StdoutTarget {
-    pub(super) fn new(file: FileRef, size: u64) -> Self {
+    pub(super) fn new(file: FileRef, size: u64, cancel: Cancel) -> Self {
         Self {
             file,
             size,
+            cancel,
             position: Mutex::new(0),
         }
     }
@@ -36,6 +39,7 @@ impl StdoutTarget {
         }
         let zeros = [0; 64 << 10];
         while *position < offset {
+            self.cancel.check()?;
             let count = (offset - *position).min(zeros.len() as u64);
             let zeros = zeros.get(..usize::try_from(count).unwrap_or(0)).unwrap_or_default();
             write_whole(self.file.as_ref(), zeros, &mut position)?;

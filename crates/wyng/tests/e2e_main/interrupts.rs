@@ -2,6 +2,7 @@
 //! the next command just works.
 
 use crate::support::{Lab, files, full, import};
+use std::io::Read;
 use std::process::{Child, Output};
 use std::time::{Duration, Instant};
 use wyng_testkit::patterns::Pattern;
@@ -98,6 +99,19 @@ fn a_signal_during_a_restore_ends_with_8_and_leaves_nothing_half_named() {
     lab.ok(&["receive", "large", "--save-to=target"]);
     assert!(lab.read("target") == large);
     assert!(!lab.exists("target.wyng-part"));
+    // In the middle of two terabytes of zeros, which are written for minutes, as well.
+    std::fs::File::create(lab.path("hollow"))
+        .unwrap()
+        .set_len(2 << 40)
+        .unwrap();
+    lab.import(&["hollow"]);
+    let mut child = lab.start(&["receive", "hollow", "--save-to=-"]);
+    let mut zeros = child.stdout.take().unwrap();
+    zeros.read_exact(&mut [0; 1 << 20]).unwrap();
+    let reader = std::thread::spawn(move || std::io::copy(&mut zeros, &mut std::io::sink()));
+    assert_eq!(signal(child, SIGNALS[0]).status.code(), Some(8));
+    let passed = reader.join().unwrap().unwrap();
+    assert!(passed < 1 << 40, "it ends in the middle: {passed} bytes");
     // To a pipe that nobody reads as well.
     let mut child = lab.start(&["receive", "large", "--save-to=-"]);
     std::thread::sleep(Duration::from_millis(200));

@@ -17,3 +17,5 @@ mod cut_archive;
 mod cut_pool;
 mod logged;
 mod place;
+mod thin;
+mod thin_rounds;

@@ -3,6 +3,7 @@
 use serde_json::Value;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use wyng_testkit::bin::{Outcome, Program};
 use wyng_testkit::model::first_difference;
 use wyng_testkit::pools;
@@ -49,6 +50,8 @@ impl Place {
     pub fn through(starter: &[String], archive: &str, state: &str) -> Self {
         let mut words = starter.iter().cloned().chain([WYNG.to_owned()]);
         let program = Program::new(words.next().unwrap()).env("TZ", "UTC");
+        // There is no udev in the guest.
+        let program = program.env("DM_DISABLE_UDEV", "1");
         let config = program.home().join("empty.ini");
         std::fs::write(&config, "[var-global-default]\n").unwrap();
         let options = [
@@ -86,6 +89,17 @@ impl Place {
     /// Runs a command that must succeed.
     pub fn ok(&self, arguments: &[&str]) -> Outcome {
         self.run(arguments).expect(0)
+    }
+
+    /// Runs a command and kills it (`SIGKILL`) after this time; tells whether it still ran.
+    pub fn kill_after(&self, arguments: &[&str], delay: Duration) -> bool {
+        self.program.kill_after(self.arguments(arguments), delay).code.is_none()
+    }
+
+    /// Runs a command that must succeed and prints one JSON document.
+    pub fn json(&self, arguments: &[&str]) -> Value {
+        let outcome = self.ok(&[arguments, &["--json"]].concat());
+        serde_json::from_str(&outcome.out()).unwrap_or_else(|error| panic!("{error}: {}", outcome.out()))
     }
 
     /// The sessions of a volume, oldest first; none if there is no such volume.

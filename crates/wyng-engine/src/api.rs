@@ -4,24 +4,29 @@
 
 mod clean;
 mod diff;
+mod event;
 mod map;
 mod monitor;
 mod receive;
+mod send;
 
 pub use clean::{CleanPlan, CleanReport, CleanRequest, CleanScope, SnapshotRemoved};
 pub use diff::{ComparedWith, DiffPair, DiffReport, DiffRequest, Differences, Stretch, VolumeCompared};
+pub use event::{Event, Reporter, Warning};
 pub use map::{ChangeMap, MapError, MapMissed};
 pub use monitor::{MonitorKind, MonitorReport, MonitorRequest, SkipReason, VolumeMonitored};
 pub use receive::{
     PlannedReceive, ReceiveHow, ReceiveItem, ReceiveMode, ReceivePlan, ReceiveRequest, RestoreTarget, SnapshotRefusal,
     VolumeRestored,
 };
+pub use send::{
+    FullScanReason, ImportSource, ImportSpec, SendKind, SendReport, SendRequest, SetVolume, StorageSet, VolumeSent,
+};
 
 pub use wyng_volume::{LocalSnapshot, SnapshotKind};
 
 use crate::EngineError;
 use serde::Serialize;
-use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -203,75 +208,6 @@ pub enum SessionChoice {
     Tagged(String),
 }
 
-/// Volumes that lie in one local storage.
-#[derive(Clone, Debug)]
-pub struct StorageSet {
-    /// `--local`: a folder (or `VG/POOL`).
-    pub local: PathBuf,
-    /// The volumes.
-    pub volumes: Vec<SetVolume>,
-    /// Set if this is the only storage of the command, so that its failure is the command's (exit 7).
-    pub only: bool,
-}
-
-/// One volume of a set.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SetVolume {
-    /// Its name in the archive.
-    pub name: String,
-    /// Its local name, where that differs: send renames the archive's volume to it, receive writes to it.
-    pub alias: Option<String>,
-    /// It was named by the user (not only selected by `--all`), so that its absence is a failure.
-    pub explicit: bool,
-}
-
-/// Something to be read as it is, without snapshots.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ImportSpec {
-    /// The volume's name in the archive.
-    pub volume: String,
-    /// Where the data comes from.
-    pub source: ImportSource,
-    /// The user's promise of what changed in it.
-    pub map: Option<ChangeMap>,
-}
-
-/// Where an import's data comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ImportSource {
-    /// A file or block device.
-    Path(PathBuf),
-    /// Standard input.
-    Stdin,
-}
-
-/// What to send.
-#[derive(Clone, Debug, Default)]
-pub struct SendRequest {
-    /// Volumes, storage by storage, in order.
-    pub sets: Vec<StorageSet>,
-    /// Imports, sent first.
-    pub imports: Vec<ImportSpec>,
-    /// Tags of the new sessions: id, description.
-    pub tags: Vec<(String, String)>,
-    /// Description for new volumes.
-    pub description: Option<String>,
-    /// Store a chunk that the archive has already as a hard link.
-    pub dedup: bool,
-    /// Record a session also for unchanged volumes.
-    pub send_unchanged: bool,
-    /// Don't use snapshots that the original program left.
-    pub no_takeover: bool,
-    /// Say what would be sent; write nothing.
-    pub dry_run: bool,
-    /// Check that what the maps of imports leave out did not change.
-    pub verify_map: bool,
-    /// Remove snapshots of other archives that are in the way (LVM).
-    pub remap: bool,
-    /// Standard input, for [`ImportSource::Stdin`].
-    pub stdin: Option<wyng_sys::fs::FileRef>,
-}
-
 /// What to verify.
 #[derive(Clone, Debug)]
 pub struct VerifyRequest {
@@ -290,137 +226,6 @@ pub struct VolumeFailure {
     pub volume: String,
     /// Why.
     pub error: EngineError,
-}
-
-/// Why a volume was read completely.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(tag = "reason", rename_all = "kebab-case")]
-pub enum FullScanReason {
-    /// The archive has no session of it yet.
-    FirstSession,
-    /// There is no snapshot of the last session.
-    NoSnapshot,
-    /// There is a snapshot, but no record of ours that it belongs to the last session.
-    NoRecord,
-    /// Record and snapshot differ in this property.
-    RecordMismatch {
-        /// Which: `inode`, `generation`, `size`, `mtime`, `ctime`, `mark`, `session`.
-        property: String,
-    },
-    /// The last send was interrupted between commit and rotation.
-    Interrupted,
-    /// The delta map that goes with the snapshot is missing or damaged.
-    NoDeltaMap,
-    /// The extents kept changing while they were compared.
-    UnstableExtents,
-    /// Two ways of finding what changed contradict each other. One of them is not used any more for this volume.
-    Contradiction,
-    /// The storage can't tell what changed.
-    NoExtents {
-        /// What it said.
-        detail: String,
-    },
-    /// It is imported, so there are no snapshots of it.
-    Import,
-    /// The user's map of its changes does not fit what the archive has, or the source.
-    MapDoesNotFit {
-        /// What does not: `it is of session …, the newest is …`.
-        detail: String,
-    },
-}
-
-impl fmt::Display for FullScanReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::FirstSession => "its first session",
-            Self::NoSnapshot => "there is no local snapshot of the last session",
-            Self::NoRecord => "nothing proves that the local snapshot is of the last session",
-            Self::RecordMismatch { property } => {
-                return write!(
-                    f,
-                    "the local snapshot is not the one of the last session: its {property} differs"
-                );
-            }
-            Self::Interrupted => "the last send was interrupted before its snapshot was kept",
-            Self::NoDeltaMap => "the map that goes with the local snapshot is missing or damaged",
-            Self::UnstableExtents => "the file system kept moving data while it was compared",
-            Self::Contradiction => {
-                "two ways of finding what changed contradict each other, which is a defect: please report it"
-            }
-            Self::NoExtents { detail } => return write!(f, "the file system can't tell what changed: {detail}"),
-            Self::Import => "it is imported",
-            Self::MapDoesNotFit { detail } => return write!(f, "its map can't be used: {detail}"),
-        })
-    }
-}
-
-/// How a volume was sent.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
-pub enum SendKind {
-    /// Everything was read.
-    Full(FullScanReason),
-    /// Only changed chunks were read.
-    Incremental,
-    /// Only the chunks were read that the user's map names; that no others changed is the user's promise.
-    Promised {
-        /// The others were read as well, and compared.
-        verified: bool,
-    },
-    /// Nothing changed.
-    Unchanged,
-}
-
-/// What was sent of one volume.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct VolumeSent {
-    /// Its name.
-    pub volume: String,
-    /// Its id; empty in a dry run of a new volume.
-    pub vid: String,
-    /// How.
-    #[serde(flatten)]
-    pub kind: SendKind,
-    /// A session was recorded.
-    pub session_stored: bool,
-    /// Size of the volume, bytes.
-    pub size: u64,
-    /// Bytes read from the source.
-    pub bytes_read: u64,
-    /// Chunks read from the source (holes are not read).
-    pub chunks_read: u64,
-    /// Chunks that differ from the session before (for the first: all that are not zero).
-    pub chunks_changed: u64,
-    /// Of these, chunks that became zero.
-    pub chunks_zeroed: u64,
-    /// Of these, chunks stored as a link to one that the archive had already.
-    pub chunks_deduplicated: u64,
-    /// Bytes added to the archive as chunk files.
-    pub bytes_stored: u64,
-    /// Bytes that hard links saved.
-    pub bytes_deduplicated: u64,
-    /// Wall time, seconds.
-    pub seconds: f64,
-}
-
-/// What a send did.
-#[derive(Debug, Serialize)]
-pub struct SendReport {
-    /// `YYYYMMDD-HHMMSS`, the same for all volumes.
-    pub session: String,
-    /// Nothing was written.
-    pub dry_run: bool,
-    /// In the order of sending.
-    pub volumes: Vec<VolumeSent>,
-    /// The destination could not confirm that the data is on disk.
-    pub durability_confirmed: bool,
-    /// Maps of imports that miss changes; these imports were not sent.
-    pub maps_missed: Vec<MapMissed>,
-    /// Wall time, seconds.
-    pub seconds: f64,
-    /// Volumes that were not sent.
-    #[serde(skip)]
-    pub failed: Vec<VolumeFailure>,
 }
 
 /// A range of a volume that can't be read from the archive.
@@ -512,229 +317,6 @@ pub struct ReadReport {
     /// Volumes that were not done.
     #[serde(skip)]
     pub failed: Vec<VolumeFailure>,
-}
-
-/// What happens while a command runs. The binary words them.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Event<'a> {
-    /// Something that the user should know, which is not a failure.
-    Warning(Warning<'a>),
-    /// Snapshots of a storage are being made.
-    Preparing {
-        /// `--local`.
-        local: &'a std::path::Path,
-    },
-    /// A volume will be read completely.
-    FullScan {
-        /// Its name.
-        volume: &'a str,
-        /// Why.
-        reason: &'a FullScanReason,
-    },
-    /// A snapshot that the original program left is the base of a volume's next session.
-    TakenOver {
-        /// Its name.
-        volume: &'a str,
-    },
-    /// Sending begins.
-    Sending {
-        /// `YYYYMMDD-HHMMSS`.
-        session: &'a str,
-        /// Nothing will be written.
-        dry_run: bool,
-    },
-    /// Work on a volume begins.
-    VolumeStart {
-        /// Its name.
-        volume: &'a str,
-        /// `YYYYMMDD-HHMMSS`, for receive and verify.
-        session: Option<&'a str>,
-        /// Bytes of data to read, or to restore or check; holes do not count. `None` if unknown (a pipe).
-        total: Option<u64>,
-        /// Where it is written, for receive: kind and path.
-        target: Option<(&'static str, &'a std::path::Path)>,
-    },
-    /// Work on a volume goes on; sent at most ten times a second.
-    Progress {
-        /// Bytes of data read, restored or checked so far.
-        done: u64,
-        /// What `done` will be at the end; `None` if unknown.
-        total: Option<u64>,
-        /// Bytes added to the archive (send) or fetched from it.
-        moved: u64,
-    },
-    /// A volume is sent.
-    VolumeSent(&'a VolumeSent),
-    /// A comparison begins.
-    Comparing {
-        /// The volume.
-        volume: &'a str,
-        /// The session, `YYYYMMDD-HHMMSS`.
-        session: &'a str,
-        /// What it is compared with.
-        other: &'a ComparedWith,
-        /// Bytes to go through.
-        total: u64,
-    },
-    /// A volume is compared.
-    VolumeCompared(&'a VolumeCompared),
-    /// The map of an import misses changes.
-    MapMissed(&'a MapMissed),
-    /// Monitoring begins.
-    Monitoring {
-        /// `YYYYMMDD-HHMMSS`.
-        at: &'a str,
-    },
-    /// The changes of a volume are noted.
-    VolumeMonitored(&'a VolumeMonitored),
-    /// A volume is restored or verified; `bad` may hold damage.
-    VolumeRead(&'a VolumeRead),
-    /// A volume failed.
-    VolumeFailed(&'a VolumeFailure),
-    /// An interrupted operation was found and is being finished or undone.
-    Recovering {
-        /// What: `send`, `add`, `rename`.
-        operation: &'a str,
-        /// Its volume id, where one is known.
-        vid: Option<&'a str>,
-    },
-    /// A lock is busy; waiting.
-    WaitingForLock {
-        /// Who holds it.
-        holder: &'a str,
-    },
-}
-
-/// Things worth saying that are not failures.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Warning<'a> {
-    /// A file of the archive was unreadable; a copy was used instead.
-    UsedCopy {
-        /// `archive.ini`, `Vol_x/volinfo`…
-        file: &'a str,
-        /// What it was taken from: `archive.ini.bak`, `the local cache`.
-        copy: &'a str,
-        /// What was wrong with it.
-        error: &'a str,
-    },
-    /// Metadata of a volume or session can't be read.
-    Damaged {
-        /// Volume name, or its id.
-        volume: &'a str,
-        /// What is wrong.
-        error: &'a str,
-    },
-    /// The wall clock is behind the archive.
-    ClockBehind {
-        /// By how many seconds.
-        seconds: u64,
-    },
-    /// A folder that no metadata speaks of.
-    Unlisted {
-        /// `Vol_x/S_date`.
-        path: &'a str,
-    },
-    /// The destination has no hard links, so nothing is de-duplicated.
-    NoHardLinks,
-    /// The destination could not confirm that the data is on disk.
-    DurabilityUnconfirmed,
-    /// The destination's lock was left by a process that is gone.
-    LockStolen {
-        /// Who left it.
-        holder: &'a str,
-    },
-    /// A local volume selected by `--all` does not exist.
-    LocalMissing {
-        /// Its name.
-        volume: &'a str,
-        /// Where it was looked for.
-        path: &'a std::path::Path,
-    },
-    /// A local volume selected by `--all` does not exist, so there is nothing to compare.
-    NotCompared {
-        /// Its name.
-        volume: &'a str,
-        /// Where it was looked for.
-        path: &'a std::path::Path,
-    },
-    /// A snapshot could not be removed.
-    SnapshotKept {
-        /// Where it is.
-        path: &'a std::path::Path,
-        /// Why.
-        error: &'a str,
-    },
-    /// Another session was taken than the one asked for.
-    SessionSubstituted {
-        /// The volume.
-        volume: &'a str,
-        /// Asked for.
-        asked: &'a str,
-        /// Taken.
-        taken: &'a str,
-    },
-    /// An owner or group of the volume does not exist here, so the target keeps its own.
-    UnknownOwner {
-        /// The target.
-        path: &'a std::path::Path,
-        /// The name.
-        name: &'a str,
-    },
-    /// set-uid or set-gid bits of an unencrypted archive were not restored.
-    SetIdDropped {
-        /// The target.
-        path: &'a std::path::Path,
-    },
-    /// A target is written in place.
-    InPlace {
-        /// The target.
-        path: &'a std::path::Path,
-        /// Why.
-        reason: &'a str,
-    },
-    /// The local snapshot was to be used for a restore, and can't be.
-    SnapshotNotUsed {
-        /// The volume.
-        volume: &'a str,
-        /// Why.
-        reason: &'a SnapshotRefusal,
-    },
-    /// The volume was sent, but the local snapshot could not be kept: the next send reads everything.
-    NotPaired {
-        /// The volume.
-        volume: &'a str,
-        /// Why.
-        error: &'a str,
-    },
-    /// A thin pool is filling up.
-    PoolFilling(&'a PoolNotice),
-    /// Freezing the volume holds up its writers, as it has many extents on a file system that copies each.
-    ManyExtents {
-        /// The volume.
-        volume: &'a str,
-        /// Their number.
-        extents: u64,
-    },
-    /// The folder of a new archive holds other things.
-    NotEmpty {
-        /// Their names, sorted; at least one.
-        found: &'a [String],
-    },
-    /// Keys could not be remembered.
-    KeysNotRemembered {
-        /// Why.
-        error: &'a str,
-    },
-    /// Anything else that a lower room reports; a full sentence.
-    Note(&'a str),
-}
-
-/// Takes the events of a command.
-pub trait Reporter: Send + Sync {
-    /// Called from one thread at a time, in order.
-    fn event(&self, event: Event<'_>);
 }
 
 /// Passphrases, asked for only when needed.

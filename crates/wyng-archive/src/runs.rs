@@ -3,13 +3,12 @@
 //! A zero chunk costs one line in a manifest, but a hole of a terabyte is one [`Run`] here, so that work and memory
 //! follow the data and not the size of the volume.
 
+mod list;
+
+pub(crate) use list::RunList;
+
 use crate::error::{Damage, DamageReason};
-use std::io;
-use wyng_format::{ChunkHash, ChunkSize, Digest, ManifestEntry};
-use wyng_sys::fs::{
-    FileRef,
-    ext::{read_exact_at, write_all_at},
-};
+use wyng_format::{ChunkHash, ChunkSize, ManifestEntry};
 
 /// One data chunk, or a run of zero chunks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -185,159 +184,6 @@ impl<I: Iterator<Item = Result<Run, Damage>>> Iterator for Complete<I> {
     }
 }
 
-const RECORD: usize = 8 + 8 + 4 + 1 + 32;
-const BATCH: usize = 4096;
-
-fn encode(run: &Run, out: &mut Vec<u8>) {
-    out.extend_from_slice(&run.addr.to_le_bytes());
-    out.extend_from_slice(&run.count.to_le_bytes());
-    out.extend_from_slice(&run.session.to_le_bytes());
-    match &run.hash {
-        ChunkHash::Zero => out.extend_from_slice(&[0; 33]),
-        ChunkHash::Data(digest) => {
-            out.push(1);
-            out.extend_from_slice(&digest.0);
-        }
-    }
-}
-
-fn decode(record: &[u8]) -> Option<Run> {
-    let (addr, rest) = record.split_first_chunk::<8>()?;
-    let (count, rest) = rest.split_first_chunk::<8>()?;
-    let (session, rest) = rest.split_first_chunk::<4>()?;
-    let (kind, digest) = rest.split_first()?;
-    let digest: [u8; 32] = digest.try_into().ok()?;
-    Some(Run {
-        addr: u64::from_le_bytes(*addr),
-        count: u64::from_le_bytes(*count),
-        session: u32::from_le_bytes(*session),
-        hash: if *kind == 0 {
-            ChunkHash::Zero
-        } else {
-            ChunkHash::Data(Digest(digest))
-        },
-    })
-}
-
-/// Sorted runs: in memory while they are few, in a scratch file beyond that.
-#[derive(Clone)]
-pub(crate) struct RunList {
-    memory: Vec<Run>,
-    spilled: Option<FileRef>,
-    /// Runs in the scratch file, which come before those in memory.
-    in_file: u64,
-}
-
-/// Runs held in memory before the rest goes to a scratch file: 64 bytes each, so 25 MiB.
-const MEMORY_RUNS: usize = 400_000;
-
-impl RunList {
-    pub(crate) fn new() -> Self {
-        Self {
-            memory: Vec::new(),
-            spilled: None,
-            in_file: 0,
-        }
-    }
-
-    /// Adds a run behind all others; neighbouring zeros are joined.
-    pub(crate) fn push(&mut self, run: Run, chunk: ChunkSize, scratch: &Scratch<'_>) -> io::Result<()> {
-        if let Some(last) = self.memory.last_mut()
-            && last.is_zero()
-            && run.is_zero()
-            && last.end(chunk) == run.addr
-        {
-            last.count = last.count.saturating_add(run.count);
-            return Ok(());
-        }
-        if self.memory.len() >= MEMORY_RUNS {
-            self.spill(scratch)?;
-        }
-        self.memory.push(run);
-        Ok(())
-    }
-
-    fn spill(&mut self, scratch: &Scratch<'_>) -> io::Result<()> {
-        let file = match &self.spilled {
-            Some(file) => file.clone(),
-            None => scratch()?,
-        };
-        let mut buffer = Vec::with_capacity(RECORD * BATCH);
-        for batch in self.memory.chunks(BATCH) {
-            buffer.clear();
-            for run in batch {
-                encode(run, &mut buffer);
-            }
-            let at = self.in_file.saturating_mul(RECORD as u64);
-            write_all_at(&*file, &buffer, at).map_err(|e| e.source)?;
-            self.in_file = self.in_file.saturating_add(batch.len() as u64);
-        }
-        self.memory.clear();
-        self.spilled = Some(file);
-        Ok(())
-    }
-
-    /// Number of runs.
-    pub(crate) fn len(&self) -> u64 {
-        self.in_file.saturating_add(self.memory.len() as u64)
-    }
-
-    pub(crate) fn iter(&self) -> RunListIter<'_> {
-        RunListIter {
-            list: self,
-            position: 0,
-            buffer: Vec::new(),
-            at: 0,
-        }
-    }
-}
-
-/// Makes an unnamed scratch file.
-pub(crate) type Scratch<'a> = dyn Fn() -> io::Result<FileRef> + Sync + 'a;
-
-pub(crate) struct RunListIter<'a> {
-    list: &'a RunList,
-    position: u64,
-    buffer: Vec<u8>,
-    at: usize,
-}
-
-impl RunListIter<'_> {
-    fn refill(&mut self, file: &FileRef) -> Result<(), Damage> {
-        let left = self.list.in_file.saturating_sub(self.position);
-        let records = usize::try_from(left).unwrap_or(usize::MAX).min(BATCH);
-        self.buffer.resize(records.saturating_mul(RECORD), 0);
-        self.at = 0;
-        let offset = self.position.saturating_mul(RECORD as u64);
-        read_exact_at(&**file, &mut self.buffer, offset)
-            .map_err(|e| Damage::new("scratch file", DamageReason::Io(e.to_string())))
-    }
-}
-
-impl Iterator for RunListIter<'_> {
-    type Item = Result<Run, Damage>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.position < self.list.in_file {
-            if self.at >= self.buffer.len() {
-                let file = self.list.spilled.clone()?;
-                if let Err(error) = self.refill(&file) {
-                    self.position = u64::MAX;
-                    return Some(Err(error));
-                }
-            }
-            let end = self.at.saturating_add(RECORD);
-            let run = decode(self.buffer.get(self.at..end)?)?;
-            self.at = end;
-            self.position = self.position.saturating_add(1);
-            return Some(Ok(run));
-        }
-        let index = usize::try_from(self.position.checked_sub(self.list.in_file)?).ok()?;
-        self.position = self.position.saturating_add(1);
-        self.list.memory.get(index).copied().map(Ok)
-    }
-}
-
 /// Turns the entries of one session's manifest into runs; a hole of millions of zero lines is one of them, so that only
 /// this loop is as long as the volume is large.
 pub(crate) struct ManifestRuns<I> {
@@ -406,6 +252,7 @@ impl<I: Iterator<Item = wyng_format::Result<ManifestEntry>>> Iterator for Manife
 #[cfg(test)]
 mod tests {
     use super::*;
+    use wyng_format::Digest;
 
     const C: u64 = 65536;
 
@@ -439,7 +286,7 @@ mod tests {
         let streams = streams.into_iter().map(stream).collect();
         let mut list = RunList::new();
         for run in Merge::new(streams, chunk()) {
-            list.push(run.unwrap(), chunk(), &|| Err(io::Error::other("none")))
+            list.push(run.unwrap(), chunk(), &|| Err(std::io::Error::other("none")))
                 .unwrap();
         }
         list.iter().map(Result::unwrap).collect()
@@ -532,21 +379,6 @@ mod tests {
             }
             assert_eq!(got, expected, "seed {seed}");
         }
-    }
-
-    #[test]
-    fn a_list_too_long_for_memory_goes_to_a_scratch_file_or_fails() {
-        let fs = wyng_testkit::MemFs::new();
-        wyng_sys::fs::Fs::make_dirs(&fs, "/var/tmp".as_ref(), 0o777).unwrap();
-        let scratch = || wyng_state::scratch::temporary(&fs).map_err(io::Error::other);
-        let nowhere = || Err(io::Error::other("none"));
-        let runs = || (0..MEMORY_RUNS as u64 + 3).map(|at| data(at, 1));
-        let (mut list, mut short) = (RunList::new(), RunList::new());
-        assert!(runs().all(|run| list.push(run, chunk(), &scratch).is_ok()));
-        assert!(!runs().all(|run| short.push(run, chunk(), &nowhere).is_ok()));
-        assert!(list.memory.len() <= 3 && short.memory.len() <= MEMORY_RUNS);
-        assert!(list.iter().map(Result::unwrap).eq(runs()));
-        assert!(fs.tree("/var/tmp").0.len() <= 1, "it has a name");
     }
 
     #[test]

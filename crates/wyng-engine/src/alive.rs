@@ -87,6 +87,7 @@ mod tests {
         };
         let mut waiting = Waiting {
             is_alive: &|_, _| true,
+            gone: None,
             clock: &*clock,
             wait: Duration::ZERO,
             cancel: &Cancel::new(),

@@ -55,8 +55,8 @@ pub fn init(
             },
         )?;
         let home = StateHome::create(&context.fs, &place.state_home)?;
-        let _writer = writer_lock(context, &home, &new.identity(), request.lock_wait, reporter)?;
-        let lock = lock_destination(context, place, &store, request.lock_wait, reporter)?;
+        let writer = writer_lock(context, &home, &new.identity(), request.lock_wait, reporter)?;
+        let lock = lock_destination(context, place, &store, &writer, request.lock_wait, reporter)?;
         new.write(&*store, &|| Ok(lock.check()?))?;
         // A lock that can't be given back is stolen later; the archive is complete.
         drop(lock);

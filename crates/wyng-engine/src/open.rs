@@ -181,7 +181,7 @@ fn take_locks(
     let writer = writer_lock(context, home, &identity, wait, reporter)?;
     let destination = match store {
         Some(store) => Some(KeptAlive::new(lock_destination(
-            context, place, store, wait, reporter,
+            context, place, store, &writer, wait, reporter,
         )?)?),
         None => None,
     };
@@ -213,11 +213,13 @@ fn local_lock<L>(
     Ok(locked)
 }
 
-/// Takes the lock file in the archive's folder.
+/// Takes the lock file in the archive's folder. One that was last taken under the lock of this host's writers is left over,
+/// since that lock is ours now: so the first command after a power failure need not wait.
 pub(crate) fn lock_destination(
     context: &Context,
     place: &Place,
     store: &Arc<dyn Store>,
+    writer: &WriterLock,
     wait: Duration,
     reporter: &dyn Reporter,
 ) -> Result<DestinationLock> {
@@ -231,8 +233,10 @@ pub(crate) fn lock_destination(
         pid: place.process.pid,
         start_time: place.process.start_time,
     };
+    let gone = writer.last_token();
     let mut waiting = Waiting {
         is_alive: &wyng_sys::process::is_alive,
+        gone: gone.as_deref(),
         clock: &*context.clock,
         wait,
         cancel: &context.cancel,
@@ -242,6 +246,8 @@ pub(crate) fn lock_destination(
         },
     };
     let (lock, stolen) = DestinationLock::acquire(store.clone(), &me, &mut waiting)?;
+    // Without it a writer that comes after a power failure has to wait until the lock is old.
+    let _ = writer.remember_token(&me.token());
     if let Some(holder) = stolen {
         reporter.event(Event::Warning(Warning::LockStolen {
             holder: &holder.to_string(),

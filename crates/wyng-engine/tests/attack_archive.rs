@@ -286,6 +286,28 @@ fn a_writer_who_lost_the_lock_removes_nothing_of_its_successor() {
 }
 
 #[test]
+fn the_first_writer_after_a_power_failure_does_not_wait_for_the_one_it_ended() {
+    let lab = sent("off");
+    let lock = Path::new(ARCHIVE).join(".wyng-lock");
+    let ended = lab.open(Purpose::Write).unwrap();
+    let line = String::from_utf8(lab.fs.read(&lock).unwrap()).unwrap();
+    drop(ended);
+    let mut holder: serde_json::Value = serde_json::from_str(&line).unwrap();
+    holder["boot_id"] = "the boot before".into();
+    lab.fs.write(&lock, format!("{holder}\n").as_bytes());
+    drop(lab.open(Purpose::Write).unwrap());
+    assert_eq!(lab.fs.read(&lock), None);
+    // A lock that this host did not take may be of a living writer.
+    holder["token"] = "f".repeat(32).into();
+    lab.fs.write(&lock, format!("{holder}\n").as_bytes());
+    let error = lab.open(Purpose::Write).map(|_| ()).unwrap_err();
+    assert!(
+        matches!(error, EngineError::Store(StoreError::Locked { .. })),
+        "{error}"
+    );
+}
+
+#[test]
 fn metadata_that_expand_beyond_their_limits_are_refused() {
     let lab = sent("off");
     let mut forge = Forge::open(&lab.fs);

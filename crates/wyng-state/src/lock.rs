@@ -10,11 +10,16 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use wyng_sys::fs::{Access, Creation, Dir, FileRef, Fs, Links, LockKind, OpenHow, Stat};
+use wyng_sys::fs::{
+    Access, Creation, Dir, FileRef, Fs, Links, LockKind, OpenHow, Stat, read_file_limited, write_all_at,
+};
 use wyng_sys::{Context, Result as SysResult, SysError};
 
 /// How long a waiting writer sleeps between two attempts.
 const POLL: Duration = Duration::from_millis(200);
+
+/// No token is longer, bytes.
+const TOKEN_LIMIT: usize = 256;
 
 /// Device and inode of a file.
 type FileId = (u64, u64);
@@ -45,7 +50,7 @@ enum Held {
 #[derive(Debug)]
 #[must_use = "dropping it releases the lock"]
 pub struct WriterLock {
-    _file: FileRef,
+    file: FileRef,
 }
 
 /// The right to update the shared cache for a moment, without being a writer; released on drop.
@@ -105,13 +110,31 @@ impl WriterLock {
     /// Tries to lock the open lock file of an archive.
     pub(crate) fn take(file: FileRef) -> Result<Self> {
         if file.try_lock(LockKind::Flock)? {
-            Ok(Self { _file: file })
+            Ok(Self { file })
         } else {
             Err(StateError::Busy {
                 lock: LockName::Writer,
                 path: file.path().to_path_buf(),
             })
         }
+    }
+
+    /// The token of the destination lock that was last taken under this lock, if it is known.
+    ///
+    /// Since there is only one holder of this lock at a time, that one is gone: it was killed, or this host went down.
+    #[must_use]
+    pub fn last_token(&self) -> Option<String> {
+        let text = read_file_limited(&*self.file, TOKEN_LIMIT).ok()?;
+        String::from_utf8(text).ok().filter(|token| !token.is_empty())
+    }
+
+    /// Remembers the token of the destination lock that is about to be taken.
+    ///
+    /// # Errors
+    /// The kernel's answer. A token that is lost, also by a power failure, costs the next writer no more than a wait.
+    pub fn remember_token(&self, token: &str) -> Result<()> {
+        self.file.set_len(0)?;
+        Ok(write_all_at(&*self.file, token.as_bytes(), 0)?)
     }
 }
 

@@ -61,6 +61,7 @@ impl Scene {
         let cancel = Cancel::new();
         let mut waiting = Waiting {
             is_alive: &is_alive,
+            gone: None,
             clock: &*self.clock,
             wait,
             cancel: &cancel,
@@ -107,6 +108,33 @@ fn a_lock_that_is_not_refreshed_for_a_quarter_of_an_hour_is_stolen() {
     thief.check().unwrap();
     thief.release().unwrap();
     assert_eq!(scene.lock_files(), Vec::<String>::new());
+}
+
+#[test]
+fn a_lock_whose_holder_is_known_to_be_gone_is_stolen_at_once() {
+    let scene = scene();
+    let (held, _) = scene
+        .acquire(&identity(1, 10, "before the power failure"), Duration::ZERO)
+        .unwrap();
+    let with = |gone: &str| {
+        let cancel = Cancel::new();
+        let mut waiting = Waiting {
+            is_alive: &|_, _| true,
+            gone: Some(gone),
+            clock: &*scene.clock,
+            wait: Duration::ZERO,
+            cancel: &cancel,
+            on_wait: &mut |_| {},
+        };
+        DestinationLock::acquire(scene.store.clone(), &identity(2, 20, "after it"), &mut waiting)
+    };
+    for other in ["", "02020202020202020202020202020202"] {
+        assert!(matches!(with(other), Err(StoreError::Locked { .. })));
+    }
+    let (lock, stolen) = with(&identity(1, 10, "").token()).unwrap();
+    assert_eq!(stolen.unwrap().pid, 10);
+    assert!(held.check().is_err());
+    lock.release().unwrap();
 }
 
 #[test]
@@ -208,6 +236,7 @@ fn a_wait_can_be_cancelled() {
     let stop = cancel.clone();
     let mut waiting = Waiting {
         is_alive: &|_, _| true,
+        gone: None,
         clock: &*scene.clock,
         wait: MINUTE,
         cancel: &cancel,

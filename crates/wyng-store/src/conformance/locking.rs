@@ -60,6 +60,7 @@ fn acquire(
         me,
         &mut Waiting {
             is_alive: &|pid, _| pid != GONE,
+            gone: None,
             clock: &SystemClock::new(Box::new(epoch)),
             wait,
             cancel: &Cancel::new(),

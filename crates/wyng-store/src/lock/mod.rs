@@ -44,6 +44,8 @@ pub struct DestinationLock {
 pub struct Waiting<'a> {
     /// Whether a process of this host, of this boot and of this pid namespace, still runs: its pid and start time.
     pub is_alive: &'a dyn Fn(u32, u64) -> bool,
+    /// The token of a holder that is known to be gone, whatever its lock says.
+    pub gone: Option<&'a str>,
     /// Time by this host.
     pub clock: &'a dyn Clock,
     /// How long to wait for a busy lock; zero looks once.
@@ -245,7 +247,10 @@ impl Attempt<'_> {
 
     /// Whether the holder is provably gone, or has not refreshed its lock for too long.
     fn is_stale(&mut self, found: &Found, holder: Option<&LockHolder>, waiting: &Waiting<'_>) -> Result<bool> {
-        if holder.is_some_and(|holder| holder.shares_processes_with(self.me) && !holder.is_alive(waiting.is_alive)) {
+        if holder.is_some_and(|holder| {
+            waiting.gone == Some(holder.token.as_str())
+                || holder.shares_processes_with(self.me) && !holder.is_alive(waiting.is_alive)
+        }) {
             return Ok(true);
         }
         if found.is_cut() {

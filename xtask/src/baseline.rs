@@ -1,6 +1,6 @@
 //! The least that a backup or restore of an image costs on this machine: the figures that ratios are taken against.
 
-use blake2::{Blake2b256, Digest};
+use blake2b_simd::Params;
 use rustix::fs::SeekFrom;
 use serde_json::json;
 use std::fs::{self, File};
@@ -159,7 +159,7 @@ fn compress_and_hash(file: &File, ranges: &[(u64, u64)]) -> Result<(Duration, Ve
         }
         let (took, size) = timed(|| {
             let stored = compressor.compress(&buffer)?;
-            black_box(Blake2b256::digest(&stored));
+            black_box(Params::new().hash_length(32).hash(&stored));
             Ok(stored.len())
         })?;
         time += took;

@@ -30,7 +30,7 @@ pub use compress::{
     Compression, CompressionKind, Compressor, Decompressor, TextCompressor, TextDecompressor, gunzip, gzip,
 };
 pub use crypto::{
-    CipherCode, HashType, MasterKeys, MetaDecryptor, MetaHasher, MetaOpener, MetaSealer, NonceInput, SaltFile,
+    Blake2b, CipherCode, HashType, MasterKeys, MetaDecryptor, MetaHasher, MetaOpener, MetaSealer, NonceInput, SaltFile,
     ScryptCost, Suite, derive_data_key, derive_meta_key,
 };
 pub use deltamap::DeltaMap;

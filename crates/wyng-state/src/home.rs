@@ -3,11 +3,10 @@
 use crate::file::{self, Durability};
 use crate::lock::{HostLock, UpdateGuard, WriterLock};
 use crate::{ArchiveIdentity, ArchiveState, Result, StateError};
-use blake2::digest::consts::U20;
-use blake2::{Blake2b, Digest};
 use serde_json::{Map, Value};
 use std::path::Path;
 use std::sync::Arc;
+use wyng_format::Blake2b;
 use wyng_sys::fs::{DirRef, Fs, Links, LockKind, ext};
 
 /// The register of archives: JSON object, `/a_…` → [uuid, URL].
@@ -201,7 +200,9 @@ fn register_entry(entry: &Value) -> Option<(&str, &str)> {
 #[must_use]
 pub fn archive_dir_name(uid: u32, uuid: &str, url: &str) -> String {
     use std::fmt::Write;
-    let digest = Blake2b::<U20>::digest(format!("{uid}{uuid}{url}"));
+    let digest = Blake2b::<20>::new()
+        .with(format!("{uid}{uuid}{url}").as_bytes())
+        .finish();
     digest.iter().fold(String::from("a_"), |mut name, byte| {
         // Writing to a String can't fail.
         let _ = write!(name, "{byte:02x}");

@@ -1,9 +1,7 @@
 //! Under which name an archive is known to this host's locks, keys and records.
 
-use blake2::digest::consts::U20;
-use blake2::{Blake2b, Digest};
 use std::fmt;
-use wyng_format::SaltFile;
+use wyng_format::{Blake2b, SaltFile};
 
 /// A digest that names one archive wherever its destination is reached from (decisions.md §13).
 ///
@@ -26,13 +24,7 @@ impl ArchiveIdentity {
     }
 
     fn digest(kind: &[u8], name: &[u8]) -> Self {
-        Self(
-            Blake2b::<U20>::new()
-                .chain_update(kind)
-                .chain_update(name)
-                .finalize()
-                .into(),
-        )
+        Self(Blake2b::new().with(kind).with(name).finish())
     }
 }
 

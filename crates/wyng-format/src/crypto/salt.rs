@@ -1,9 +1,9 @@
 //! Owns archive.salt: four salts, two counters, and the sealed hash of the salts (archive-format.md §3.2, §3.4, §3.5).
 
-use blake2::{Blake2b256, Blake2b512, Digest as _};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
+use super::blake2b::Blake2b;
 use super::{CipherCode, HashType, MasterKeys, NonceInput, ScryptCost, Suite};
 use crate::error::{FormatError, Result};
 use crate::limits;
@@ -130,9 +130,8 @@ impl SaltFile {
     pub fn identity(&self) -> [u8; 32] {
         self.slots
             .iter()
-            .fold(Blake2b256::new(), |hash, slot| hash.chain_update(slot.salt))
-            .finalize()
-            .into()
+            .fold(Blake2b::<32>::new(), |hash, slot| hash.with(&slot.salt))
+            .finish()
     }
 
     /// The data key's counter.
@@ -180,9 +179,8 @@ impl SaltFile {
     fn hash(&self) -> [u8; 64] {
         self.slots
             .iter()
-            .fold(Blake2b512::new(), |hash, slot| hash.chain_update(slot.salt))
-            .finalize()
-            .into()
+            .fold(Blake2b::<64>::new(), |hash, slot| hash.with(&slot.salt))
+            .finish()
     }
 }
 

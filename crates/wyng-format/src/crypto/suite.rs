@@ -3,7 +3,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use blake2::Blake2b256;
 use chacha20::XChaCha20;
 use chacha20::cipher::{KeyIvInit, StreamCipher};
 use hkdf::Hkdf;
@@ -11,6 +10,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest as _, Sha256, Sha512};
 use zeroize::Zeroizing;
 
+use super::blake2b::Blake2b;
 use super::{CipherCode, HashType, MasterKeys, MetaOpener, MetaSealer, SaltFile};
 use crate::digest::Digest;
 use crate::error::{FormatError, Result};
@@ -133,7 +133,7 @@ impl Suite {
     pub fn meta_hasher(&self) -> MetaHasher {
         match self.hash {
             HashType::Sha256 => MetaHasher::Sha256(Sha256::new()),
-            HashType::HmacSha256 | HashType::Blake2b => MetaHasher::Blake2b(Blake2b256::new()),
+            HashType::HmacSha256 | HashType::Blake2b => MetaHasher::Blake2b(Blake2b::new()),
         }
     }
 
@@ -268,7 +268,7 @@ impl Secrets {
 #[derive(Clone)]
 pub enum MetaHasher {
     /// BLAKE2b with a digest of 32 bytes.
-    Blake2b(Blake2b256),
+    Blake2b(Blake2b<32>),
     /// SHA-256.
     Sha256(Sha256),
 }
@@ -286,7 +286,7 @@ impl MetaHasher {
     #[must_use]
     pub fn finish(self) -> Digest {
         match self {
-            Self::Blake2b(hash) => Digest(hash.finalize().into()),
+            Self::Blake2b(hash) => Digest(hash.finish()),
             Self::Sha256(hash) => Digest(hash.finalize().into()),
         }
     }

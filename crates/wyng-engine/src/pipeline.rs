@@ -34,6 +34,17 @@ impl Width {
         let slots = ((16 << 20) / chunk).clamp(workers.saturating_mul(3), 256);
         Self { workers, slots }
     }
+
+    /// The same where the workers themselves wait for the files that they open: two for each processor, so that it has work
+    /// while one of them waits.
+    pub fn for_reading(chunk_bytes: u32, bytes: Option<u64>) -> Self {
+        let Self { workers, slots } = Self::for_this_machine(chunk_bytes, bytes);
+        let workers = workers.saturating_mul(2);
+        Self {
+            workers,
+            slots: slots.max(workers.saturating_mul(3)),
+        }
+    }
 }
 
 /// Takes items from the producer; `false` once the pipeline has failed and the producer should return.

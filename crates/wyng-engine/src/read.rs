@@ -225,7 +225,7 @@ fn read_all(
     lacking: &mut Option<Damage>,
 ) -> Result<ReadBack> {
     let mut total = ReadBack::default();
-    let mut width = Width::for_this_machine(view.chunk_size().bytes(), Some(view.size()));
+    let mut width = Width::for_reading(view.chunk_size().bytes(), Some(view.size()));
     if place.in_order() {
         width.workers = 1;
     }

@@ -85,7 +85,8 @@ struct Finished {
     read: usize,
 }
 
-/// Buffers that go round instead of being made anew for each chunk.
+/// Buffers that go round instead of being made anew for each chunk. They keep their old content: clearing would have to be
+/// made good by zeros up to the length of the next chunk.
 #[derive(Default)]
 struct Buffers(Mutex<Vec<Vec<u8>>>);
 
@@ -98,8 +99,7 @@ impl Buffers {
             .unwrap_or_default()
     }
 
-    fn give(&self, mut buffer: Vec<u8>) {
-        buffer.clear();
+    fn give(&self, buffer: Vec<u8>) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(buffer);
     }
 }

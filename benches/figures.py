@@ -276,6 +276,7 @@ class Bench:
             idle = self.stalls(image, lambda: time.sleep(0.5))
             during = self.stalls(image, lambda: self.wyng("plain", *send))
             self.note(f"{name}: stall", during)
+            self.note(f"{name}: stall else", idle)
             print(f"  {'longest write meanwhile (else)':44} {during:8.1f} ms ({idle:.1f} ms)", flush=True)
         old, new = folder / "old.img", folder / "new.img"
         clone(image, old)
@@ -291,6 +292,7 @@ class Bench:
         promised = kind == "Btrfs" and count == max(EXTENTS)
         self.row(f"{name}: 100 changed", self.median(f"{name}: incremental"), 1.0 if promised else None, "s")
         self.row(f"{name}: longest stall", max(self.measured[f"{name}: stall"]), 50.0 if promised else None, "ms")
+        self.row(f"{name}: longest stall else", max(self.measured[f"{name}: stall else"]), None, "ms")
         self.row(f"{name}: copy, FIEMAP", seconds, None, "s")
         self.row(f"{name}: stall of that", stall, None, "ms")
         self.row(f"{name}: peak memory", max(self.measured[f"{name}: peak MiB"]), None, "MiB")
@@ -299,6 +301,7 @@ class Bench:
     def stalls(self, image, work):
         """The longest write into the image while something is done, milliseconds."""
         writer = subprocess.Popen([HERE / "write-stalls", image], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        writer.stdout.readline()
         work()
         text, _ = writer.communicate("")
         return float(text)

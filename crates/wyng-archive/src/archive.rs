@@ -462,7 +462,9 @@ fn compare(unlocked: &Unlocked, attach: &Attach, context: &Context) -> Result<()
             if cached.updated_at() > root.updated_at() {
                 return Err(rollback(&cached.updated_at()));
             }
-            if cached.updated_at() == root.updated_at() && matches!(cached.in_process(), Ok(None)) {
+            // What only announces an operation has the time of the state before it (archive-format.md §2.4).
+            let announced = |root: &Root| !matches!(root.in_process(), Ok(None));
+            if cached.updated_at() == root.updated_at() && !announced(&cached) && !announced(root) {
                 let what = "two different states have the same time";
                 return Err(ArchiveError::CacheContradiction { url: url(), what });
             }

@@ -7,6 +7,7 @@ pub(crate) const ROOT: &str = "archive.ini";
 pub(crate) const SALT: &str = "archive.salt";
 pub(crate) const SALT_BACKUP: &str = "salt.bak";
 pub(crate) const SESSION_TMP: &str = "S-tmp";
+pub(crate) const INFOS_MARK: &str = "infos.tmp";
 
 /// A path made of validated ids and constants.
 pub(crate) fn path(text: impl AsRef<str>) -> StorePath {
@@ -28,6 +29,11 @@ pub(crate) fn volinfo(vid: &VolumeId) -> StorePath {
 
 pub(crate) fn sessions(vid: &VolumeId) -> StorePath {
     path(format!("{}/sessions", vid.as_str()))
+}
+
+/// An empty file that is there while new `info.tmp` of sessions may be.
+pub(crate) fn infos_mark(vid: &VolumeId) -> StorePath {
+    path(format!("{}/{INFOS_MARK}", vid.as_str()))
 }
 
 pub(crate) fn session(vid: &VolumeId, session: &SessionName) -> StorePath {

@@ -7,6 +7,7 @@
 mod archive;
 mod changes;
 mod dedup;
+mod delete;
 mod error;
 mod history;
 mod init;

@@ -98,6 +98,14 @@ impl SessionInfo {
     }
 }
 
+impl SessionInfo {
+    /// The session may not be pruned: it has the tag [`Tag::HOLD`].
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.tags.iter().any(|tag| tag.id() == Tag::HOLD)
+    }
+}
+
 impl LocalTime {
     fn read(text: &str) -> Result<Self> {
         let bad = || FormatError::field(OBJECT, "localtime", text);

@@ -16,6 +16,9 @@ pub struct Tag {
 }
 
 impl Tag {
+    /// The id of the tag that holds a session: while it has it, nothing prunes it.
+    pub const HOLD: &str = "hold";
+
     /// A tag as a user gives it: `ID[,description]`.
     ///
     /// The id is trimmed, lower-cased and cut to 25 characters.

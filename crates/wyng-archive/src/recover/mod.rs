@@ -2,10 +2,11 @@
 //! destination alone (decisions.md §7, archive-format.md §9.1).
 //!
 //! An interrupted send, add or rename is undone wherever the old state can still be read; it is rolled forward only where
-//! that is impossible and the new state is proven complete. Interrupted prunes and deletions are read correctly, but
-//! finished only by a version that has these commands.
+//! that is impossible and the new state is proven complete. An interrupted deletion is finished. Interrupted prunes are read
+//! correctly, but finished only by a version that has this command.
 
 mod forward;
+mod infos;
 mod strays;
 
 use crate::archive::Archive;
@@ -48,12 +49,7 @@ impl Archive {
         self.repair_root_files()?;
         match self.root.in_process() {
             Ok(None) => {}
-            Ok(Some(InProcess::Delete { vid })) => {
-                return Err(ArchiveError::Pending {
-                    kind: "deletion",
-                    vid: vid.to_string(),
-                });
-            }
+            Ok(Some(InProcess::Delete { vid })) => self.finish_deletion(&vid, guard)?,
             Ok(Some(InProcess::Merge { vid, .. })) => {
                 return Err(ArchiveError::Pending {
                     kind: "prune",
@@ -328,7 +324,7 @@ impl Archive {
             .store
             .rename(&layout::session_tmp(vid), &target, Rename::Keep)?;
         self.vault.store.sync_dir(&layout::volume(vid))?;
-        self.remove_tmp_files(vid, found)?;
+        self.remove_tmp_files(vid, volinfo, found)?;
         self.settle_sessions(vid, volinfo)?;
         Ok(true)
     }
@@ -393,7 +389,7 @@ impl Archive {
             });
             self.vault.store.remove_tree(&layout::session_tmp(vid))?;
         }
-        self.remove_tmp_files(vid, found)?;
+        self.remove_tmp_files(vid, volinfo, found)?;
         self.settle_sessions(vid, volinfo)
     }
 
@@ -412,7 +408,10 @@ impl Archive {
         self.put_in_place(&path)
     }
 
-    fn remove_tmp_files(&self, vid: &VolumeId, found: &Leftovers) -> Result<()> {
+    fn remove_tmp_files(&self, vid: &VolumeId, volinfo: &VolInfo, found: &Leftovers) -> Result<()> {
+        if found.tmp_files.iter().any(|name| name == layout::INFOS_MARK) {
+            self.settle_infos(vid, volinfo)?;
+        }
         let merging = self
             .vault
             .store

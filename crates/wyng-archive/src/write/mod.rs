@@ -12,7 +12,8 @@ use crate::changes::{Changes, Predecessor};
 use crate::dedup::Place;
 use crate::error::{ArchiveError, Result};
 use crate::layout;
-use crate::vault::Vault;
+use crate::vault::{Trust, Vault};
+pub(crate) use publish::RootTime;
 use publish::Step;
 use std::sync::Arc;
 use wyng_format::limits;
@@ -367,6 +368,7 @@ impl Archive {
             vid: draft.vid.clone(),
             volinfo,
             session: Some((draft.dir.clone(), record.name)),
+            infos: Vec::new(),
         };
         Ok((step, old, info, manifest.and_then(|(_, stored)| stored)))
     }
@@ -385,6 +387,7 @@ impl Archive {
                 vid: vid.clone(),
                 volinfo,
                 session: None,
+                infos: Vec::new(),
             },
             None,
             guard,
@@ -392,7 +395,8 @@ impl Archive {
         Ok(vid)
     }
 
-    /// Gives a volume another name; its description is kept unless a new one is given.
+    /// Gives a volume another name; its description is kept unless a new one is given. Nothing is written if both are what
+    /// they were.
     ///
     /// # Errors
     /// [`ArchiveError::NoVolume`], [`ArchiveError::VolumeExists`], and as for [`Archive::commit`].
@@ -404,7 +408,8 @@ impl Archive {
         guard: &Guard<'_>,
     ) -> Result<()> {
         let old = self.volume(from)?.clone();
-        if self.volumes.iter().any(|volume| volume.volinfo.name == *to) {
+        let taken = |volume: &Volume| volume.volinfo.name == *to && volume.vid != old.vid;
+        if self.volumes.iter().any(taken) {
             return Err(ArchiveError::VolumeExists {
                 name: to.as_str().to_owned(),
             });
@@ -414,16 +419,65 @@ impl Archive {
         if let Some(description) = description {
             volinfo.description = description.clone();
         }
+        if volinfo == old.volinfo {
+            return Ok(());
+        }
         self.publish(
             Step {
                 vid: old.vid.clone(),
                 volinfo,
                 session: None,
+                infos: Vec::new(),
             },
             Some(&old),
             guard,
         )?;
         Ok(())
+    }
+
+    /// Gives sessions of a volume other tags, all in one step.
+    ///
+    /// # Errors
+    /// [`ArchiveError::NoVolume`], [`ArchiveError::NoSession`], [`ArchiveError::TooMany`] tags, damage of the sessions'
+    /// metadata, and as for [`Archive::commit`].
+    pub fn set_tags(
+        &mut self,
+        vid: &VolumeId,
+        tags: &[(SessionName, Vec<Tag>)],
+        guard: &Guard<'_>,
+    ) -> Result<Durability> {
+        let old = self.volume_by_id(vid)?.clone();
+        let history = self.history(&old, Trust::Destination);
+        let mut volinfo = old.volinfo.clone();
+        let mut infos = Vec::new();
+        for (name, tags) in tags {
+            let line = volinfo.sessions.iter_mut().find(|(listed, _)| listed == name);
+            let (Some(session), Some(line)) = (history.session(name)?, line) else {
+                return Err(ArchiveError::NoSession {
+                    volume: old.volinfo.name.as_str().to_owned(),
+                    session: name.to_string(),
+                    earlier: false,
+                });
+            };
+            let limit = limits::MAX_TAGS;
+            if tags.len() > limit {
+                return Err(ArchiveError::TooMany { what: "tags", limit });
+            }
+            let info = SessionInfo {
+                tags: tags.clone(),
+                ..session.info.clone()
+            };
+            let sealed = self.seal(MetaObject::Info, &info.encode()?)?;
+            line.1 = sealed.digest;
+            infos.push((*name, sealed));
+        }
+        let step = Step {
+            vid: vid.clone(),
+            volinfo,
+            session: None,
+            infos,
+        };
+        self.publish(step, Some(&old), guard)
     }
 
     /// Compresses and seals a metadata text.

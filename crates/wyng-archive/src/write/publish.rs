@@ -17,6 +17,18 @@ pub(super) struct Step {
     pub volinfo: VolInfo,
     /// The folder of a new session and the name it gets.
     pub session: Option<(StorePath, SessionName)>,
+    /// New metadata of sessions that the volume has.
+    pub infos: Vec<(SessionName, SealedObject)>,
+}
+
+/// Which time a new root gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RootTime {
+    /// The present one: a change is complete.
+    Now,
+    /// That of the root before: an operation is only announced.
+    #[allow(dead_code, reason = "prune announces itself")]
+    Kept,
 }
 
 /// The new root, not yet in place.
@@ -71,13 +83,55 @@ impl Archive {
         Ok(worse(next.durability, durability))
     }
 
+    /// Makes a change of the root alone count: durable when this returns. The volumes are read anew.
+    pub(crate) fn publish_root(&mut self, mut root: Root, time: RootTime, guard: &Guard<'_>) -> Result<Durability> {
+        if self.unfinished {
+            return Err(ArchiveError::Unfinished);
+        }
+        self.may_change(guard)?;
+        let (path, store) = (layout::root(), self.vault.store.clone());
+        let bytes = self.seal_root(&mut root, time)?;
+        let stage = || {
+            self.put_tmp(&path, &bytes)?;
+            self.make_backup_exact(&path)?;
+            // crash here: only names that readers ignore were made.
+            Ok(store.sync()?)
+        };
+        let durability = match stage() {
+            Ok(durability) => durability,
+            Err(error) => {
+                // The first error counts; what stays behind is removed by the next writer.
+                let _ = self
+                    .may_change(guard)
+                    .and_then(|()| Ok(store.remove(&layout::tmp(&path))?));
+                return Err(error);
+            }
+        };
+        self.may_change(guard)?;
+        let swap = || {
+            self.put_in_place(&path)?;
+            // crash here: the old root or the new one, each whole.
+            Ok(store.sync_dir(&StorePath::root())?)
+        };
+        let swapped: Result<Durability> = swap();
+        self.unfinished = swapped.is_err();
+        let durability = worse(durability, swapped?);
+        self.root = root;
+        self.root_bytes = bytes;
+        self.forget_next_root();
+        self.remember_change();
+        self.load_volumes();
+        let _ = self.make_backup_exact(&path);
+        Ok(durability)
+    }
+
     /// Writes all new metadata under temporary names and makes it durable.
     fn stage(&self, step: &Step, old: Option<&Volume>) -> Result<Next> {
         let vid = &step.vid;
         let volinfo = self.seal(MetaObject::VolInfo, &step.volinfo.encode()?)?;
         let mut root = self.root.clone();
         root.set_volume(vid, volinfo.digest)?;
-        let root_bytes = self.seal_root(&mut root)?;
+        let root_bytes = self.seal_root(&mut root, RootTime::Now)?;
         let (volinfo_path, root_path) = (layout::volinfo(vid), layout::root());
         if let Some((_, name)) = &step.session {
             let names: Vec<SessionName> = step.volinfo.sessions.iter().map(|(name, _)| *name).collect();
@@ -88,6 +142,12 @@ impl Archive {
                     session: *name,
                 });
             }
+        }
+        if !step.infos.is_empty() {
+            self.put_new(&layout::infos_mark(vid), b"")?;
+        }
+        for (name, info) in &step.infos {
+            self.put_tmp(&layout::info(&layout::session(vid, name)), &info.stored)?;
         }
         self.put_tmp(&volinfo_path, &volinfo.stored)?;
         self.put_tmp(&root_path, &root_bytes)?;
@@ -118,6 +178,10 @@ impl Archive {
             store.remove_tree(&layout::session_tmp(vid))?;
             store.remove(&layout::tmp(&layout::sessions(vid)))?;
             store.remove(&layout::tmp(&layout::volinfo(vid)))?;
+            for (name, _) in &step.infos {
+                store.remove(&layout::tmp(&layout::info(&layout::session(vid, name))))?;
+            }
+            store.remove(&layout::infos_mark(vid))?;
         }
         store.remove(&layout::tmp(&layout::root()))?;
         Ok(())
@@ -147,6 +211,12 @@ impl Archive {
     /// only told.
     fn adopt(&mut self, step: Step, sealed: &SealedObject, new: bool) {
         self.vault.remember(CacheFile::VolumeInfo(&step.vid), &sealed.stored);
+        for (name, info) in &step.infos {
+            self.vault
+                .remember(CacheFile::SessionInfo(&step.vid, name), &info.stored);
+        }
+        // crash here: readers find the new infos under their temporary names; the next writer renames them.
+        let _ = self.put_infos_in_place(&step);
         let vid = step.vid.clone();
         let volume = Volume {
             vid: step.vid,
@@ -165,6 +235,19 @@ impl Archive {
         let _ = self.make_backup_exact(&layout::root());
     }
 
+    /// Renames replaced metadata of sessions, and then takes away the mark that tells of them.
+    fn put_infos_in_place(&self, step: &Step) -> Result<()> {
+        for (name, _) in &step.infos {
+            let dir = layout::session(&step.vid, name);
+            self.put_in_place(&layout::info(&dir))?;
+            self.vault.store.sync_dir(&dir)?;
+        }
+        if !step.infos.is_empty() {
+            self.vault.store.remove(&layout::infos_mark(&step.vid))?;
+        }
+        Ok(())
+    }
+
     /// Keeps the root that now counts as the newest seen.
     pub(crate) fn remember_change(&self) {
         if let Err(error) = self.remember_root() {
@@ -175,10 +258,12 @@ impl Archive {
     }
 
     /// Gives a changed root its time and counters and seals it.
-    pub(crate) fn seal_root(&self, root: &mut Root) -> Result<Vec<u8>> {
+    fn seal_root(&self, root: &mut Root, time: RootTime) -> Result<Vec<u8>> {
         let now = self.time_after_root()?;
-        let updated_at = root.updated_at().after(u64::try_from(now).unwrap_or(0));
-        root.set_updated_at(updated_at);
+        if time == RootTime::Now {
+            let updated_at = root.updated_at().after(u64::try_from(now).unwrap_or(0));
+            root.set_updated_at(updated_at);
+        }
         let nonce = self.nonces().meta(limits::ROOT_BODY)?;
         if let Some(counters) = &self.counters {
             let [data, meta] = counters.current();

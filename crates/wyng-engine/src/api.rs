@@ -5,6 +5,7 @@
 mod clean;
 mod diff;
 mod event;
+mod manage;
 mod map;
 mod monitor;
 mod receive;
@@ -13,6 +14,10 @@ mod send;
 pub use clean::{CleanPlan, CleanReport, CleanRequest, CleanScope, SnapshotRemoved};
 pub use diff::{ComparedWith, DiffPair, DiffReport, DiffRequest, Differences, Stretch, VolumeCompared};
 pub use event::{Event, Reporter, Warning};
+pub use manage::{
+    DeletePlan, DeleteReport, DeleteRequest, RenameReport, RenameRequest, SessionTagged, TagChange, TagReport,
+    TagRequest, VolumeChoice,
+};
 pub use map::{ChangeMap, MapError, MapMissed};
 pub use monitor::{MonitorKind, MonitorReport, MonitorRequest, SkipReason, VolumeMonitored};
 pub use receive::{

@@ -129,6 +129,12 @@ pub enum EngineError {
         /// Why.
         reason: crate::SnapshotRefusal,
     },
+    /// A volume in which a wrapper keeps what it knows about the others.
+    #[error("{volume:?} holds what is known about the other volumes")]
+    MetadataVolume {
+        /// The volume.
+        volume: String,
+    },
     /// A volume was named twice.
     #[error("volume {volume:?} is named twice")]
     NamedTwice {

@@ -2,13 +2,14 @@
 //! report, what happens meanwhile as [`Event`]s.
 //!
 //! [`init`], [`open`], [`send`], [`monitor`], [`plan_receive`] and [`receive`], [`verify`], [`diff`],
-//! [`plan_clean`] and [`clean`], and [`add`] each are one straight line here:
-//! plan, apply, report.
+//! [`plan_clean`] and [`clean`], [`plan_delete`] and [`delete`], [`rename`], [`tag`] and [`add`] each are one straight
+//! line here: plan, apply, report.
 
 mod alive;
 mod api;
 mod clean;
 mod compare;
+mod delete;
 mod diff;
 mod error;
 mod init;
@@ -20,22 +21,27 @@ mod pipeline;
 mod progress;
 mod read;
 mod receive;
+mod rename;
 mod scan;
 mod send;
 mod steps;
 mod storage;
+mod tag;
 mod takeover;
 mod verify;
 
 pub use api::*;
 pub use clean::{clean, plan_clean};
+pub use delete::{delete, plan_delete};
 pub use diff::diff;
 pub use error::{EngineError, Result};
 pub use init::{add, init};
 pub use monitor::monitor;
 pub use open::{OpenArchive, open};
 pub use receive::{plan_receive, receive};
+pub use rename::rename;
 pub use send::send;
+pub use tag::tag;
 pub use verify::verify;
 
 /// Errors of the rooms below, for the binary to tell apart.

@@ -19,7 +19,7 @@ use std::time::Duration;
 use wyng_engine::errors::ArchiveError;
 use wyng_engine::{
     DiffPair, DiffRequest, EngineError, Event, Purpose, ReceiveItem, ReceiveMode, ReceiveRequest, Reporter,
-    RestoreTarget, SendRequest, SessionChoice,
+    RestoreTarget, SendRequest, SessionChoice, VolumeChoice,
 };
 use wyng_sys::fs::{Fs, Links};
 use wyng_testkit::MemFs;
@@ -186,7 +186,7 @@ fn next_commands_work(lab: &Lab, found: Option<Contents>) -> Result<(), String> 
             shape(&expected)
         ));
     }
-    let left = lab.left_overs();
+    let left = [lab.left_overs(), lab.unlisted()].concat();
     if left.is_empty() {
         Ok(())
     } else {
@@ -336,6 +336,28 @@ fn commands() -> Vec<Recorded> {
     ]
 }
 
+/// Commands that change what the archive says of volumes that it has.
+fn managing_commands() -> Vec<Recorded> {
+    let sent = |cipher: &'static str| {
+        move |lab: &Lab| {
+            drop(lab.init(cipher).unwrap());
+            lab.write("a.img", &image(1, 150_000));
+            lab.write("b.img", &image(2, 80_000));
+            lab.send(&["a.img", "b.img"]).unwrap();
+            lab.change("a.img", 66_000, b"changed");
+            lab.send(&["a.img"]).unwrap();
+        }
+    };
+    let nothing = |_: &Contents| None;
+    let delete = |name: &'static str| {
+        move |lab: &Lab, _: &Acknowledged| drop(lab.delete(VolumeChoice::Name(name.to_owned())).unwrap())
+    };
+    vec![
+        record("delete", sent("off"), delete("b.img"), nothing),
+        record("delete, encrypted", sent("xchacha20-dgr"), delete("a.img"), nothing),
+    ]
+}
+
 /// Commands that change the local side only, and a send after one. The archive is the same before and after the first.
 fn local_commands() -> Vec<Recorded> {
     let sent = |lab: &Lab| {
@@ -458,8 +480,20 @@ fn judge_all(
 
 #[test]
 fn every_crash_state_is_before_or_after_and_the_next_send_is_right() {
+    let distinct = judge_first_crashes(commands().into_iter().chain(local_commands()));
+    assert!(distinct >= 5000, "only {distinct}");
+}
+
+#[test]
+fn every_crash_state_of_a_managing_command_is_before_or_after() {
+    let distinct = judge_first_crashes(managing_commands());
+    assert!(distinct >= 300, "only {distinct}");
+}
+
+/// Judges all states of the commands, and gives the number of distinct ones.
+fn judge_first_crashes(commands: impl IntoIterator<Item = Recorded>) -> usize {
     let mut distinct = 0;
-    for recorded in commands().into_iter().chain(local_commands()) {
+    for recorded in commands {
         let states = explorer(&recorded).seed(5).per_prefix(depth());
         let (faults, states) = judge_all(&recorded, states, 0, usize::MAX, 4);
         println!(
@@ -471,15 +505,27 @@ fn every_crash_state_is_before_or_after_and_the_next_send_is_right() {
         distinct += states;
     }
     println!("{distinct} distinct crash states");
-    assert!(distinct >= 5000, "only {distinct}");
+    distinct
 }
 
 /// A crash while the next command that writes settles what a crash has left: of some states each, all that this may leave.
 #[test]
 fn a_second_crash_during_recovery_is_like_the_first() {
+    let distinct = judge_second_crashes(commands());
+    assert!(distinct >= 1000, "only {distinct}");
+}
+
+#[test]
+fn a_second_crash_after_that_of_a_managing_command_is_like_the_first() {
+    let distinct = judge_second_crashes(managing_commands());
+    assert!(distinct >= 100, "only {distinct}");
+}
+
+/// Judges all states that the recovery from some states of the commands may leave, and gives the number of distinct ones.
+fn judge_second_crashes(commands: Vec<Recorded>) -> usize {
     let most = if full() { 400 } else { 6 };
     let (mut recoveries, mut distinct) = (0, 0);
-    for recorded in commands() {
+    for recorded in commands {
         let first: Vec<_> = explorer(&recorded).seed(9).per_prefix(1).into_iter().collect();
         let step = (first.len() / most).max(1);
         for state in first.into_iter().step_by(step) {
@@ -505,7 +551,7 @@ fn a_second_crash_during_recovery_is_like_the_first() {
         }
     }
     println!("{distinct} distinct states of {recoveries} recoveries");
-    assert!(distinct >= 1000, "only {distinct}");
+    distinct
 }
 
 /// The harness must notice what it is there for: a missing sync, renames in the wrong order or before their sync. Not

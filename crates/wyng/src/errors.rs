@@ -189,6 +189,7 @@ fn exit_code(error: &EngineError) -> u8 {
         | EngineError::NoWorkingFolder { .. }
         | EngineError::StateFolder { .. }
         | EngineError::BadSession { .. }
+        | EngineError::MetadataVolume { .. }
         | EngineError::NamedTwice { .. } => BAD_OPTION,
         EngineError::DamagedData { .. } | EngineError::NameMayBeLost { .. } | EngineError::SnapshotRequired { .. } => {
             SOME_FAILED
@@ -255,6 +256,9 @@ fn hint(error: &EngineError) -> Option<String> {
         EngineError::NameMayBeLost { .. } => {
             "repair that volume first; if this one is really new, make it by: wyng add NAME"
         }
+        EngineError::MetadataVolume { .. } => {
+            "--force deletes it all the same; its program then knows nothing about older backups"
+        }
         EngineError::MapMisses { .. } => "without --import-map all of it is read and sent",
         EngineError::NotNewest { .. } => "leave --session out",
         EngineError::SnapshotRequired { .. } => {
@@ -318,10 +322,8 @@ fn option_hint(error: &OptionError) -> Option<String> {
              (wyng --help shows how); a new one is made by: wyng --dest=file:/path arch-init"
                 .to_owned()
         }
-        OptionError::FormLater { .. } => {
-            "the original program can do this; --clean and --purge remove local snapshots".to_owned()
-        }
         OptionError::NothingToDelete => "wyng help delete shows examples".to_owned(),
+        OptionError::NothingToTag => "wyng help tag shows examples".to_owned(),
         OptionError::ImportMap { .. } => {
             "the file looks like this: {\"version\": 1, \"size\": 1048576, \"base_session\": \"YYYYMMDD-HHMMSS\", \
              \"changed\": [[offset, length], …]}"
@@ -334,7 +336,9 @@ fn option_hint(error: &OptionError) -> Option<String> {
             "keys are the long names of options without the dashes; wyng --help lists them".to_owned()
         }
         OptionError::NoStateFolder => "name one with --meta-dir".to_owned(),
-        OptionError::NoVolumes(command) | OptionError::NoStorage { command, .. } => {
+        OptionError::NoVolumes(command)
+        | OptionError::NoStorage { command, .. }
+        | OptionError::VolumeCount { command, .. } => {
             format!("wyng help {} shows examples", command.name())
         }
         OptionError::SaveToFolder(_) => "name the file in it, or restore into the folder with --local".to_owned(),

@@ -119,7 +119,8 @@ fn command(line: &CommandLine) -> Result<(Command, &[OsString]), OptionError> {
     }
     let Some((first, names)) = line.words.split_first() else {
         return Err(parse::syntax_error(
-            "a command is missing: arch-init, send, receive, list, verify, monitor, diff, delete, add or version",
+            "a command is missing: arch-init, send, receive, list, verify, monitor, diff, delete, rename, tag, \
+             add or version",
         ));
     };
     let unknown = || parse::syntax_error(&format!("there is no command {:?}", first.to_string_lossy()));
@@ -216,7 +217,13 @@ fn execute(invocation: &Invocation, manner: Manner, environment: &Environment, c
         Action::Verify(_) => Work::Verifying,
         Action::Monitor(_) => Work::Monitoring,
         Action::Diff(_) => Work::Comparing,
-        Action::Init(_) | Action::List(_) | Action::Clean(_) | Action::Add(_) => Work::Other,
+        Action::Init(_)
+        | Action::List(_)
+        | Action::Clean(_)
+        | Action::Delete(_)
+        | Action::Rename(_)
+        | Action::Tag(_)
+        | Action::Add(_) => Work::Other,
     };
     let progress = (environment.shows_progress && !manner.quiet).then(|| -> Width {
         let environment = environment.clone();

@@ -38,12 +38,6 @@ const REFUSED: &[(&[&str], i32, &str)] = &[
     (&["help", "nosuch"], 2, "there is no command"),
     // Commands to come.
     (&["prune", "--autoprune=full"], 2, LATER),
-    (
-        &["delete", "v"],
-        2,
-        "removing a volume from the archive is not part of this version yet",
-    ),
-    (&["delete", "--vid=Vol_123456"], 9, LATER),
     (&["rename", "a", "b"], 2, LATER),
     (&["arch-check"], 2, LATER),
     (&["arch-deduplicate"], 2, LATER),
@@ -142,7 +136,22 @@ const REFUSED: &[(&[&str], i32, &str)] = &[
         9,
         "can't be used together",
     ),
-    (&["delete"], 9, "delete needs --clean or --purge"),
+    (
+        &["delete"],
+        9,
+        "delete needs the name of a volume, --vid, --clean or --purge",
+    ),
+    (
+        &["delete", "a", "b"],
+        9,
+        "delete takes the name of one volume, and 2 are given",
+    ),
+    (&["delete", "a", "--vid=Vol_0a1b2c"], 9, "can't be used together"),
+    (
+        &["delete", "--vid=a/../b"],
+        9,
+        "--vid=a/../b must be Vol_ and hex digits",
+    ),
     (&["delete", "--clean"], 9, "delete needs --local"),
     (&["delete", "--clean", "v", "--local=."], 9, "can't be used together"),
     (
@@ -177,6 +186,8 @@ const REFUSED: &[(&[&str], i32, &str)] = &[
     (&["list", "--dest=file://host/x"], 9, "file://host/x"),
     (&["list", "--dest=ssh://host/x"], 9, "not part of this version yet"),
     (&["list"], 6, "does not exist"),
+    (&["delete", "v"], 6, "does not exist"),
+    (&["delete", "--vid=Vol_123456"], 6, "does not exist"),
     (&["send", "v", "--local=."], 6, "does not exist"),
     (&["list", "--dest=file:wyng.ini"], 6, "file:wyng.ini is not a folder"),
     (&["list", "--dest=file:wyng.ini/x"], 6, "file:wyng.ini/x does not exist"),

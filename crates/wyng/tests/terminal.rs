@@ -166,6 +166,23 @@ fn a_restore_asks_first() {
 }
 
 #[test]
+fn the_deletion_of_a_volume_asks_first() {
+    let world = World::with_archive();
+    for (answer, listed) in [("n", true), ("yes", false)] {
+        let mut dialogue = Dialogue::start(world.command(&["delete", "b c.img"]));
+        dialogue.expect("Are you sure? [y/N]: ", false).types(answer);
+        let (code, _, stdout) = dialogue.end();
+        assert_eq!(code, 0, "{stdout}");
+        let warning = "Warning: volume 'b c.img' and 1 session of it will be removed from the archive for good.\n";
+        assert!(stdout.contains(warning), "{stdout}");
+        let list = world.wyng(&["list"]).ends(0);
+        assert_eq!(list.stdout.contains("b c.img"), listed, "{answer}: {list:#?}");
+    }
+    let (code, shown, _) = Dialogue::start(world.command(&["delete", "a.img", "-u"])).end();
+    assert!(code == 0 && !shown.contains("sure"), "{code} {shown}");
+}
+
+#[test]
 fn the_removal_of_snapshots_asks_first() {
     let world = World::with_archive();
     let snapshot = "sn00000000-1111-2222-3333-444444444444_Vol_123456.wyng1";

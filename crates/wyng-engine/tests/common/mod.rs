@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use wyng_engine::{
-    DiffPair, DiffReport, DiffRequest, EngineError, Event, ImportSource, ImportSpec, InitRequest, MonitorReport,
-    MonitorRequest, OpenArchive, OpenRequest, Place, ProcessIdentity, Purpose, ReadReport, ReceiveItem, ReceiveMode,
-    ReceiveRequest, Reporter, RestoreTarget, SecretError, Secrets, SendReport, SendRequest, SessionChoice, SetVolume,
-    StorageSet, StorageSettings, VerifyRequest, Warning,
+    DeleteReport, DeleteRequest, DiffPair, DiffReport, DiffRequest, EngineError, Event, ImportSource, ImportSpec,
+    InitRequest, MonitorReport, MonitorRequest, OpenArchive, OpenRequest, Place, ProcessIdentity, Purpose, ReadReport,
+    ReceiveItem, ReceiveMode, ReceiveRequest, Reporter, RestoreTarget, SecretError, Secrets, SendReport, SendRequest,
+    SessionChoice, SetVolume, StorageSet, StorageSettings, VerifyRequest, VolumeChoice, Warning,
 };
 use wyng_format::ScryptCost;
 use wyng_sys::Context;
@@ -204,6 +204,18 @@ impl Lab {
         let open = self.open(Purpose::Local)?;
         let request = MonitorRequest { sets: vec![set(names)] };
         wyng_engine::monitor(&open, &request, &self.reporter)
+    }
+
+    /// Deletes a volume and its snapshots in the pool.
+    pub fn delete(&self, volume: VolumeChoice) -> Result<DeleteReport, EngineError> {
+        let request = DeleteRequest {
+            volume,
+            local: Some(POOL.into()),
+            force: false,
+        };
+        let mut open = self.open(Purpose::Write)?;
+        let plan = wyng_engine::plan_delete(&open, &request)?;
+        wyng_engine::delete(&mut open, &plan, &self.reporter)
     }
 
     /// Compares volumes of the pool with a session of each.

@@ -1,12 +1,15 @@
 //! The commands: each opens the archive, asks the engine, and says what came of it.
 
 mod clean;
+mod delete;
 mod diff;
 mod init;
 mod list;
 mod monitor;
 mod receive;
+mod rename;
 mod send;
+mod tag;
 mod verify;
 
 use crate::environment::Environment;
@@ -69,6 +72,9 @@ impl Run<'_> {
             Action::Diff(args) => self.diff(args),
             Action::Clean(args) => self.clean(args),
             Action::List(args) => self.list(args),
+            Action::Delete(args) => self.delete(args),
+            Action::Rename(request) => self.rename(request),
+            Action::Tag(args) => self.tag(args),
             Action::Add(args) => self.add(args),
         }
     }

@@ -7,7 +7,9 @@ use crate::select::tags::Tags;
 use crate::select::volumes::{Storage, Wanted};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use wyng_engine::{CleanScope, Headroom, ImportSpec, ReceiveMode, SessionChoice};
+use wyng_engine::{
+    CleanScope, DeleteRequest, Headroom, ImportSpec, ReceiveMode, RenameRequest, SessionChoice, TagChange,
+};
 
 /// A command, ready to run.
 #[derive(Debug)]
@@ -90,6 +92,12 @@ pub enum Action {
     Diff(DiffArgs),
     /// `delete --clean` and the like.
     Clean(CleanArgs),
+    /// `delete` of a volume.
+    Delete(DeleteArgs),
+    /// `rename`.
+    Rename(RenameRequest),
+    /// `tag`.
+    Tag(TagArgs),
     /// `add`.
     Add(AddArgs),
 }
@@ -106,7 +114,9 @@ impl Action {
             Self::List(_) => Command::List,
             Self::Monitor(_) => Command::Monitor,
             Self::Diff(_) => Command::Diff,
-            Self::Clean(_) => Command::Delete,
+            Self::Clean(_) | Self::Delete(_) => Command::Delete,
+            Self::Rename(_) => Command::Rename,
+            Self::Tag(_) => Command::Tag,
             Self::Add(_) => Command::Add,
         }
     }
@@ -250,6 +260,28 @@ pub struct CleanArgs {
     pub scope: CleanScope,
     /// `--force`.
     pub force: bool,
+}
+
+/// `delete` of a volume.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeleteArgs {
+    /// Which, and where its snapshots are.
+    pub request: DeleteRequest,
+    /// `--dry-run`.
+    pub dry_run: bool,
+}
+
+/// `tag`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TagArgs {
+    /// Which volumes.
+    pub wanted: Wanted,
+    /// `--session`.
+    pub session: SessionChoice,
+    /// `--tag`, `--untag`, `--hold`, `--release`.
+    pub change: TagChange,
+    /// `--dry-run`.
+    pub dry_run: bool,
 }
 
 /// `list`.

@@ -29,6 +29,8 @@ pub enum Command {
     Delete,
     /// Rename a volume.
     Rename,
+    /// Change tags.
+    Tag,
     /// Check the archive.
     ArchCheck,
     /// Share equal chunks.
@@ -238,14 +240,17 @@ pub static COMMANDS: &[About] = &[
     About {
         command: Command::Delete,
         name: "delete",
-        arguments: "",
-        summary: "remove local snapshots",
-        text: "Removes snapshots that backups left below --local: with --clean those of this archive, and what this host \
-               has cached of it; with --purge=other those of all other archives; with --all those of every archive. The \
-               archive is not touched, but the next send of a volume whose snapshot is gone reads everything. Asks \
-               first; where nobody can be asked it needs --force. Removing a volume from the archive is not part of \
-               this version yet.",
+        arguments: "[VOLUME]",
+        summary: "remove a volume from the archive, or local snapshots",
+        text: "With a name, or --vid: removes the volume with all its sessions from the archive for good, and its local \
+               snapshots if --local is given; the local volume itself is not touched. Asks first, if somebody is there. \
+               With --clean or --purge: removes snapshots that backups left below --local, with --clean those of this \
+               archive, and what this host has cached of it; with --purge=other those of all other archives; with --all \
+               those of every archive. The archive is not touched, but the next send of a volume whose snapshot is gone \
+               reads everything. Asks first; where nobody can be asked it needs --force.",
         examples: &[
+            ("wyng delete old.img", "a volume that is not needed any more"),
+            ("wyng delete --vid=Vol_8a61f1", "one whose name can't be read"),
             (
                 "wyng delete --clean --local=/var/lib/images",
                 "this archive's snapshots",
@@ -254,6 +259,42 @@ pub static COMMANDS: &[About] = &[
                 "wyng delete --purge=other --local=/var/lib/images",
                 "those of archives that are not used any more",
             ),
+        ],
+        available: true,
+    },
+    About {
+        command: Command::Rename,
+        name: "rename",
+        arguments: "OLD NEW",
+        summary: "rename a volume in the archive, or describe it",
+        text: "Only the archive's name changes; the local volume is yours to rename. If --local is given and has a volume of \
+               the new name, the local snapshot follows, so that the next send is incremental. The description stays, \
+               unless --volume-desc gives a new one; with the same name twice that is all that changes.",
+        examples: &[
+            ("wyng rename vm1.img mail.img", "a new name"),
+            (
+                "wyng rename vm1.img vm1.img --volume-desc='mail server'",
+                "a new description",
+            ),
+        ],
+        available: true,
+    },
+    About {
+        command: Command::Tag,
+        name: "tag",
+        arguments: "[VOLUME]...",
+        summary: "tag sessions, or hold them against pruning",
+        text: "Changes the tags of one session of each volume: of the newest, or of the one named by --session; with \
+               --session=^TAG of all that have it. A session has five tags at most. One that is held, which is to have \
+               the tag hold, is never pruned. The data of the session is not touched.",
+        examples: &[
+            (
+                "wyng tag --session=20261120-090000 --tag='good,before the upgrade' vm1.img",
+                "tag an older session",
+            ),
+            ("wyng tag --hold --all", "keep the newest session of everything"),
+            ("wyng tag --release --session=^good vm1.img", "let go what is tagged so"),
+            ("wyng tag --untag=good --session=^good --all", "remove a tag"),
         ],
         available: true,
     },
@@ -288,7 +329,6 @@ pub static COMMANDS: &[About] = &[
         available: true,
     },
     later(Command::Prune, "prune", "remove old sessions"),
-    later(Command::Rename, "rename", "rename a volume in the archive"),
     later(Command::ArchCheck, "arch-check", "check all of an archive"),
     later(Command::ArchDeduplicate, "arch-deduplicate", "store equal chunks once"),
 ];

@@ -29,15 +29,25 @@ pub enum OptionError {
     /// The command comes with a later version (exit 2).
     #[error("{} is not part of this version yet", .0.name())]
     CommandLater(Command),
-    /// A form of the command comes with a later version (exit 2).
-    #[error("{what} is not part of this version yet")]
-    FormLater {
-        /// The form, as written.
-        what: &'static str,
-    },
     /// `delete` was not told what.
-    #[error("delete needs --clean or --purge")]
+    #[error("delete needs the name of a volume, --vid, --clean or --purge")]
     NothingToDelete,
+    /// `tag` was not told what.
+    #[error("tag needs --tag, --untag, --hold or --release")]
+    NothingToTag,
+    /// The id of a volume is malformed.
+    #[error("--vid={0} must be Vol_ and hex digits, as wyng list --json shows it")]
+    VolumeId(String),
+    /// Another number of names than the command takes.
+    #[error("{} takes {needed}, and {count} are given", command.name())]
+    VolumeCount {
+        /// The command.
+        command: Command,
+        /// What it takes, in words.
+        needed: &'static str,
+        /// How many there are.
+        count: usize,
+    },
     /// The option comes with a later version.
     #[error("{} is not part of this version yet", shown(origin, name))]
     OptionLater {
@@ -191,7 +201,7 @@ impl OptionError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Syntax(_) | Self::CommandLater(_) | Self::FormLater { .. } => 2,
+            Self::Syntax(_) | Self::CommandLater(_) => 2,
             Self::NoConfigFile(_) => 1,
             _ => 9,
         }

@@ -1,4 +1,4 @@
-//! What the options of the commands for local volumes and snapshots ask for: monitor, diff, delete.
+//! What the options of the commands for local volumes and snapshots ask for: monitor, diff, delete --clean.
 
 use super::arguments::{CleanArgs, DiffArgs, MonitorArgs};
 use super::error::OptionError;
@@ -71,23 +71,8 @@ impl Reader<'_> {
         Ok(storage)
     }
 
-    pub(super) fn clean(&self, names: &[String]) -> Result<CleanArgs, OptionError> {
+    pub(super) fn clean(&self) -> Result<CleanArgs, OptionError> {
         let purge = self.values.text(Id::Purge);
-        if !self.values.flag(Id::Clean) && purge.is_none() {
-            return Err(if names.is_empty() {
-                OptionError::NothingToDelete
-            } else {
-                OptionError::FormLater {
-                    what: "removing a volume from the archive",
-                }
-            });
-        }
-        if !names.is_empty() {
-            return Err(OptionError::Conflict {
-                first: "--clean or --purge",
-                second: "the name of a volume",
-            });
-        }
         let scope = match purge.as_deref() {
             _ if self.values.flag(Id::All) => CleanScope::All,
             Some("other") => CleanScope::Others,

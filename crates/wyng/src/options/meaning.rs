@@ -101,8 +101,10 @@ pub fn invocation(
         Command::Verify => Action::Verify(reader.verify(names)?),
         Command::Monitor => Action::Monitor(reader.monitor(names)?),
         Command::Diff => Action::Diff(reader.diff(names)?),
-        Command::Delete => Action::Clean(reader.clean(&names)?),
+        Command::Delete => reader.delete(names)?,
         Command::List => Action::List(reader.list(names)?),
+        Command::Rename => Action::Rename(reader.rename(names)?),
+        Command::Tag => Action::Tag(reader.tag(names)?),
         Command::Add => Action::Add(reader.add(names)?),
         _ => return Err(OptionError::CommandLater(command)),
     };
@@ -322,12 +324,12 @@ impl Reader<'_> {
         self.values.text(Id::SessionStrict).as_deref() != Some("off")
     }
 
-    fn session(&self) -> Result<Option<SessionChoice>, OptionError> {
+    pub(super) fn session(&self) -> Result<Option<SessionChoice>, OptionError> {
         let asked = self.values.text(Id::Session);
         asked.map(|value| session::one(&value, self.command)).transpose()
     }
 
-    fn description(&self) -> Result<Option<String>, OptionError> {
+    pub(super) fn description(&self) -> Result<Option<String>, OptionError> {
         let Some(text) = self.values.text(Id::VolumeDesc) else {
             return Ok(None);
         };

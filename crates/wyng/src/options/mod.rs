@@ -7,6 +7,7 @@ pub mod error;
 pub mod help;
 pub mod ini;
 mod local;
+mod manage;
 pub mod meaning;
 pub mod option;
 pub mod parse;

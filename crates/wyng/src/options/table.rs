@@ -1,7 +1,7 @@
 //! Every option, defined once: the command line, the ini file, prefixes and the help all come from here.
 
 use super::check;
-use super::command::Command::{self, Add, ArchInit, Delete, Diff, List, Monitor, Receive, Send, Verify};
+use super::command::Command::{self, Add, ArchInit, Delete, Diff, List, Monitor, Receive, Rename, Send, Verify};
 use super::option::{flag, list, value};
 
 pub use super::option::{Id, Kind, Opt, Standing, Topic};
@@ -103,7 +103,7 @@ pub static OPTIONS: &[Opt] = &[
     flag(Id::All, "all", Selection, "all volumes of the archive")
         .short('a')
         .cli()
-        .on(&[Send, Monitor, Receive, Verify, Diff, List, Delete]),
+        .on(&[Send, Monitor, Receive, Verify, Diff, List, Delete, Command::Tag]),
     list(
         Id::Volex,
         "volex",
@@ -111,7 +111,7 @@ pub static OPTIONS: &[Opt] = &[
         Selection,
         "leave this volume out of --all",
     )
-    .on(&[Send, Monitor, Receive, Verify, Diff, List]),
+    .on(&[Send, Monitor, Receive, Verify, Diff, List, Command::Tag]),
     value(
         Id::Session,
         "session",
@@ -120,7 +120,7 @@ pub static OPTIONS: &[Opt] = &[
         "YYYYMMDD-HHMMSS, ^TAG or newest; diff: one, or two as A,B",
     )
     .cli()
-    .on(&[Receive, Verify, Diff, List]),
+    .on(&[Receive, Verify, Diff, List, Command::Tag]),
     value(
         Id::SessionStrict,
         "session-strict",
@@ -150,7 +150,7 @@ pub static OPTIONS: &[Opt] = &[
         "folder or LVM thin pool that holds the volumes",
     )
     .check(check::path)
-    .on(&[Send, Monitor, Receive, Diff, Delete]),
+    .on(&[Send, Monitor, Receive, Diff, Delete, Rename]),
     list(
         Id::ImportOtherFrom,
         "import-other-from",
@@ -186,19 +186,31 @@ pub static OPTIONS: &[Opt] = &[
         "tag",
         "ID[,TEXT]",
         Sending,
-        "tag the new sessions (@ asks); list: show tags",
+        "send, tag: tag the sessions (@ asks); list: show tags",
     )
     .cli()
-    .on(&[Send, List]),
+    .on(&[Send, List, Command::Tag]),
+    list(Id::Untag, "untag", "ID", Sending, "tag: remove this tag")
+        .cli()
+        .on(&[Command::Tag])
+        .ours(),
+    flag(Id::Hold, "hold", Sending, "tag: never prune these sessions")
+        .cli()
+        .on(&[Command::Tag])
+        .ours(),
+    flag(Id::Release, "release", Sending, "tag: let them be pruned again")
+        .cli()
+        .on(&[Command::Tag])
+        .ours(),
     value(
         Id::VolumeDesc,
         "volume-desc",
         "TEXT",
         Sending,
-        "description of a new volume",
+        "description of a new volume; rename: of this one",
     )
     .cli()
-    .on(&[Send, Add]),
+    .on(&[Send, Add, Rename]),
     flag(
         Id::Dedup,
         "dedup",
@@ -218,9 +230,9 @@ pub static OPTIONS: &[Opt] = &[
         Id::DryRun,
         "dry-run",
         Sending,
-        "say what would be sent, and write nothing",
+        "say what would be done, and write nothing",
     )
-    .on(&[Send]),
+    .on(&[Send, Delete, Command::Tag]),
     flag(
         Id::Remap,
         "remap",
@@ -434,9 +446,14 @@ pub static OPTIONS: &[Opt] = &[
     )
     .cli()
     .on(&[Command::Prune]),
-    value(Id::Vid, "vid", "ID", Later, "delete: the volume with this id")
-        .on(&[Delete])
-        .later(&[Delete], None),
+    value(
+        Id::Vid,
+        "vid",
+        "ID",
+        Selection,
+        "delete: the volume with this id (Vol_…), also a damaged one",
+    )
+    .on(&[Delete]),
     flag(
         Id::ChangeUuid,
         "change-uuid",

@@ -5,6 +5,7 @@ pub mod events;
 pub mod json;
 pub mod listing;
 pub mod local;
+pub mod manage;
 pub mod results;
 pub mod size;
 

@@ -57,6 +57,15 @@ fn tag(value: &str) -> Result<Tag, FormatError> {
     Ok((tag.id().to_owned(), tag.description().to_owned()))
 }
 
+/// Understands ids of tags, as they are stored.
+///
+/// # Errors
+/// [`OptionError::Tag`] for a malformed one.
+pub fn ids(values: &[String]) -> Result<Vec<String>, OptionError> {
+    let id = |value: &String| tag(value).map(|(id, _)| id).map_err(OptionError::Tag);
+    values.iter().map(id).collect()
+}
+
 /// Adds the tag in `line` to `tags`; `false` if it is malformed, there already, or one too many.
 pub fn add(tags: &mut Vec<Tag>, line: &str) -> bool {
     match tag(line) {

@@ -20,6 +20,7 @@ mod formats;
 mod imports;
 mod interrupts;
 mod local;
+mod manage;
 mod maps;
 mod modes;
 mod pools;

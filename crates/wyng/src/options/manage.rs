@@ -1,0 +1,107 @@
+//! What the options of the commands that change what an archive says of its volumes ask for: delete, rename, tag.
+
+use super::arguments::{Action, DeleteArgs, TagArgs};
+use super::error::OptionError;
+use super::meaning::Reader;
+use super::table::Id;
+use crate::select::tags;
+use wyng_engine::{DeleteRequest, RenameRequest, SessionChoice, TagChange, VolumeChoice};
+use wyng_format::{Tag, VolumeId};
+
+impl Reader<'_> {
+    /// `delete`: of a volume, or of local snapshots.
+    pub(super) fn delete(&self, names: Vec<String>) -> Result<Action, OptionError> {
+        if self.values.flag(Id::Clean) || self.values.text(Id::Purge).is_some() {
+            if !names.is_empty() || self.values.has(Id::Vid) {
+                return Err(OptionError::Conflict {
+                    first: "--clean or --purge",
+                    second: "the name of a volume",
+                });
+            }
+            return Ok(Action::Clean(self.clean()?));
+        }
+        Ok(Action::Delete(DeleteArgs {
+            request: DeleteRequest {
+                volume: self.volume_to_delete(names)?,
+                local: self.values.os(Id::Local).map(Into::into),
+                force: self.values.flag(Id::Force),
+            },
+            dry_run: self.values.flag(Id::DryRun),
+        }))
+    }
+
+    fn volume_to_delete(&self, mut names: Vec<String>) -> Result<VolumeChoice, OptionError> {
+        match (self.values.text(Id::Vid), names.len(), names.pop()) {
+            (Some(_), _, Some(_)) => Err(OptionError::Conflict {
+                first: "--vid",
+                second: "the name of a volume",
+            }),
+            (Some(id), ..) => match VolumeId::new(&id) {
+                Ok(vid) => Ok(VolumeChoice::Id(vid)),
+                Err(_) => Err(OptionError::VolumeId(id)),
+            },
+            (None, 1, Some(name)) => Ok(VolumeChoice::Name(name)),
+            (None, 0, _) => Err(OptionError::NothingToDelete),
+            (None, count, _) => Err(OptionError::VolumeCount {
+                command: self.command,
+                needed: "the name of one volume",
+                count,
+            }),
+        }
+    }
+
+    pub(super) fn rename(&self, names: Vec<String>) -> Result<RenameRequest, OptionError> {
+        let count = names.len();
+        let [from, to] = <[String; 2]>::try_from(names).map_err(|_| OptionError::VolumeCount {
+            command: self.command,
+            needed: "two names, the old and the new",
+            count,
+        })?;
+        Ok(RenameRequest {
+            from,
+            to,
+            description: self.description()?,
+            local: self.values.os(Id::Local).map(Into::into),
+        })
+    }
+
+    pub(super) fn tag(&self, names: Vec<String>) -> Result<TagArgs, OptionError> {
+        let wanted = self.wanted(names);
+        if wanted.is_empty() {
+            return Err(OptionError::NoVolumes(self.command));
+        }
+        let given = tags::tags(&self.values.texts(Id::Tag))?;
+        if given.ask {
+            return Err(OptionError::NotFor {
+                option: "--tag=@",
+                command: self.command,
+            });
+        }
+        let (hold, release) = (self.values.flag(Id::Hold), self.values.flag(Id::Release));
+        if hold && release {
+            return Err(OptionError::Conflict {
+                first: "--hold",
+                second: "--release",
+            });
+        }
+        let mut change = TagChange {
+            add: given.given,
+            remove: tags::ids(&self.values.texts(Id::Untag))?,
+        };
+        if hold && change.add.iter().all(|(id, _)| id != Tag::HOLD) {
+            change.add.push((Tag::HOLD.to_owned(), String::new()));
+        }
+        if release {
+            change.remove.push(Tag::HOLD.to_owned());
+        }
+        if change == TagChange::default() {
+            return Err(OptionError::NothingToTag);
+        }
+        Ok(TagArgs {
+            wanted,
+            session: self.session()?.unwrap_or(SessionChoice::Newest),
+            change,
+            dry_run: self.values.flag(Id::DryRun),
+        })
+    }
+}

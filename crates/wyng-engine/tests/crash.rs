@@ -18,8 +18,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use wyng_engine::errors::ArchiveError;
 use wyng_engine::{
-    DiffPair, DiffRequest, EngineError, Event, Purpose, ReceiveItem, ReceiveMode, ReceiveRequest, Reporter,
-    RestoreTarget, SendRequest, SessionChoice, VolumeChoice,
+    DiffPair, DiffRequest, EngineError, Event, Purpose, ReceiveItem, ReceiveMode, ReceiveRequest, RenameRequest,
+    Reporter, RestoreTarget, SendRequest, SessionChoice, TagChange, TagRequest, VolumeChoice,
 };
 use wyng_sys::fs::{Fs, Links};
 use wyng_testkit::MemFs;
@@ -355,7 +355,42 @@ fn managing_commands() -> Vec<Recorded> {
     vec![
         record("delete", sent("off"), delete("b.img"), nothing),
         record("delete, encrypted", sent("xchacha20-dgr"), delete("a.img"), nothing),
+        managed("rename", sent("off"), |lab| {
+            let mut open = lab.open(Purpose::Write).unwrap();
+            let request = RenameRequest {
+                from: "b.img".to_owned(),
+                to: "c.img".to_owned(),
+                description: Some("words".to_owned()),
+                local: Some(POOL.into()),
+            };
+            wyng_engine::rename(&mut open, &request, &lab.reporter).unwrap();
+        }),
+        managed("tag", sent("off"), |lab| tag(lab, &["hold"])),
+        managed("tag, encrypted", sent("xchacha20-dgr"), |lab| {
+            tag(lab, &["hold", "more"])
+        }),
     ]
+}
+
+/// Records a command that moves no data.
+fn managed(name: &'static str, prepare: impl Fn(&Lab), act: impl Fn(&Lab)) -> Recorded {
+    record(name, prepare, |lab, _| act(lab), |_| None)
+}
+
+/// Tags the newest session of a volume.
+fn tag(lab: &Lab, ids: &[&str]) {
+    let mut open = lab.open(Purpose::Write).unwrap();
+    let request = TagRequest {
+        volumes: vec![("a.img".to_owned(), true)],
+        session: SessionChoice::Newest,
+        change: TagChange {
+            add: ids.iter().map(|id| ((*id).to_owned(), String::new())).collect(),
+            remove: Vec::new(),
+        },
+        dry_run: false,
+    };
+    let report = wyng_engine::tag(&mut open, &request, &lab.reporter).unwrap();
+    assert!(report.failed.is_empty() && report.sessions.iter().all(|session| session.changed));
 }
 
 /// Commands that change the local side only, and a send after one. The archive is the same before and after the first.

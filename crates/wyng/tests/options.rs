@@ -38,7 +38,6 @@ const REFUSED: &[(&[&str], i32, &str)] = &[
     (&["help", "nosuch"], 2, "there is no command"),
     // Commands to come.
     (&["prune", "--autoprune=full"], 2, LATER),
-    (&["rename", "a", "b"], 2, LATER),
     (&["arch-check"], 2, LATER),
     (&["arch-deduplicate"], 2, LATER),
     // Values.
@@ -141,6 +140,17 @@ const REFUSED: &[(&[&str], i32, &str)] = &[
         9,
         "delete needs the name of a volume, --vid, --clean or --purge",
     ),
+    (
+        &["rename", "a"],
+        9,
+        "rename takes two names, the old and the new, and 1 are given",
+    ),
+    (&["tag", "--hold"], 9, "tag needs the name of a volume"),
+    (&["tag", "v"], 9, "tag needs --tag, --untag, --hold or --release"),
+    (&["tag", "v", "--hold", "--release"], 9, "can't be used together"),
+    (&["tag", "v", "--tag=@"], 9, "--tag=@ can't be used with tag"),
+    (&["tag", "v", "--untag=a b"], 9, "--tag: "),
+    (&["tag", "v", "--hold", "--session=^a,^b"], 9, "tag takes one session"),
     (
         &["delete", "a", "b"],
         9,
@@ -325,6 +335,8 @@ fn help_texts_are_as_reviewed() {
         "monitor",
         "diff",
         "delete",
+        "rename",
+        "tag",
         "add",
         "version",
     ] {

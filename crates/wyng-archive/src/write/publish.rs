@@ -145,6 +145,8 @@ impl Archive {
         }
         if !step.infos.is_empty() {
             self.put_new(&layout::infos_mark(vid), b"")?;
+            // Or it could be lost while one of those that it tells of is not.
+            self.vault.store.sync_dir(&layout::volume(vid))?;
         }
         for (name, info) in &step.infos {
             self.put_tmp(&layout::info(&layout::session(vid, name)), &info.stored)?;
@@ -178,10 +180,10 @@ impl Archive {
             store.remove_tree(&layout::session_tmp(vid))?;
             store.remove(&layout::tmp(&layout::sessions(vid)))?;
             store.remove(&layout::tmp(&layout::volinfo(vid)))?;
+            // The mark stays: these may come back after a power cut.
             for (name, _) in &step.infos {
                 store.remove(&layout::tmp(&layout::info(&layout::session(vid, name))))?;
             }
-            store.remove(&layout::infos_mark(vid))?;
         }
         store.remove(&layout::tmp(&layout::root()))?;
         Ok(())

@@ -57,10 +57,12 @@ impl Reader<'_> {
             needed: "two names, the old and the new",
             count,
         })?;
+        // An empty one takes the old one away.
+        let given = self.values.has(Id::VolumeDesc).then(String::new);
         Ok(RenameRequest {
             from,
             to,
-            description: self.description()?,
+            description: self.description()?.or(given),
             local: self.values.os(Id::Local).map(Into::into),
         })
     }

@@ -18,7 +18,8 @@ fn a_deleted_volume_is_gone_and_the_others_stay_whole() {
     let shared = lab.source("a", 1, 400_000);
     lab.write("b", &shared);
     lab.ok(&["send", &import("a"), &import("b"), "--dedup"]);
-    lab.import(&["a"]);
+    std::thread::sleep(Duration::from_millis(1050));
+    lab.ok(&["send", &import("a"), "--send-unchanged"]);
     let id = vid(&lab, "a");
     let before = tree(&lab.archive());
     lab.ok(&["delete", "a", "--dry-run"])
@@ -160,4 +161,145 @@ fn a_deletion_that_is_killed_is_finished_or_has_not_begun() {
         }
     }
     lab.assert_strict();
+}
+
+#[test]
+fn a_renamed_volume_keeps_its_sessions_and_its_description() {
+    let lab = Lab::with_archive();
+    let bytes = lab.source("a", 1, 300_000);
+    lab.write("b", b"other");
+    lab.ok(&["send", &import("a"), &import("b"), "--volume-desc=first words"]);
+    let described = |volume: &str| lab.listing()["volumes"][volume]["desc"].as_str().map(str::to_owned);
+    lab.ok(&["rename", "a", "c d"])
+        .prints(&["Renamed volume 'a' to 'c d'\n"]);
+    assert_eq!(
+        (described("a"), described("c d")),
+        (None, Some("first words".to_owned()))
+    );
+    lab.assert_newest("c d", &bytes);
+    lab.assert_strict();
+    lab.run(&["rename", "c d", "b"])
+        .expect(1)
+        .says(&["there is a volume \"b\" in the archive already"]);
+    lab.run(&["rename", "a", "x"]).expect(2).says(&["Volume 'a' not found"]);
+    lab.run(&["rename", "c d", "../x"]).expect(9);
+    let before = tree(&lab.archive().join(vid(&lab, "c d")));
+    lab.ok(&["rename", "c d", "c d"]);
+    assert_eq!(tree(&lab.archive().join(vid(&lab, "c d"))), before, "nothing to change");
+    lab.ok(&["rename", "c d", "c d", "--volume-desc=other words"])
+        .prints(&["Volume 'c d' is described as 'other words'\n"]);
+    assert_eq!(described("c d").as_deref(), Some("other words"));
+    lab.ok(&["rename", "c d", "a", "--volume-desc="]);
+    assert_eq!(described("a").as_deref(), Some(""));
+    lab.ok(&["verify", "--all"]);
+    lab.assert_strict();
+}
+
+#[test]
+fn the_snapshot_of_a_renamed_volume_follows_it() {
+    let Some(pool) = LoopPool::btrfs(300 << 20) else { return };
+    let lab = Lab::with_archive();
+    let local = format!("--local={}", pool.path().display());
+    std::fs::create_dir_all(pool.join("sub")).unwrap();
+    let mut bytes = Pattern::Noise.bytes(1, 3_000_000);
+    std::fs::write(pool.join("a"), &bytes).unwrap();
+    lab.ok(&["send", "a", &local]);
+    for (old, new) in [("a", "b"), ("b", "sub/c")] {
+        std::fs::rename(pool.join(old), pool.join(new)).unwrap();
+        lab.ok(&["rename", old, new, &local]).hides(&["warning"]);
+        bytes[1_000_000] ^= 1;
+        let file = std::fs::OpenOptions::new().write(true).open(pool.join(new)).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, &bytes[1_000_000..1_000_001], 1_000_000).unwrap();
+        std::thread::sleep(Duration::from_millis(1050));
+        let report = lab.ok(&["send", new, &local, "--json"]);
+        let report: serde_json::Value = serde_json::from_slice(&report.stdout).unwrap();
+        assert_eq!(report["volumes"][0]["kind"], "incremental", "{new}: {report}");
+        lab.assert_newest(new, &bytes);
+    }
+    lab.ok(&["rename", "sub/c", "nowhere", &local]).says(&["nowhere"]);
+    lab.assert_strict();
+}
+
+#[test]
+fn tags_of_sessions_come_and_go_and_their_data_stays() {
+    let lab = Lab::with_archive();
+    let first = lab.source("a", 1, 300_000);
+    lab.ok(&["send", &import("a"), "--tag=one,the first"]);
+    std::thread::sleep(Duration::from_millis(1050));
+    let second = lab.source("a", 2, 300_000);
+    lab.write("b", b"other");
+    lab.ok(&["send", &import("a"), &import("b")]);
+    let [old, new] = <[String; 2]>::try_from(lab.sessions("a")).unwrap();
+    let tags = |session: &str| {
+        let tags = lab.listing()["volumes"]["a"]["sessions"][format!("S_{session}")]["tags"].clone();
+        serde_json::to_string(&tags).unwrap()
+    };
+    let id = vid(&lab, "a");
+    let chunks = || tree(&lab.archive().join(&id).join(format!("S_{old}")).join("000000000"));
+    let before = chunks();
+    let changes = ["tag", "a", "--session", &old, "--tag=Two,after", "--tag=one,again"];
+    lab.ok(&[&changes[..], &["--dry-run"]].concat())
+        .prints(&[&format!("{old} a: one, two\n")]);
+    assert_eq!(tags(&old), r#"{"one":"the first"}"#);
+    lab.ok(&changes);
+    assert_eq!(tags(&old), r#"{"one":"again","two":"after"}"#);
+    lab.ok(&["tag", "--all", "--hold"])
+        .prints(&[&format!("{new} a: hold\n"), " b: hold\n"]);
+    lab.ok(&["tag", "--all", "--hold"]).prints(&[": hold, as before\n"]);
+    lab.ok(&["tag", "--all", "--session=^one", "--hold", "--untag=one"]);
+    assert_eq!(tags(&old), r#"{"two":"after","hold":""}"#);
+    assert_eq!(tags(&new), r#"{"hold":""}"#);
+    lab.ok(&["tag", "--all", "--session=^hold", "--release"]);
+    assert_eq!((tags(&old).as_str(), tags(&new).as_str()), (r#"{"two":"after"}"#, "{}"));
+    lab.run(&["tag", "a", "b", "--session", &old, "--hold"])
+        .expect(2)
+        .says(&["volume \"b\" has no session", "Error on volumes: b\n"]);
+    lab.run(&[
+        "tag",
+        "a",
+        "--tag=1",
+        "--tag=2",
+        "--tag=3",
+        "--tag=4",
+        "--session",
+        &old,
+    ])
+    .expect(2)
+    .says(&["no more than 5 tags"]);
+    // Without this host's memory all is the same, and nothing but metadata was touched.
+    std::fs::remove_dir_all(lab.path("state")).unwrap();
+    assert_eq!(tags(&old), r#"{"two":"after","hold":""}"#);
+    assert!(lab.restored("a", &old) == first && lab.restored("a", &new) == second);
+    assert_eq!(chunks(), before);
+    lab.assert_strict();
+}
+
+#[test]
+fn renames_and_tags_that_are_killed_are_done_or_not() {
+    let seed = test_seed(6);
+    let mut rng = Rng::new(seed);
+    let lab = Lab::with_archive();
+    let bytes = lab.source("a", 1, 300_000);
+    lab.import(&["a"]);
+    let mut name = "a".to_owned();
+    for round in 0..if full() { 60 } else { 10 } {
+        let delay = Duration::from_micros(rng.between(500, 30_000));
+        let new = format!("a{round}");
+        let tagged = format!("--tag=t{}", round % 5);
+        let outcome = if round % 2 == 0 {
+            lab.kill_after(&["rename", &name, &new], delay)
+        } else {
+            lab.kill_after(&["tag", &name, &tagged], delay)
+        };
+        let what = format!("seed {seed}, round {round}, {delay:?}: {outcome:?}");
+        let listing = lab.listing();
+        let names: Vec<&String> = listing["volumes"].as_object().unwrap().keys().collect();
+        let now = names.iter().find(|listed| ***listed == name || ***listed == new);
+        name = (*now.unwrap_or_else(|| panic!("{what}: {names:?}"))).clone();
+        lab.assert_newest(&name, &bytes);
+        // The next command that writes leaves nothing of it.
+        lab.ok(&["add", &format!("new{round}")]);
+        lab.ok(&["verify", &name]);
+        assert_strict(&lab.archive(), None, false);
+    }
 }

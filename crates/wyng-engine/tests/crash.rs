@@ -367,7 +367,7 @@ fn managing_commands() -> Vec<Recorded> {
         }),
         managed("tag", sent("off"), |lab| tag(lab, &["hold"])),
         managed("tag, encrypted", sent("xchacha20-dgr"), |lab| {
-            tag(lab, &["hold", "more"])
+            tag(lab, &["hold", "more"]);
         }),
     ]
 }

@@ -8,12 +8,16 @@ use crate::{PoolOptions, Result, VolumeError};
 use std::path::Path;
 use wyng_sys::Context;
 
+/// Without these nothing can be done in a pool.
+const NEEDED: [&str; 5] = ["dmsetup", "lvcreate", "lvchange", "lvrename", "lvremove"];
+
 /// Opens the thin pool `path`; `None` if it is no volume or group of LVM, or LVM is not installed.
 ///
 /// What a killed run reserved in the pool is released.
 ///
 /// # Errors
-/// [`VolumeError::NoPool`] for a group alone, [`VolumeError::NotAPool`] for other volumes, [`VolumeError::Inactive`].
+/// [`VolumeError::NoPool`] for a group alone, [`VolumeError::NotAPool`] for other volumes, [`VolumeError::Inactive`],
+/// [`VolumeError::ToolMissing`].
 pub(crate) fn open(context: &Context, path: &Path, options: &PoolOptions) -> Result<Option<LvmPool>> {
     let Some(meant) = meaning(path) else { return Ok(None) };
     let tools = Tools::new(context, options);
@@ -41,6 +45,7 @@ pub(crate) fn open(context: &Context, path: &Path, options: &PoolOptions) -> Res
         name: pool.name.clone(),
         uuid: pool.uuid.clone(),
     };
+    tools.require(&NEEDED)?;
     if let Some(notes) = options.notes.as_deref() {
         reservation::recover(&tools, &name, notes)?;
     }

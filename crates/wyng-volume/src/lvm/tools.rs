@@ -51,6 +51,12 @@ impl Tools {
         self.find(tool).is_ok()
     }
 
+    /// # Errors
+    /// [`VolumeError::ToolMissing`] for the first of these that is missing.
+    pub(super) fn require(&self, tools: &[&'static str]) -> Result<()> {
+        tools.iter().try_for_each(|tool| self.find(tool).map(drop))
+    }
+
     fn find(&self, tool: &'static str) -> Result<PathBuf> {
         for folder in &self.folders {
             let path = folder.join(tool);

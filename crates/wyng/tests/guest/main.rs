@@ -18,4 +18,7 @@ mod cut_pool;
 mod logged;
 mod place;
 mod thin;
+mod thin_figure;
 mod thin_rounds;
+mod thin_trouble;
+mod thin_users;

@@ -3,6 +3,7 @@
 use serde_json::Value;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::process::Child;
 use std::time::Duration;
 use wyng_testkit::bin::{Outcome, Program};
 use wyng_testkit::model::first_difference;
@@ -94,6 +95,11 @@ impl Place {
     /// Runs a command and kills it (`SIGKILL`) after this time; tells whether it still ran.
     pub fn kill_after(&self, arguments: &[&str], delay: Duration) -> bool {
         self.program.kill_after(self.arguments(arguments), delay).code.is_none()
+    }
+
+    /// Starts a command for a test that does something meanwhile.
+    pub fn start(&self, arguments: &[&str]) -> Child {
+        self.program.start(self.arguments(arguments))
     }
 
     /// Runs a command that must succeed and prints one JSON document.

@@ -1,52 +1,72 @@
-//! In the guest: a thin pool with volumes, and what is done to them.
+//! In the guest: a thin pool with volumes, what is done to them, and an archive of them that knows what it must hold.
 
 use crate::place::{Place, tool};
 use serde_json::Value;
-use std::fs::{File, OpenOptions};
+use std::collections::BTreeMap;
+use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
+use wyng_testkit::bin::Outcome;
 use wyng_testkit::guest;
-use wyng_testkit::model::first_difference;
+use wyng_testkit::model::{first_difference, sha256_hex};
 use wyng_testkit::patterns::Pattern;
 use wyng_testkit::rng::Rng;
 
 pub const GROUP: &str = "vg0";
 /// `--local` of the pool.
 pub const LOCAL: &str = "--local=vg0/pool";
+/// The device of the pool that takes messages.
+pub const POOL_DEVICE: &str = "vg0-pool-tpool";
 pub const MIB: u64 = 1 << 20;
 /// Of the pool and of the archives.
 pub const CHUNK: usize = 64 << 10;
 
-/// Makes the group `vg0` on the disk 0 and in it a pool of so many MiB.
+/// Makes the group `vg0` on the disk 0 and in it a pool of so many MiB of data, which fails where it is full.
 pub fn make_pool(data: u64) {
-    let (disk, size) = (guest::disk(0), format!("{data}M"));
+    let disk = guest::disk(0);
     tool(&["pvcreate", "-q", &disk]);
     tool(&["vgcreate", "-q", GROUP, &disk]);
-    let pool = ["--type", "thin-pool", "--poolmetadatasize", "8M", "--chunksize", "64k"];
-    tool(&[&["lvcreate", "-q", "-L", &size, "-n", "pool"][..], &pool, &[GROUP]].concat());
+    make_pool_named("pool", data, 8);
+}
+
+/// Makes one more pool in the group, of so many MiB of data and of metadata.
+pub fn make_pool_named(name: &str, data: u64, metadata: u64) {
+    let (data, metadata) = (format!("{data}M"), format!("{metadata}M"));
+    let kind = ["--type", "thin-pool", "--chunksize", "64k"];
+    let sizes = ["-L", &data, "--poolmetadatasize", &metadata, "-n", name, GROUP];
+    tool(&[&["lvcreate", "-q"][..], &kind, &sizes].concat());
+    tool(&["lvchange", "-q", "--errorwhenfull", "y", &full_name(name)]);
 }
 
 /// Makes a thin volume of so many bytes.
 pub fn make_volume(name: &str, bytes: u64) {
-    tool(&[
-        "lvcreate",
-        "-q",
-        "-V",
-        &format!("{bytes}b"),
-        "-T",
-        "vg0/pool",
-        "-n",
-        name,
-    ]);
+    let size = format!("{bytes}b");
+    tool(&["lvcreate", "-q", "-V", &size, "-T", "vg0/pool", "-n", name]);
 }
 
 /// Takes a snapshot as another program would.
 pub fn make_snapshot(volume: &str, name: &str) {
-    tool(&["lvcreate", "-q", "-kn", "-ay", "-s", "-n", name, &full_name(volume)]);
+    let volume = full_name(volume);
+    tool(&["lvcreate", "-q", "-kn", "-ay", "-s", "-n", name, &volume]);
 }
 
 pub fn remove_volume(name: &str) {
     tool(&["lvremove", "-q", "-f", &full_name(name)]);
+}
+
+/// Makes a volume larger or smaller.
+pub fn resize_volume(name: &str, bytes: u64) {
+    let size = format!("{bytes}b");
+    tool(&["lvresize", "-q", "-f", "-L", &size, &full_name(name)]);
+}
+
+/// Discards a part of a volume.
+pub fn discard(name: &str, offset: u64, length: u64) {
+    let (offset, length) = (offset.to_string(), length.to_string());
+    let device = device(name);
+    tool(&["blkdiscard", "-o", &offset, "-l", &length, device.to_str().unwrap()]);
 }
 
 /// `vg0/NAME`.
@@ -64,29 +84,35 @@ pub fn volumes() -> Vec<String> {
     names.split_whitespace().map(str::to_owned).collect()
 }
 
+/// What `lvs` tells of a volume in a column.
+pub fn told(column: &str, name: &str) -> String {
+    let value = tool(&["lvs", "--noheadings", "-o", column, &full_name(name)]);
+    value.trim().to_owned()
+}
+
 /// Root of the metadata that somebody holds in the pool, or `-`.
 pub fn held_root() -> String {
-    let status = tool(&["dmsetup", "status", "vg0-pool-tpool"]);
+    let status = tool(&["dmsetup", "status", POOL_DEVICE]);
     status.split_whitespace().nth(6).unwrap().to_owned()
 }
 
+/// Sends the pool a message.
+pub fn message(text: &str) {
+    tool(&["dmsetup", "message", POOL_DEVICE, "0", text]);
+}
+
 pub fn read(name: &str) -> Vec<u8> {
-    std::fs::read(device(name)).unwrap()
+    let path = device(name);
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Writes, and half the time leaves it to the kernel when that reaches the pool.
-pub fn write(name: &str, at: u64, bytes: &[u8], rng: &mut Rng) {
-    let file = open(name);
-    file.write_all_at(bytes, at).unwrap();
-    if rng.chance(1, 2) {
-        file.sync_all().unwrap();
-    }
-}
-
-fn open(name: &str) -> File {
+/// Writes; all of it has reached the pool when this returns.
+pub fn write(name: &str, at: u64, bytes: &[u8]) {
     let path = device(name);
     let opened = OpenOptions::new().write(true).open(&path);
-    opened.unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    let file = opened.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    file.write_all_at(bytes, at).unwrap();
+    file.sync_all().unwrap();
 }
 
 /// Fills a part of a new volume.
@@ -94,8 +120,7 @@ pub fn fill(name: &str, rng: &mut Rng) {
     let size = size(name);
     for _ in 0..3 {
         let at = rng.below(size / 2);
-        let bytes = Pattern::Mixed.bytes(rng.next_u64(), (size / 8) as usize);
-        write(name, at, &bytes, rng);
+        write(name, at, &Pattern::Mixed.bytes(rng.next_u64(), (size / 8) as usize));
     }
 }
 
@@ -104,8 +129,75 @@ pub fn size(name: &str) -> u64 {
     size.trim().parse().unwrap()
 }
 
+/// An archive of thin volumes.
+pub struct Archived {
+    pub place: Place,
+    /// SHA-256 of what each session of each volume must hold.
+    sums: BTreeMap<(String, String), String>,
+}
+
+impl Archived {
+    /// Makes the archive; see [`Place::new`].
+    pub fn new(archive: &str, state: &str) -> Self {
+        let place = Place::new(archive, state);
+        place.init();
+        Self {
+            place,
+            sums: BTreeMap::new(),
+        }
+    }
+
+    /// Sends volumes and compares what the archive has now with them, byte for byte. Gives the JSON document.
+    pub fn send(&mut self, names: &[&str], options: &[&str]) -> Value {
+        let document = self.place.json(&[&["send", LOCAL], names, options].concat());
+        for name in names {
+            self.note(name);
+        }
+        assert_eq!(held_root(), "-", "the reservation is given back");
+        document
+    }
+
+    /// The newest session of a volume must be what the volume holds, now and later.
+    pub fn note(&mut self, name: &str) {
+        let (expected, found) = (read(name), self.newest(name));
+        assert_eq!(first_difference(&expected, &found, 0), None, "{name}");
+        let session = self.place.sessions(name).pop().unwrap();
+        let sum = sha256_hex(&expected);
+        let known = self.sums.insert((name.to_owned(), session), sum.clone());
+        assert!(known.is_none_or(|known| known == sum), "{name}: a session changed");
+    }
+
+    /// What the newest session of a volume holds.
+    pub fn newest(&self, name: &str) -> Vec<u8> {
+        self.place.ok(&["receive", name, "--save-to=-"]).stdout
+    }
+
+    /// A session of a volume, and the SHA-256 of what it must hold.
+    pub fn any_session(&self, name: &str, rng: &mut Rng) -> (String, String) {
+        let all: Vec<_> = self.sums.iter().filter(|((volume, _), _)| volume == name).collect();
+        let ((_, session), sum) = *rng.pick(&all);
+        (session.clone(), sum.clone())
+    }
+
+    /// Every session that was ever complete is there and holds what it must.
+    pub fn assert_nothing_lost(&self) {
+        for ((name, session), sum) in &self.sums {
+            let session = format!("--session={session}");
+            let found = self.place.ok(&["receive", name, "--save-to=-", &session]).stdout;
+            assert_eq!(sha256_hex(&found), *sum, "{name}, {session}");
+        }
+        println!("{} sessions are what they must be", self.sums.len());
+    }
+
+    /// Lets the host look at the archive.
+    pub fn hand_out(&self) {
+        let (archive, out) = (self.place.archive(), guest::out());
+        tool(&["cp", "-a", archive.to_str().unwrap(), out.to_str().unwrap()]);
+    }
+}
+
 /// How volumes were sent.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Sent {
     pub incremental: u64,
     pub full: u64,
@@ -129,26 +221,39 @@ impl Sent {
     }
 }
 
-/// Sends volumes and compares what the archive has now with them, byte for byte.
-pub fn send(place: &Place, names: &[&str], options: &[&str]) -> Value {
-    let document = place.json(&[&["send", LOCAL], names, options].concat());
-    for name in names {
-        assert_archived(place, name);
+/// Runs a program with other tools of the system: a shell does this in a folder of links to them all, which then takes the
+/// place of `/usr/sbin`; what was there is in `/tmp/real`.
+pub fn with_tools(change: &str) -> Vec<String> {
+    let script = "mkdir -p /tmp/real /tmp/few && mount --bind /usr/sbin /tmp/real && mount -t tmpfs few /tmp/few \
+                  && ln -s /tmp/real/* /tmp/few && cd /tmp/few && eval \"$0\" && cd / \
+                  && mount --bind /tmp/few /usr/sbin && exec \"$@\"";
+    let words = ["unshare", "--mount", "sh", "-c", script, change];
+    words.map(str::to_owned).to_vec()
+}
+
+/// Fails the test unless the run ended with this code and said all this.
+pub fn assert_says(outcome: &Outcome, code: i32, words: &[&str]) {
+    let text = outcome.out() + &outcome.err();
+    let missing: Vec<_> = words.iter().filter(|word| !text.contains(**word)).collect();
+    let code_found = outcome.code;
+    assert!(
+        code_found == Some(code) && missing.is_empty(),
+        "{code_found:?}, not {code}; or without {missing:?}:\n{text}"
+    );
+}
+
+/// One of the checks of a boot.
+pub type Step<S> = (&'static str, fn(&mut S));
+
+/// Makes all checks, also after one that failed, and fails then.
+pub fn run_steps<S>(site: &mut S, steps: &[Step<S>]) {
+    let mut failed = Vec::new();
+    for (name, step) in steps {
+        let begun = Instant::now();
+        if catch_unwind(AssertUnwindSafe(|| step(site))).is_err() {
+            failed.push(*name);
+        }
+        println!("{name}: {:.1} s", begun.elapsed().as_secs_f64());
     }
-    assert_eq!(held_root(), "-", "the reservation is given back");
-    document
-}
-
-/// The newest session of a volume is what the volume holds.
-pub fn assert_archived(place: &Place, name: &str) {
-    let found = place.ok(&["receive", name, "--save-to=-"]).stdout;
-    assert_eq!(first_difference(&read(name), &found, 0), None, "{name}");
-}
-
-/// How many chunks of the new state hold other bytes than before; what was not there before counts as zeros.
-pub fn changed_chunks(old: &[u8], new: &[u8]) -> u64 {
-    let mut before = old.to_vec();
-    before.resize(new.len(), 0);
-    let pairs = before.chunks(CHUNK).zip(new.chunks(CHUNK));
-    pairs.filter(|(before, after)| before != after).count() as u64
+    assert!(failed.is_empty(), "failed: {failed:?}");
 }

@@ -55,6 +55,8 @@ pub struct Meta {
     pub mtime: i64,
     /// Number of hard links, where the destination tells.
     pub links: Option<u64>,
+    /// Which file it is, where the destination tells: equal for two names of one file.
+    pub file: Option<u64>,
 }
 
 /// What a rename does with an existing target.

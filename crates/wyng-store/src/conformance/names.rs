@@ -152,6 +152,8 @@ fn a_link_is_a_further_name(subject: &Subject) -> Outcome {
     ensure_content(store, "a link has the bytes", "b/c/link", b"chunk")?;
     let links = store.stat(&chunk)?.and_then(|meta| meta.links);
     ensure("the file has two names", links.is_none_or(|links| links == 2))?;
+    let file = |name| Ok::<_, StoreError>(store.stat(name)?.and_then(|meta| meta.file));
+    ensure("both are of the same file", file(&chunk)? == file(&link)?)?;
     store.create(&path("other")?, b"other")?;
     ensure_fails(
         "an existing name is kept",

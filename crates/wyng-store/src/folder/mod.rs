@@ -258,6 +258,7 @@ impl Store for FolderStore {
             size: stat.size,
             mtime: stat.mtime,
             links: Some(stat.links),
+            file: Some(stat.inode),
         };
         Ok(self.raw_stat(path)?.map(meta))
     }

@@ -2,16 +2,70 @@
 
 use crate::archive::Archive;
 use crate::error::{Damage, Result};
-use crate::history::History;
-use crate::vault::Trust;
+use crate::history::Session;
+use crate::layout;
+use crate::runs::RunStream;
+use crate::vault::{Trust, Vault};
 use std::collections::HashMap;
 use wyng_format::{ChunkAddr, ChunkHash, Digest, SessionName, VolumeId};
 use wyng_state::CacheFile;
+use wyng_store::StorePath;
 
 /// Sessions that an index can name.
 const MAX_SESSIONS: usize = 65_535;
 /// The number that stands for the session being written.
 const THIS_SESSION: u16 = u16::MAX;
+
+/// A session that lists chunks.
+pub(crate) struct Listed {
+    pub vid: VolumeId,
+    pub session: Session,
+    manifest: Digest,
+    /// Where its manifest may be.
+    places: Vec<StorePath>,
+}
+
+impl Listed {
+    /// Its folder.
+    pub fn dir(&self) -> StorePath {
+        layout::session(&self.vid, &self.session.name)
+    }
+
+    /// What it lists.
+    pub fn runs(&self, vault: &Vault) -> Result<RunStream<'static>, Damage> {
+        let own = CacheFile::Manifest(&self.vid, &self.session.name);
+        let size = self.session.info.volsize;
+        vault.manifest(own, &self.places, &self.manifest, size, 0, Trust::Cache)
+    }
+}
+
+/// The sessions of an archive that list chunks, newest first, as many as an index can name; what is wrong with others is
+/// `told`.
+pub(crate) fn newest_first(archive: &Archive, told: &mut dyn FnMut(Damage)) -> Vec<Listed> {
+    let mut sessions = Vec::new();
+    for (_, damage) in archive.damaged() {
+        told(damage.clone());
+    }
+    for volume in archive.volumes() {
+        let history = archive.history(volume, Trust::Cache);
+        for damage in history.damage() {
+            told(damage.clone());
+        }
+        for session in history.sessions() {
+            if let Some(manifest) = session.info.manifest {
+                sessions.push(Listed {
+                    vid: history.vid.clone(),
+                    session: session.clone(),
+                    manifest,
+                    places: history.places.object(&history.vid, &session.name, "manifest.z"),
+                });
+            }
+        }
+    }
+    sessions.sort_by_key(|listed| std::cmp::Reverse(listed.session.name));
+    sessions.truncate(MAX_SESSIONS);
+    sessions
+}
 
 /// Where a chunk lies: the volume's id and the session, `None` for the session being written, and the address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,16 +76,18 @@ pub struct Place {
     pub addr: ChunkAddr,
 }
 
-/// Session number in the upper 16 bits, chunk number in the lower 48.
+/// Session number in the upper 16 bits, then a mark, then the chunk's number: its address in chunks.
 #[derive(Clone, Copy)]
 struct Packed(u64);
 
-const CHUNK_BITS: u32 = 48;
+const SESSION_SHIFT: u32 = 48;
+/// The chunk was read, and is what it is listed as.
+const CHECKED: u64 = 1 << 47;
 
 impl Packed {
-    /// The chunk's number: its address in chunks.
+    /// The chunk's number.
     fn chunk(self) -> u64 {
-        self.0 & ((1 << CHUNK_BITS) - 1)
+        self.0 & (CHECKED - 1)
     }
 }
 
@@ -68,6 +124,11 @@ impl Known {
         self.position(digest)
             .and_then(|at| self.sorted.get(at))
             .map(|(_, place)| *place)
+    }
+
+    fn line(&mut self, digest: &[u8; 32]) -> Option<&mut Packed> {
+        let at = self.position(digest)?;
+        self.sorted.get_mut(at).map(|(_, place)| place)
     }
 
     /// Adds a line; of equal digests the first stays.
@@ -116,45 +177,62 @@ impl DedupIndex {
     /// # Errors
     /// Those of the user's wish to stop.
     pub fn build(archive: &Archive) -> Result<Self> {
-        let histories: Vec<History> = archive
-            .volumes()
-            .iter()
-            .map(|volume| archive.history(volume, Trust::Cache))
-            .collect();
-        let mut sessions: Vec<_> = histories
-            .iter()
-            .flat_map(|history| history.sessions().into_iter().map(move |s| (history, s)))
-            .collect();
-        sessions.sort_by_key(|(_, session)| std::cmp::Reverse(session.name));
-        sessions.truncate(MAX_SESSIONS);
+        Self::of(archive, &newest_first(archive, &mut |_| {}))
+    }
+
+    /// Reads the manifests of these sessions; of equal chunks the first counts.
+    pub(crate) fn of(archive: &Archive, sessions: &[Listed]) -> Result<Self> {
         let shift = archive.chunk_size().bytes().trailing_zeros();
-        let mut index = Self {
-            sessions: Vec::new(),
-            known: Known::default(),
-            new: HashMap::new(),
-            shift,
-        };
-        for (history, session) in sessions {
+        let mut known = Known::default();
+        for (number, session) in sessions.iter().enumerate() {
             archive.context.cancel.check()?;
-            let Some(digest) = &session.info.manifest else { continue };
-            let places = history.places.object(&history.vid, &session.name, "manifest.z");
-            let own = CacheFile::Manifest(&history.vid, &session.name);
-            let Ok(stream) = archive
-                .vault
-                .manifest(own, &places, digest, session.info.volsize, 0, Trust::Cache)
-            else {
+            let Ok(stream) = session.runs(&archive.vault) else {
                 continue;
             };
-            let number = u16::try_from(index.sessions.len()).unwrap_or(THIS_SESSION);
-            index.sessions.push((history.vid.clone(), session.name));
+            let number = u16::try_from(number).unwrap_or(THIS_SESSION);
             for run in stream.map_while(|run: Result<_, Damage>| run.ok()) {
                 if let ChunkHash::Data(digest) = run.hash {
-                    index.known.add((digest.0, index_place(number, run.addr, shift)));
+                    known.add((digest.0, index_place(number, run.addr, shift)));
                 }
             }
         }
-        index.known.merge();
-        Ok(index)
+        known.merge();
+        Ok(Self {
+            sessions: sessions
+                .iter()
+                .map(|listed| (listed.vid.clone(), listed.session.name))
+                .collect(),
+            known,
+            new: HashMap::new(),
+            shift,
+        })
+    }
+
+    /// Chunks that are known.
+    pub(crate) fn unique(&self) -> u64 {
+        self.known.sorted.len() as u64
+    }
+
+    /// Where the chunk lies that counts for this digest, and whether it was found good.
+    pub(crate) fn first(&self, digest: &Digest) -> Option<(Place, bool)> {
+        let packed = self.known.find(&digest.0)?;
+        Some((self.place(packed)?, packed.0 & CHECKED != 0))
+    }
+
+    /// From now on the chunk at this address of a session, by its number, counts for its digest.
+    pub(crate) fn prefer(&mut self, digest: &Digest, (session, addr): (usize, ChunkAddr)) {
+        let number = u16::try_from(session).unwrap_or(THIS_SESSION);
+        let packed = index_place(number, addr.0, self.shift);
+        if let Some(line) = self.known.line(&digest.0) {
+            *line = packed;
+        }
+    }
+
+    /// The chunk that counts for this digest was found good.
+    pub(crate) fn mark_checked(&mut self, digest: &Digest) {
+        if let Some(line) = self.known.line(&digest.0) {
+            line.0 |= CHECKED;
+        }
     }
 
     /// Where a chunk with this digest lies.
@@ -162,7 +240,11 @@ impl DedupIndex {
     pub fn find(&self, digest: &Digest) -> Option<Place> {
         let key = &digest.0;
         let packed = self.new.get(key).copied().or_else(|| self.known.find(key))?;
-        let number = packed.0 >> CHUNK_BITS;
+        self.place(packed)
+    }
+
+    fn place(&self, packed: Packed) -> Option<Place> {
+        let number = packed.0 >> SESSION_SHIFT;
         let addr = ChunkAddr(packed.chunk() << self.shift);
         if number == u64::from(THIS_SESSION) {
             return Some(Place { session: None, addr });
@@ -190,13 +272,9 @@ impl DedupIndex {
         let number = u16::try_from(self.sessions.len()).unwrap_or(THIS_SESSION);
         self.sessions.push((vid.clone(), session));
         for (digest, packed) in new {
-            let place = Packed(u64::from(number) << CHUNK_BITS | packed.chunk());
-            match self
-                .known
-                .position(&digest)
-                .and_then(|at| self.known.sorted.get_mut(at))
-            {
-                Some((_, known)) => *known = place,
+            let place = Packed(u64::from(number) << SESSION_SHIFT | packed.chunk());
+            match self.known.line(&digest) {
+                Some(known) => *known = place,
                 None => self.known.add((digest, place)),
             }
         }
@@ -210,7 +288,7 @@ impl DedupIndex {
 }
 
 fn index_place(session: u16, addr: u64, shift: u32) -> Packed {
-    Packed(u64::from(session) << CHUNK_BITS | addr >> shift)
+    Packed(u64::from(session) << SESSION_SHIFT | addr >> shift)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ pub(crate) const ROOT: &str = "archive.ini";
 pub(crate) const SALT: &str = "archive.salt";
 pub(crate) const SALT_BACKUP: &str = "salt.bak";
 pub(crate) const SESSION_TMP: &str = "S-tmp";
+pub(crate) const LINK_TMP: &str = "chunk-link.tmp";
 pub(crate) const INFOS_MARK: &str = "infos.tmp";
 
 /// A path made of validated ids and constants.
@@ -54,6 +55,11 @@ pub(crate) fn manifest(dir: &StorePath) -> StorePath {
 
 pub(crate) fn chunk(dir: &StorePath, addr: ChunkAddr) -> StorePath {
     path(format!("{}/{}", dir.as_str(), chunk_path(addr)))
+}
+
+/// A further name of a chunk, which is about to take the place of an equal one.
+pub(crate) fn link_tmp() -> StorePath {
+    path(LINK_TMP)
 }
 
 /// `x.tmp`: the next version of `x`, not yet renamed.

@@ -36,6 +36,12 @@ impl Keys {
         }
     }
 
+    /// Drops what is remembered of an archive.
+    pub fn forget(&self, identity: ArchiveIdentity) {
+        // Keys that are gone already are as good.
+        let _ = self.remembered.forget(&identity);
+    }
+
     /// Begins their time anew, at the end of a command that may have been long.
     pub fn touch(&self, identity: ArchiveIdentity) {
         if self.minutes > 0 {

@@ -2,13 +2,15 @@
 //! report, what happens meanwhile as [`Event`]s.
 //!
 //! [`init`], [`open`], [`send`], [`monitor`], [`plan_receive`] and [`receive`], [`verify`], [`diff`],
-//! [`plan_clean`] and [`clean`], [`plan_delete`] and [`delete`], [`rename`], [`tag`] and [`add`] each are one straight
+//! [`plan_clean`] and [`clean`], [`plan_delete`] and [`delete`], [`rename`], [`tag`], [`deduplicate`], [`change_uuid`] and [`add`] each are one straight
 //! line here: plan, apply, report.
 
 mod alive;
 mod api;
+mod change_uuid;
 mod clean;
 mod compare;
+mod deduplicate;
 mod delete;
 mod diff;
 mod error;
@@ -31,7 +33,9 @@ mod takeover;
 mod verify;
 
 pub use api::*;
+pub use change_uuid::change_uuid;
 pub use clean::{clean, plan_clean};
+pub use deduplicate::deduplicate;
 pub use delete::{delete, plan_delete};
 pub use diff::diff;
 pub use error::{EngineError, Result};

@@ -378,6 +378,11 @@ impl OpenArchive {
         self.keys.touch(self.archive.identity());
     }
 
+    /// Forgets the remembered keys of this archive.
+    pub(crate) fn forget_keys(&self) {
+        self.keys.forget(self.archive.identity());
+    }
+
     /// Fails if the locks of a writer are no longer held.
     pub(crate) fn guard(&self) -> Result<(), ArchiveError> {
         self.locks.as_ref().map_or(Ok(()), Locks::check)

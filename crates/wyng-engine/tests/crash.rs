@@ -348,6 +348,13 @@ fn managing_commands() -> Vec<Recorded> {
             lab.send(&["a.img"]).unwrap();
         }
     };
+    let doubled = |lab: &Lab| {
+        drop(lab.init("off").unwrap());
+        for name in ["a.img", "b.img"] {
+            lab.write(name, &image(1, 200_000));
+        }
+        lab.send(&["a.img", "b.img"]).unwrap();
+    };
     let nothing = |_: &Contents| None;
     let delete = |name: &'static str| {
         move |lab: &Lab, _: &Acknowledged| drop(lab.delete(VolumeChoice::Name(name.to_owned())).unwrap())
@@ -364,6 +371,19 @@ fn managing_commands() -> Vec<Recorded> {
                 local: Some(POOL.into()),
             };
             wyng_engine::rename(&mut open, &request, &lab.reporter).unwrap();
+        }),
+        managed("arch-deduplicate", doubled, |lab| {
+            let mut open = lab.open(Purpose::Write).unwrap();
+            let report = wyng_engine::deduplicate(&mut open, false, &lab.reporter).unwrap();
+            assert!(report.linked > 2);
+        }),
+        managed("change-uuid", sent("off"), |lab| {
+            let mut open = lab.open(Purpose::Write).unwrap();
+            wyng_engine::change_uuid(&mut open, &lab.reporter).unwrap();
+        }),
+        managed("change-uuid, encrypted", sent("xchacha20-dgr"), |lab| {
+            let mut open = lab.open(Purpose::Write).unwrap();
+            wyng_engine::change_uuid(&mut open, &lab.reporter).unwrap();
         }),
         managed("tag", sent("off"), |lab| tag(lab, &["hold"])),
         managed("tag, encrypted", sent("xchacha20-dgr"), |lab| {

@@ -322,6 +322,9 @@ fn option_hint(error: &OptionError) -> Option<String> {
              (wyng --help shows how); a new one is made by: wyng --dest=file:/path arch-init"
                 .to_owned()
         }
+        OptionError::FormLater { .. } => {
+            "verify checks the data of sessions; the original program can check the archive".to_owned()
+        }
         OptionError::NothingToDelete => "wyng help delete shows examples".to_owned(),
         OptionError::NothingToTag => "wyng help tag shows examples".to_owned(),
         OptionError::ImportMap { .. } => {

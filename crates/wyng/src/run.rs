@@ -120,7 +120,7 @@ fn command(line: &CommandLine) -> Result<(Command, &[OsString]), OptionError> {
     let Some((first, names)) = line.words.split_first() else {
         return Err(parse::syntax_error(
             "a command is missing: arch-init, send, receive, list, verify, monitor, diff, delete, rename, tag, \
-             add or version",
+             arch-deduplicate, arch-check, add or version",
         ));
     };
     let unknown = || parse::syntax_error(&format!("there is no command {:?}", first.to_string_lossy()));
@@ -223,6 +223,8 @@ fn execute(invocation: &Invocation, manner: Manner, environment: &Environment, c
         | Action::Delete(_)
         | Action::Rename(_)
         | Action::Tag(_)
+        | Action::Deduplicate { .. }
+        | Action::ArchCheck(_)
         | Action::Add(_) => Work::Other,
     };
     let progress = (environment.shows_progress && !manner.quiet).then(|| -> Width {

@@ -38,8 +38,26 @@ const REFUSED: &[(&[&str], i32, &str)] = &[
     (&["help", "nosuch"], 2, "there is no command"),
     // Commands to come.
     (&["prune", "--autoprune=full"], 2, LATER),
-    (&["arch-check"], 2, LATER),
-    (&["arch-deduplicate"], 2, LATER),
+    (
+        &["arch-check"],
+        2,
+        "checking all of an archive is not part of this version yet",
+    ),
+    (
+        &["arch-check", "--change-uuid", "--upgrade-format"],
+        9,
+        "can't be used together",
+    ),
+    (
+        &["arch-check", "--change-uuid", "v"],
+        9,
+        "arch-check takes no names, and 1 are given",
+    ),
+    (
+        &["arch-deduplicate", "v"],
+        9,
+        "arch-deduplicate takes no names, and 1 are given",
+    ),
     // Values.
     (
         &["arch-init", "--chunk-factor=0"],
@@ -337,6 +355,8 @@ fn help_texts_are_as_reviewed() {
         "delete",
         "rename",
         "tag",
+        "arch-deduplicate",
+        "arch-check",
         "add",
         "version",
     ] {

@@ -183,6 +183,17 @@ fn the_deletion_of_a_volume_asks_first() {
 }
 
 #[test]
+fn a_new_uuid_asks_first() {
+    let world = World::with_archive();
+    for (answer, changed) in [("n", false), ("y", true)] {
+        let mut dialogue = Dialogue::start(world.command(&["arch-check", "--change-uuid"]));
+        dialogue.expect("Are you sure? [y/N]: ", false).types(answer);
+        let (code, _, stdout) = dialogue.end();
+        assert_eq!((code, stdout.contains("New uuid: ")), (0, changed), "{stdout}");
+    }
+}
+
+#[test]
 fn the_removal_of_snapshots_asks_first() {
     let world = World::with_archive();
     let snapshot = "sn00000000-1111-2222-3333-444444444444_Vol_123456.wyng1";

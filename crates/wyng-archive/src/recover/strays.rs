@@ -41,9 +41,10 @@ impl Archive {
     }
 
     /// Locks that dead processes had taken away, to give them up or to steal them (none of them is ours: `guard` knows), and
-    /// half-made copies of the root's files.
+    /// half-made copies of the root's files and links of chunks.
     pub(super) fn remove_file_remains(&self, guard: &Guard<'_>) -> Result<()> {
-        const HALF_MADE: [&str; 4] = [
+        const HALF_MADE: [&str; 5] = [
+            layout::LINK_TMP,
             "archive.ini.bak.tmp",
             "archive.ini.new",
             "archive.salt.tmp",

@@ -370,6 +370,23 @@ impl Vault {
     }
 
     fn chunk_at(&self, path: &StorePath, digest: &Digest, length: u32, work: &mut ChunkWork) -> Result<(), Damage> {
+        self.check_chunk(path, digest, work)?;
+        let limit = usize::try_from(self.chunk.bytes()).unwrap_or(usize::MAX);
+        work.decompressor
+            .decompress(&work.stored, limit, &mut work.data)
+            .map_err(|e| Damage::content(path, &e))?;
+        if work.data.len() as u64 != u64::from(length) {
+            let reason = DamageReason::DataLength {
+                length: work.data.len() as u64,
+                expected: u64::from(length),
+            };
+            return Err(Damage::new(path, reason));
+        }
+        Ok(())
+    }
+
+    /// Reads a chunk file and checks that it is what its digest says, without decompressing it.
+    pub fn check_chunk(&self, path: &StorePath, digest: &Digest, work: &mut ChunkWork) -> Result<(), Damage> {
         let most = u64::from(limits::chunk(self.chunk));
         match self.store.read_into(path, most, &mut work.stored) {
             Ok(true) => {}
@@ -389,19 +406,7 @@ impl Vault {
         self.suite
             .open_chunk(&mut work.stored)
             .map_err(|e| Damage::content(path, &e))?;
-        check_digest(path.as_str(), &self.suite.data_hash(&work.stored), digest)?;
-        let limit = usize::try_from(self.chunk.bytes()).unwrap_or(usize::MAX);
-        work.decompressor
-            .decompress(&work.stored, limit, &mut work.data)
-            .map_err(|e| Damage::content(path, &e))?;
-        if work.data.len() as u64 != u64::from(length) {
-            let reason = DamageReason::DataLength {
-                length: work.data.len() as u64,
-                expected: u64::from(length),
-            };
-            return Err(Damage::new(path, reason));
-        }
-        Ok(())
+        check_digest(path.as_str(), &self.suite.data_hash(&work.stored), digest)
     }
 }
 

@@ -1,4 +1,5 @@
-//! Words of the commands that change what an archive says of its volumes: delete of a volume, rename, tag.
+//! Words of the commands that change what an archive says of its volumes: delete of a volume, rename, tag,
+//! arch-deduplicate, and a new identity.
 
 use super::{SessionChoice, SnapshotRemoved, VolumeFailure};
 use serde::Serialize;
@@ -129,4 +130,46 @@ pub struct TagReport {
     /// Volumes that were not done.
     #[serde(skip)]
     pub failed: Vec<VolumeFailure>,
+}
+
+/// What became of the chunks of an archive.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DeduplicateReport {
+    /// Nothing was written.
+    pub dry_run: bool,
+    /// Sessions that list chunks.
+    pub sessions: u64,
+    /// Chunks that they list.
+    pub chunks: u64,
+    /// Different ones among them.
+    pub unique: u64,
+    /// Chunks that are links now (in a dry run: would be).
+    pub linked: u64,
+    /// Chunks that had been links before.
+    pub shared: u64,
+    /// Chunks left alone because a file had as many links as the file system allows.
+    pub too_many_links: u64,
+    /// Bytes of chunk files that went.
+    pub bytes_freed: u64,
+    /// Metadata and chunks that can't be read and were left alone, with the reason, the first thousand of them.
+    pub damaged: Vec<String>,
+    /// Free bytes at the destination before, where it tells.
+    pub free_before: Option<u64>,
+    /// And after.
+    pub free_after: Option<u64>,
+    /// The destination confirmed that all is on disk.
+    pub durability_confirmed: bool,
+    /// Wall time, seconds.
+    pub seconds: f64,
+}
+
+/// The identity of an archive, before and now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct UuidReport {
+    /// The uuid that it had.
+    #[serde(rename = "old_uuid")]
+    pub old: String,
+    /// Its uuid now.
+    #[serde(rename = "uuid")]
+    pub new: String,
 }

@@ -1,6 +1,8 @@
 //! The commands: each opens the archive, asks the engine, and says what came of it.
 
+mod arch_check;
 mod clean;
+mod deduplicate;
 mod delete;
 mod diff;
 mod init;
@@ -75,6 +77,8 @@ impl Run<'_> {
             Action::Delete(args) => self.delete(args),
             Action::Rename(request) => self.rename(request),
             Action::Tag(args) => self.tag(args),
+            Action::Deduplicate { dry_run } => self.deduplicate(*dry_run),
+            Action::ArchCheck(args) => self.arch_check(*args),
             Action::Add(args) => self.add(args),
         }
     }
@@ -169,7 +173,7 @@ impl Run<'_> {
             self.output.say(&format!("Volume '{name}' exists already\n"));
             if args.description.is_some() {
                 self.output.warning(&format!(
-                    "{name} exists already, so it keeps its description; --volume-desc is for new volumes"
+                    "{name} exists already, so it keeps its description; rename changes that"
                 ));
             }
         }

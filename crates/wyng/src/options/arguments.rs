@@ -98,6 +98,13 @@ pub enum Action {
     Rename(RenameRequest),
     /// `tag`.
     Tag(TagArgs),
+    /// `arch-deduplicate`; in a dry run nothing is written.
+    Deduplicate {
+        /// `--dry-run`.
+        dry_run: bool,
+    },
+    /// `arch-check` in the forms of this version.
+    ArchCheck(ArchCheckArgs),
     /// `add`.
     Add(AddArgs),
 }
@@ -117,6 +124,8 @@ impl Action {
             Self::Clean(_) | Self::Delete(_) => Command::Delete,
             Self::Rename(_) => Command::Rename,
             Self::Tag(_) => Command::Tag,
+            Self::Deduplicate { .. } => Command::ArchDeduplicate,
+            Self::ArchCheck(_) => Command::ArchCheck,
             Self::Add(_) => Command::Add,
         }
     }
@@ -282,6 +291,18 @@ pub struct TagArgs {
     pub change: TagChange,
     /// `--dry-run`.
     pub dry_run: bool,
+}
+
+/// `arch-check`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ArchCheckArgs {
+    /// `--change-uuid`.
+    ChangeUuid {
+        /// `--force`.
+        force: bool,
+    },
+    /// `--upgrade-format`.
+    UpgradeFormat,
 }
 
 /// `list`.

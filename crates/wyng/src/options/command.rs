@@ -299,6 +299,37 @@ pub static COMMANDS: &[About] = &[
         available: true,
     },
     About {
+        command: Command::ArchDeduplicate,
+        name: "arch-deduplicate",
+        arguments: "",
+        summary: "store equal data of an archive once",
+        text: "Looks through all sessions, newest first, and makes chunks with the same data one file with several names \
+               (hard links), as send --dedup does for what it stores. Each is read and checked before others are replaced \
+               by it. No session changes, and it can be stopped and begun again at any moment. Takes 40 bytes of memory \
+               per different chunk. The destination must have hard links.",
+        examples: &[
+            ("wyng arch-deduplicate", "free what is stored twice"),
+            ("wyng arch-deduplicate --dry-run", "only say how much that is"),
+        ],
+        available: true,
+    },
+    About {
+        command: Command::ArchCheck,
+        name: "arch-check",
+        arguments: "",
+        summary: "give the archive a new identity, or upgrade its format",
+        text: "With --change-uuid: replaces the uuid of the archive, as is needed for a copy that is to live on beside its \
+               original. Local snapshots belong to the old one, so the next send reads everything, and delete --purge=other \
+               removes them. Asks first; where nobody can be asked it needs --force. With --upgrade-format: an archive of \
+               format V3 needs none; one of format V2 is refused, because only the original program upgrades it. Checking \
+               all of an archive is not part of this version yet; see verify.",
+        examples: &[(
+            "wyng --dest=file:/mnt/copy arch-check --change-uuid",
+            "make a copy an archive of its own",
+        )],
+        available: true,
+    },
+    About {
         command: Command::Add,
         name: "add",
         arguments: "VOLUME...",
@@ -329,6 +360,4 @@ pub static COMMANDS: &[About] = &[
         available: true,
     },
     later(Command::Prune, "prune", "remove old sessions"),
-    later(Command::ArchCheck, "arch-check", "check all of an archive"),
-    later(Command::ArchDeduplicate, "arch-deduplicate", "store equal chunks once"),
 ];

@@ -1,6 +1,7 @@
-//! What the options of the commands that change what an archive says of its volumes ask for: delete, rename, tag.
+//! What the options of the commands that change what an archive says of its volumes ask for: delete, rename, tag,
+//! arch-deduplicate, arch-check.
 
-use super::arguments::{Action, DeleteArgs, TagArgs};
+use super::arguments::{Action, ArchCheckArgs, DeleteArgs, TagArgs};
 use super::error::OptionError;
 use super::meaning::Reader;
 use super::table::Id;
@@ -45,6 +46,46 @@ impl Reader<'_> {
             (None, count, _) => Err(OptionError::VolumeCount {
                 command: self.command,
                 needed: "the name of one volume",
+                count,
+            }),
+        }
+    }
+
+    pub(super) fn deduplicate(&self, names: &[String]) -> Result<Action, OptionError> {
+        self.no_names(names)?;
+        Ok(Action::Deduplicate {
+            dry_run: self.values.flag(Id::DryRun),
+        })
+    }
+
+    pub(super) fn arch_check(&self, names: &[String]) -> Result<ArchCheckArgs, OptionError> {
+        match (self.values.flag(Id::ChangeUuid), self.values.flag(Id::UpgradeFormat)) {
+            (true, true) => Err(OptionError::Conflict {
+                first: "--change-uuid",
+                second: "--upgrade-format",
+            }),
+            (false, false) => Err(OptionError::FormLater {
+                what: "checking all of an archive",
+            }),
+            (true, false) => {
+                self.no_names(names)?;
+                let force = self.values.flag(Id::Force);
+                Ok(ArchCheckArgs::ChangeUuid { force })
+            }
+            (false, true) => {
+                self.no_names(names)?;
+                Ok(ArchCheckArgs::UpgradeFormat)
+            }
+        }
+    }
+
+    /// The command is about the archive as a whole.
+    fn no_names(&self, names: &[String]) -> Result<(), OptionError> {
+        match names.len() {
+            0 => Ok(()),
+            count => Err(OptionError::VolumeCount {
+                command: self.command,
+                needed: "no names",
                 count,
             }),
         }

@@ -105,6 +105,8 @@ pub fn invocation(
         Command::List => Action::List(reader.list(names)?),
         Command::Rename => Action::Rename(reader.rename(names)?),
         Command::Tag => Action::Tag(reader.tag(names)?),
+        Command::ArchDeduplicate => reader.deduplicate(&names)?,
+        Command::ArchCheck => Action::ArchCheck(reader.arch_check(&names)?),
         Command::Add => Action::Add(reader.add(names)?),
         _ => return Err(OptionError::CommandLater(command)),
     };

@@ -232,7 +232,7 @@ pub static OPTIONS: &[Opt] = &[
         Sending,
         "say what would be done, and write nothing",
     )
-    .on(&[Send, Delete, Command::Tag]),
+    .on(&[Send, Delete, Command::Tag, Command::ArchDeduplicate]),
     flag(
         Id::Remap,
         "remap",
@@ -319,7 +319,7 @@ pub static OPTIONS: &[Opt] = &[
         "do not ask; receive: restore set-uid bits from unencrypted archives",
     )
     .cli()
-    .on(&[Receive, Delete]),
+    .on(&[Receive, Delete, Command::ArchCheck]),
     flag(
         Id::ForceInUse,
         "force-in-use",
@@ -457,14 +457,14 @@ pub static OPTIONS: &[Opt] = &[
     flag(
         Id::ChangeUuid,
         "change-uuid",
-        Later,
+        Archive,
         "arch-check: give the archive a new identity",
     )
     .on(&[Command::ArchCheck]),
     flag(
         Id::UpgradeFormat,
         "upgrade-format",
-        Later,
+        Archive,
         "arch-check: bring a V2 archive to V3",
     )
     .cli()

@@ -1,8 +1,10 @@
 //! Result lines of the commands that change what an archive says of its volumes.
 
 use super::plural;
+use super::results::plural_u64;
+use super::size::{seconds, size};
 use std::fmt::Write;
-use wyng_engine::{DeletePlan, DeleteReport, TagReport};
+use wyng_engine::{DeduplicateReport, DeletePlan, DeleteReport, TagReport};
 
 /// What would be deleted, for the question before it.
 #[must_use]
@@ -53,5 +55,47 @@ pub fn tagged(report: &TagReport) -> String {
     if report.sessions.is_empty() && report.failed.is_empty() {
         text.push_str("No session was chosen.\n");
     }
+    text
+}
+
+/// What became of the chunks of an archive; `verbose` counts them all.
+#[must_use]
+pub fn deduplicated(report: &DeduplicateReport, verbose: bool) -> String {
+    let chunks = |count| plural_u64(count, "chunk", "chunks");
+    let mut text = String::new();
+    if verbose {
+        let _ = writeln!(
+            text,
+            "{} in {}, {} of them different; {} had been links before",
+            chunks(report.chunks),
+            plural_u64(report.sessions, "session", "sessions"),
+            report.unique,
+            report.shared
+        );
+        if report.too_many_links > 0 {
+            let _ = writeln!(
+                text,
+                "{} left alone, because the file system allows no more links",
+                chunks(report.too_many_links)
+            );
+        }
+        for (free, when) in [(report.free_before, "before"), (report.free_after, "after")] {
+            if let Some(free) = free {
+                let _ = writeln!(text, "{} free {when}", size(free));
+            }
+        }
+    }
+    let (linked, freed) = if report.dry_run {
+        ("would be linked", "would be freed")
+    } else {
+        ("linked", "freed")
+    };
+    let _ = writeln!(
+        text,
+        "{} {linked}, {} bytes {freed}, in {}.",
+        chunks(report.linked),
+        report.bytes_freed,
+        seconds(report.seconds)
+    );
     text
 }

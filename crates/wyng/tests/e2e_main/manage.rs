@@ -1,6 +1,6 @@
-//! Commands that change what an archive says of its volumes: delete.
+//! Commands that change what an archive says of its volumes, and of itself.
 
-use crate::support::{Lab, Says, damage, folders, full, import, tree};
+use crate::support::{Lab, PASSPHRASE, Says, copy_folder, damage, folders, full, import, tree};
 use std::time::Duration;
 use wyng_testkit::patterns::Pattern;
 use wyng_testkit::pools::LoopPool;
@@ -302,4 +302,92 @@ fn renames_and_tags_that_are_killed_are_done_or_not() {
         lab.ok(&["verify", &name]);
         assert_strict(&lab.archive(), None, false);
     }
+}
+
+#[test]
+fn equal_data_is_stored_once_and_every_session_stays_as_it_is() {
+    let lab = Lab::with_archive();
+    let bytes = lab.source("a", 1, 3_000_000);
+    lab.write("b", &bytes);
+    lab.import(&["a", "b"]);
+    let dry = lab
+        .ok(&["arch-deduplicate", "--dry-run"])
+        .prints(&["chunks would be linked, "]);
+    let report: serde_json::Value = serde_json::from_slice(&lab.ok(&["arch-deduplicate", "--json"]).stdout).unwrap();
+    let linked = report["linked"].as_u64().unwrap();
+    assert!(
+        linked > 5 && dry.out().contains(&format!("\n{linked} chunks would be linked")),
+        "{report}"
+    );
+    lab.assert_newest("a", &bytes);
+    lab.assert_newest("b", &bytes);
+    lab.ok(&["verify", "--all"]);
+    lab.assert_strict();
+    lab.ok(&["arch-deduplicate", "--verbose"]).prints(&[
+        "0 chunks linked, 0 bytes freed",
+        &format!("{linked} had been links before"),
+    ]);
+    // What is linked goes by itself.
+    lab.ok(&["delete", "a"]);
+    lab.assert_newest("b", &bytes);
+    lab.assert_strict();
+}
+
+#[test]
+fn a_new_uuid_makes_a_copy_an_archive_of_its_own() {
+    let Some(pool) = LoopPool::btrfs(200 << 20) else { return };
+    for cipher in ["off", "xchacha20-dgr"] {
+        let lab = Lab::new();
+        lab.init(&[&format!("--encrypt={cipher}")]);
+        let passphrase = format!("{PASSPHRASE}\n");
+        let run = |arguments: &[&str]| lab.run_with(arguments, passphrase.as_bytes()).expect(0);
+        let local = format!("--local={}", pool.path().display());
+        let bytes = Pattern::Mixed.bytes(1, 300_000);
+        std::fs::write(pool.join("v"), &bytes).unwrap();
+        run(&["send", "v", &local]);
+        let uuid = || {
+            let out = run(&["list", "--json"]).out();
+            let listing: serde_json::Value = serde_json::from_str(&out[out.find("\n{").unwrap()..]).unwrap();
+            listing["uuid"].as_str().unwrap().to_owned()
+        };
+        let old = uuid();
+        run(&["arch-check", "--change-uuid"]).says(&["nobody is there to be asked", "--force"]);
+        assert_eq!(uuid(), old);
+        copy_folder(&lab.archive(), &lab.path("before"));
+        run(&["arch-check", "--change-uuid", "--force"]).prints(&[&format!("Old uuid: {old}\nNew uuid: ")]);
+        assert_ne!(uuid(), old);
+        std::thread::sleep(Duration::from_millis(1050));
+        std::fs::write(pool.join("v"), &bytes[1..]).unwrap();
+        // The snapshot is that of another archive now.
+        run(&["send", "v", &local]).prints(&["Queuing full scan of 'v'"]);
+        run(&["send", "v", &local]);
+        assert_eq!(run(&["receive", "v", "--save-to=-"]).stdout, &bytes[1..]);
+        run(&["delete", "--purge=other", "--force", &local]).prints(&["1 local snapshot"]);
+        // The state before is known to be old.
+        std::fs::rename(lab.archive(), lab.path("after")).unwrap();
+        std::fs::rename(lab.path("before"), lab.archive()).unwrap();
+        lab.run_with(&["list"], passphrase.as_bytes())
+            .expect(1)
+            .says(&["is older"]);
+        run(&["delete", "--clean", "--force", &local, "--force-allow-rollback"]);
+        let passphrase = (cipher != "off").then_some(PASSPHRASE);
+        assert_strict(&lab.path("after"), passphrase, false);
+    }
+}
+
+#[test]
+fn archives_of_format_v2_are_refused_in_clear_words() {
+    let lab = Lab::with_archive();
+    lab.ok(&["arch-check", "--upgrade-format"])
+        .prints(&["The archive has format V3 already.\n"]);
+    lab.write(
+        "archive/archive.ini",
+        b"[var]\nformat_ver = 2\nchunksize = 131072\ncompression = zlib\nuuid = 4a1c9f54-0000-4000-8000-1b2c3d4e5f60\n",
+    );
+    std::fs::remove_file(lab.path("archive/archive.ini.bak")).unwrap();
+    std::fs::remove_dir_all(lab.path("state")).unwrap();
+    lab.run(&["arch-check", "--upgrade-format"]).expect(1).says(&[
+        "has format V2, which this program does not read",
+        "hint: the original program upgrades it: wyng arch-check --upgrade-format",
+    ]);
 }

@@ -1,0 +1,53 @@
+//! Storing equal chunks of an archive once (behaviour.md §9.6).
+
+use crate::api::{DeduplicateReport, Event, Reporter, Warning};
+use crate::error::Result;
+use crate::open::OpenArchive;
+use wyng_store::Durability;
+
+/// Makes equal chunks of the whole archive one file each.
+///
+/// # Errors
+/// A destination without hard links, those of the destination, and the user's wish to stop; what was done before stays so.
+pub fn deduplicate(open: &mut OpenArchive, dry_run: bool, reporter: &dyn Reporter) -> Result<DeduplicateReport> {
+    let start = open.context.clock.monotonic();
+    let free =
+        |open: &OpenArchive| Ok::<_, crate::EngineError>(open.archive.store().space()?.map(|space| space.free_bytes));
+    let free_before = free(open)?;
+    let mut told = 0;
+    let outcome = open.archive.deduplicate(dry_run, &|| open.guard(), &mut |done| {
+        let moved = done.bytes_freed;
+        if done.chunks > told {
+            told = done.chunks;
+            reporter.event(Event::Progress {
+                done: done.chunks,
+                total: None,
+                moved,
+            });
+        }
+    })?;
+    for damage in &outcome.damaged {
+        let (volume, error) = (damage.object.as_str(), damage.reason.to_string());
+        reporter.event(Event::Warning(Warning::Damaged { volume, error: &error }));
+    }
+    if outcome.durability == Durability::Unconfirmed {
+        reporter.event(Event::Warning(Warning::DurabilityUnconfirmed));
+    }
+    open.report_notices(reporter);
+    let done = outcome.done;
+    Ok(DeduplicateReport {
+        dry_run,
+        sessions: done.sessions,
+        chunks: done.chunks,
+        unique: done.unique,
+        linked: done.linked,
+        shared: done.shared,
+        too_many_links: done.too_many_links,
+        bytes_freed: done.bytes_freed,
+        damaged: outcome.damaged.iter().map(ToString::to_string).collect(),
+        free_before,
+        free_after: free(open)?,
+        durability_confirmed: outcome.durability == Durability::Confirmed,
+        seconds: open.context.clock.monotonic().saturating_sub(start).as_secs_f64(),
+    })
+}

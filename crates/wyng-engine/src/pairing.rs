@@ -56,6 +56,8 @@ pub(crate) struct Pairing {
     mark: String,
     /// How the next base can be made after a crash.
     journal: Option<String>,
+    /// The journal is needed for a while after the next base was made.
+    keeps_journal: bool,
 }
 
 /// Where a volume is.
@@ -118,6 +120,7 @@ impl Pairing {
             base: find_base(open, job, storage)?,
             mark: new_mark(open),
             journal: None,
+            keeps_journal: false,
         })
     }
 
@@ -138,6 +141,7 @@ impl Pairing {
     /// Takes down how the frozen state can become the base after a crash. To be called before [`intend`](Self::intend).
     pub fn prepare(&mut self, frozen: &dyn Frozen) {
         self.journal = frozen.journal(&self.mark);
+        self.keeps_journal = self.journal.is_some() && !frozen.rotates_durably();
     }
 
     /// What of a frozen volume has to be looked at.
@@ -270,7 +274,7 @@ impl Pairing {
         };
         let evidence = frozen.rotate(&stamp)?;
         store_pair(open, state, &job.vid, (session, sequence), size, &evidence)?;
-        if self.journal.is_none() {
+        if !self.keeps_journal {
             state.drop_intent(&job.vid)?;
         }
         // Else the new base may not be on disk yet, though the record is: the intent stays until the next one.
@@ -349,10 +353,11 @@ fn finish(
 ) -> Result<Option<Base>> {
     let label = job.label(open);
     // crash here and below: no record that matches, and the intent is still there.
-    let Ok(Some(evidence)) = storage.pool.finish(storage.local, &label, &intent.evidence) else {
+    let (session, sequence) = (&newest.name, newest.info.sequence);
+    let pool = storage.pool;
+    let Ok(Some(evidence)) = pool.finish(storage.local, &label, &intent.evidence, session.as_str()) else {
         return Ok(None);
     };
-    let (session, sequence) = (&newest.name, newest.info.sequence);
     store_pair(
         open,
         state,

@@ -292,6 +292,12 @@ pub enum NoBase {
         /// The block at which the reserved state begins.
         root: u64,
     },
+    /// The state of the pool's metadata that we had reserved was released by somebody else.
+    #[error("another program released the metadata snapshot of the thin pool {pool} while it was read")]
+    Released {
+        /// `VG/POOL`.
+        pool: String,
+    },
     /// There is no place to note a reservation of the pool's metadata.
     #[error("there is no folder in which a reservation of the pool's metadata could be noted")]
     NoNotes,

@@ -323,13 +323,13 @@ pub trait Pool: Send + Sync + Debug {
     /// # Errors
     /// As [`look`](Self::look), but a missing volume is none.
     fn inherited(&self, name: &str, label: &Label, session: &str) -> Result<Option<Inherited>>;
-    /// Makes the state that a dead run took down in `journal` ([`Frozen::journal`]) the base, whatever is there now. `None`
-    /// if that state is gone, or nothing was taken down. To be called before the next [`freeze`](Self::freeze), which
+    /// Makes the state that a dead run took down in `journal` ([`Frozen::journal`]) the base of `session`, whatever is there
+    /// now. `None` if that state is gone, or nothing was taken down. To be called before the next [`freeze`](Self::freeze), which
     /// sweeps what dead runs left.
     ///
     /// # Errors
     /// What the kernel says; there may be no usable base then.
-    fn finish(&self, name: &str, label: &Label, journal: &str) -> Result<Option<BaseEvidence>>;
+    fn finish(&self, name: &str, label: &Label, journal: &str, session: &str) -> Result<Option<BaseEvidence>>;
     /// Opens the base that `evidence` proves. Nothing is changed.
     ///
     /// # Errors
@@ -393,6 +393,9 @@ pub trait Frozen: Send + Sync + Debug {
     fn slow_extents(&self) -> Option<u64>;
     /// How [`Pool::finish`] can make this state the base, bearing `mark`, after a crash; `None` if that can't be.
     fn journal(&self, mark: &str) -> Option<String>;
+    /// What [`rotate`](Self::rotate) made is on disk when it returns. Otherwise it may be lost in a power failure soon
+    /// afterwards, and is finished from the journal then.
+    fn rotates_durably(&self) -> bool;
     /// Makes this state the base, bearing `stamp` (whose mark is not empty), and tells its evidence. The caller's
     /// record of the old base must be invalid on disk before, and is written anew afterwards (decisions.md §5): whatever is found after a crash in
     /// between does not match the old evidence or is still the old base.

@@ -26,6 +26,7 @@ use wyng_testkit::pools::run;
 use wyng_volume::{BaseEvidence, Frozen, Method, VolumeError};
 
 const BLOCKS: u64 = 400;
+const SESSION: &str = "S_20261127-100000";
 
 /// An image of many extents with a base, and changes since.
 fn changed_image(rig: &mut Rig) -> (fs::File, (BaseEvidence, Vec<u8>)) {
@@ -50,7 +51,7 @@ fn die(rig: &mut Rig, rules: &Rules, frozen: Box<dyn Frozen>) {
 /// A program that another test starts holds copies of our locks for a moment, so that a dead run seems to be alive.
 fn finish(rig: &Rig, name: &str, journal: &str) -> BaseEvidence {
     for _ in 0..1000 {
-        if let Some(evidence) = rig.pool().finish(name, &label(name), journal).unwrap() {
+        if let Some(evidence) = rig.pool().finish(name, &label(name), journal, SESSION).unwrap() {
             return evidence;
         }
         std::thread::sleep(std::time::Duration::from_millis(10));
@@ -92,7 +93,12 @@ fn a_base_whose_making_was_interrupted_at_any_step_is_made_of_the_snapshot_that_
         );
         // Used up: freezing swept it.
         drop(rig.freeze("vol"));
-        assert!(rig.pool().finish("vol", &label("vol"), &journal).unwrap().is_none());
+        assert!(
+            rig.pool()
+                .finish("vol", &label("vol"), &journal, SESSION)
+                .unwrap()
+                .is_none()
+        );
         if rotated {
             assert!(step > 4, "{step}");
             return;
@@ -109,7 +115,12 @@ fn all_volumes_of_a_snapshot_are_finished_of_it_but_not_while_its_run_is_alive()
     let mut frozen = rig.pool().freeze(&[request("vol"), request("two")]);
     let (two, vol) = (frozen.pop().unwrap().unwrap(), frozen.pop().unwrap().unwrap());
     let (first, second) = (vol.journal("first").unwrap(), two.journal("second").unwrap());
-    let gone = |rig: &Rig, journal: &str| rig.pool().finish("vol", &label("vol"), journal).unwrap().is_none();
+    let gone = |rig: &Rig, journal: &str| {
+        rig.pool()
+            .finish("vol", &label("vol"), journal, SESSION)
+            .unwrap()
+            .is_none()
+    };
     assert!(gone(&rig, &first));
     die(&mut rig, &rules, vol);
     let rules = rig.tamper(Rules::default());
@@ -146,7 +157,12 @@ fn a_snapshot_that_somebody_changed_is_not_used() {
     writable("false");
     fs::write(path.join("vol"), b"other").unwrap();
     writable("true");
-    assert!(rig.pool().finish("vol", &label("vol"), &journal).unwrap().is_none());
+    assert!(
+        rig.pool()
+            .finish("vol", &label("vol"), &journal, SESSION)
+            .unwrap()
+            .is_none()
+    );
 }
 
 #[test]
@@ -155,7 +171,7 @@ fn a_snapshot_of_the_original_is_told_and_can_be_compared_and_replaced() {
         let Some(rig) = Rig::new(setup) else { continue };
         let file = rig.image("vol", &noise(1, MIB as usize));
         let pool = rig.pool();
-        let inherited = || pool.inherited("vol", &label("vol"), "S_20261127-100000").unwrap();
+        let inherited = || pool.inherited("vol", &label("vol"), SESSION).unwrap();
         assert_eq!(inherited(), None);
         let (vol, base) = (rig.path("vol"), rig.path(&base_name("vol")));
         let words = ["-p", "--reflink=always"].map(OsStr::new);

@@ -260,6 +260,10 @@ impl Frozen for FrozenFile {
         serde_json::to_string(&journal).ok()
     }
 
+    fn rotates_durably(&self) -> bool {
+        false
+    }
+
     fn rotate(&mut self, stamp: &Stamp) -> Result<BaseEvidence> {
         if self.base.is_for_reader() {
             return Err(NoBase::Missing.into());

@@ -328,7 +328,7 @@ impl Pool for FilePool {
         }
     }
 
-    fn finish(&self, name: &str, label: &Label, journal: &str) -> Result<Option<BaseEvidence>> {
+    fn finish(&self, name: &str, label: &Label, journal: &str, _session: &str) -> Result<Option<BaseEvidence>> {
         journal::finish(self, name, label, journal)
     }
 

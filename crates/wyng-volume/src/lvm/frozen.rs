@@ -1,12 +1,14 @@
 //! The frozen state of a thin volume: a read-only snapshot of it.
 
-use super::names::{BASE, FRESH, OURS, archive_tag, mapper_name, mark_tag};
+use super::comparison::Comparison;
+use super::delta::Delta;
+use super::names::{BASE, FRESH, OURS, archive_tag, mapper_name};
 use super::survey::{Survey, Volume};
-use super::{Lvm, LvmPool, cut, prove, reservation, status};
+use super::{Lvm, LvmPool, base, cut, reservation, status};
 use crate::pool::{BaseEvidence, Changed, FreezeRequest, Frozen, LvmEvidence, Method, SourceInfo, Stamp};
 use crate::{Label, NoBase, Ranges, Result, VolumeError};
 use std::ops::Range;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use wyng_sys::fs::FileRef;
 
 /// A snapshot that was just made.
@@ -25,6 +27,8 @@ struct FrozenVolume {
     /// A base can be made of it: it is no reader's.
     may_rotate: bool,
     info: SourceInfo,
+    /// Until it is known what of it has to be read.
+    comparison: Mutex<Option<Comparison>>,
     /// Where it has storage of its own, if that can be told.
     mapped: OnceLock<Option<Ranges>>,
     /// The device. It is closed before the snapshot is removed: LVM removes no open volume.
@@ -69,27 +73,33 @@ impl Drop for Held {
     }
 }
 
+/// One failed survey is the trouble of several volumes.
+fn unseen(error: &VolumeError) -> VolumeError {
+    VolumeError::BadOutput {
+        tool: "lvs",
+        detail: error.to_string(),
+    }
+}
+
 impl LvmPool {
     /// Makes a snapshot of each volume under its name with this ending, one after the other.
     pub(super) fn freeze_as(&self, requests: &[FreezeRequest], ending: &str) -> Vec<Result<Box<dyn Frozen>>> {
-        let made: Vec<_> = requests.iter().map(|request| self.snapshot(request, ending)).collect();
+        // What was finished since the pool was opened counts.
+        let before = self.lvm.survey();
+        let snapshot = |request| self.snapshot(before.as_ref().map_err(unseen)?, request, ending);
+        let made: Vec<_> = requests.iter().map(snapshot).collect();
         let survey = self.lvm.survey();
-        let freeze = |(request, made): (&FreezeRequest, Result<()>)| {
+        let comparisons = Comparison::of_run(&self.lvm, requests.len());
+        let freeze = |((request, made), comparison): ((&FreezeRequest, Result<()>), Comparison)| {
             made?;
-            match &survey {
-                Ok(survey) => self.frozen(survey, request, ending),
-                Err(error) => Err(VolumeError::BadOutput {
-                    tool: "lvs",
-                    detail: error.to_string(),
-                }),
-            }
+            self.frozen(survey.as_ref().map_err(unseen)?, request, ending, comparison)
         };
-        requests.iter().zip(made).map(freeze).collect()
+        requests.iter().zip(made).zip(comparisons).map(freeze).collect()
     }
 
-    fn snapshot(&self, request: &FreezeRequest, ending: &str) -> Result<()> {
+    fn snapshot(&self, survey: &Survey, request: &FreezeRequest, ending: &str) -> Result<()> {
         let lvm = &self.lvm;
-        let (_, thin) = lvm.thin(&self.survey, &request.name)?;
+        let (_, thin) = lvm.thin(survey, &request.name)?;
         let pool = lvm.pool_of(thin);
         if let Some(notes) = lvm.options.notes.as_deref() {
             reservation::recover(&lvm.tools, &pool, notes)?;
@@ -99,16 +109,14 @@ impl LvmPool {
             let base = format!("{}{BASE}", request.name);
             let foreign = |volume: &Volume| !volume.has_tag(&archive_tag(&request.label));
             // One of this archive stays; another's goes, where that is allowed.
-            if lvm.removable(&self.survey, &base, &request.label)?
-                && self.survey.find(&lvm.group, &base).is_some_and(foreign)
-            {
+            if lvm.removable(survey, &base, &request.label)? && survey.find(&lvm.group, &base).is_some_and(foreign) {
                 lvm.remove(&base)?;
             }
         }
-        if lvm.removable(&self.survey, &name, &request.label)? {
+        if lvm.removable(survey, &name, &request.label)? {
             lvm.remove(&name)?;
         }
-        self.notice(lvm.check_room(&self.survey, &pool)?);
+        self.notice(lvm.check_room(survey, &pool)?);
         let archive = archive_tag(&request.label);
         let origin = lvm.full_name(&request.name);
         let arguments = [
@@ -118,7 +126,13 @@ impl LvmPool {
         lvm.tools.run("lvcreate", &arguments).map(drop)
     }
 
-    fn frozen(&self, survey: &Survey, request: &FreezeRequest, ending: &str) -> Result<Box<dyn Frozen>> {
+    fn frozen(
+        &self,
+        survey: &Survey,
+        request: &FreezeRequest,
+        ending: &str,
+        comparison: Comparison,
+    ) -> Result<Box<dyn Frozen>> {
         let lvm = &self.lvm;
         let (origin, _) = lvm.thin(survey, &request.name)?;
         let name = format!("{}{ending}", request.name);
@@ -137,6 +151,7 @@ impl LvmPool {
             is_plain: status::is_plain_thin(&lvm.tools, &mapper_name(&lvm.group, &name), thin.id)?,
             may_rotate: ending == FRESH,
             info: lvm.source_info(origin, snapshot),
+            comparison: Mutex::new(Some(comparison)),
             mapped: OnceLock::new(),
             file,
             held,
@@ -148,13 +163,28 @@ impl FrozenVolume {
     /// Where the snapshot has storage of its own: what differs from itself is nothing, and all that is the same is mapped.
     fn mapped(&self) -> Option<&Ranges> {
         let find = || {
-            let thin = self.snapshot.thin()?;
-            let delta = self.lvm.compare(thin, thin).ok()?;
-            Some(delta.mapped)
+            let comparison = self.last_comparison();
+            let thin = self.snapshot.thin().filter(|_| self.is_plain)?;
+            Some(comparison.compare(thin, thin).ok()?.mapped)
         };
-        self.mapped
-            .get_or_init(|| if self.is_plain { find() } else { None })
-            .as_ref()
+        self.mapped.get_or_init(find).as_ref()
+    }
+
+    /// Its part in the comparisons of the run, which it does not need any more then.
+    fn last_comparison(&self) -> Comparison {
+        let comparison = self.comparison.lock().unwrap_or_else(PoisonError::into_inner).take();
+        comparison.unwrap_or_else(|| Comparison::alone(&self.lvm))
+    }
+
+    fn compared(&self, evidence: &LvmEvidence) -> Result<(Delta, u64), NoBase> {
+        let new = self.snapshot.thin().ok_or(NoBase::Missing)?;
+        let comparison = self.last_comparison();
+        let changes = comparison.changes(&format!("{}{BASE}", self.name), &self.label, evidence, new);
+        if changes.is_err() {
+            // All of it will be read then, so that it matters where it has storage.
+            *self.comparison.lock().unwrap_or_else(PoisonError::into_inner) = Some(comparison);
+        }
+        changes
     }
 }
 
@@ -179,23 +209,8 @@ impl Frozen for FrozenVolume {
     }
 
     fn changes_since(&mut self, evidence: &BaseEvidence, old_size: u64) -> Result<Changed, NoBase> {
-        let evidence = evidence.lvm()?;
-        let survey = self.lvm.survey()?;
-        let base = prove(
-            survey.find(&self.lvm.group, &format!("{}{BASE}", self.name)),
-            &self.label,
-            evidence,
-        )?;
-        let (Some(old), Some(new)) = (base.thin(), self.snapshot.thin()) else {
-            return Err(NoBase::Missing);
-        };
-        if old.pool_uuid != new.pool_uuid {
-            return Err(NoBase::Mismatch {
-                property: crate::Property::Pool,
-            });
-        }
-        let delta = self.lvm.compare(old, new)?;
-        let sizes = [old_size, base.size, self.info.size];
+        let (delta, base_size) = self.compared(evidence.lvm()?)?;
+        let sizes = [old_size, base_size, self.info.size];
         let (least, most) = sizes
             .iter()
             .fold((u64::MAX, 0), |(least, most), size| (least.min(*size), most.max(*size)));
@@ -213,6 +228,8 @@ impl Frozen for FrozenVolume {
     }
 
     fn stand_alone(&mut self, _long: bool) -> Result<()> {
+        // Nothing is reserved while data is read.
+        self.mapped();
         Ok(())
     }
 
@@ -220,8 +237,16 @@ impl Frozen for FrozenVolume {
         None
     }
 
-    fn journal(&self, _mark: &str) -> Option<String> {
-        None
+    fn journal(&self, mark: &str) -> Option<String> {
+        if self.may_rotate {
+            base::journal(&self.snapshot, mark)
+        } else {
+            None
+        }
+    }
+
+    fn rotates_durably(&self) -> bool {
+        true
     }
 
     fn rotate(&mut self, stamp: &Stamp) -> Result<BaseEvidence> {
@@ -230,7 +255,7 @@ impl Frozen for FrozenVolume {
         }
         let base = format!("{}{BASE}", self.name);
         let old = self.has_base.then_some(&base);
-        let evidence = install(&self.lvm, &self.label, &self.snapshot.name, &base, old, stamp)?;
+        let evidence = base::install(&self.lvm, &self.label, &self.snapshot.name, &base, old, stamp)?;
         self.held.keep();
         Ok(evidence)
     }
@@ -240,47 +265,4 @@ impl Frozen for FrozenVolume {
         drop(file);
         held.remove()
     }
-}
-
-/// Makes the snapshot `fresh` the base, in place of the `old` one, and tells its evidence.
-pub(super) fn install(
-    lvm: &Lvm,
-    label: &Label,
-    fresh: &str,
-    base: &str,
-    old: Option<&String>,
-    stamp: &Stamp,
-) -> Result<BaseEvidence> {
-    let mark = mark_tag(&stamp.mark);
-    let mut arguments = vec!["--addtag", stamp.session.as_str(), "--addtag", &mark];
-    let survey = lvm.survey()?;
-    let snapshot = survey.find(&lvm.group, fresh).ok_or(NoBase::Missing)?;
-    let thin = snapshot.thin().ok_or(NoBase::Missing)?;
-    let delta = format!("delta-{}", snapshot.created);
-    if stamp.delta {
-        arguments.extend(["--addtag", "delta", "--addtag", &delta]);
-    }
-    let full_name = snapshot.full_name();
-    arguments.push(&full_name);
-    lvm.tools.run("lvchange", &arguments)?;
-    // crash here: the old base, whose record the caller has invalidated, and a fresh snapshot that the next run removes.
-    if let Some(old) = old {
-        lvm.remove(old)?;
-    }
-    // crash here: a fresh snapshot with its tags, from which the original would go on.
-    lvm.tools.run("lvrename", &[&lvm.group, fresh, base])?;
-    // crash here: new base, which no record describes yet.
-    let evidence = LvmEvidence {
-        lv_uuid: snapshot.uuid.clone(),
-        pool_uuid: thin.pool_uuid.clone(),
-        thin_id: thin.id,
-        transaction: thin.transaction,
-        created: snapshot.created,
-        size: snapshot.size,
-        session: stamp.session.clone(),
-        delta: stamp.delta,
-        mark: stamp.mark.clone(),
-    };
-    prove(lvm.survey()?.find(&lvm.group, base), label, &evidence)?;
-    Ok(BaseEvidence::Lvm(evidence))
 }

@@ -4,6 +4,8 @@
 //! tell whose they are and which session they hold (archive-format.md §11.4). All work is done by the tools of LVM and of
 //! thin provisioning; where these are missing, nothing is a thin pool, and everything else works.
 
+mod base;
+mod comparison;
 mod delta;
 mod frozen;
 mod headroom;
@@ -20,11 +22,11 @@ use crate::pool::{
     BaseEvidence, FreezeRequest, Frozen, Inherited, LocalSnapshot, OpenBase, Pool, PoolKind, PoolNotice, SourceInfo,
 };
 use crate::target::{TargetOptions, TargetPlan};
-use crate::{Label, LvmEvidence, NoBase, PoolOptions, Property, Ranges, Result, VolumeError};
-use delta::Delta;
-use names::{BASE, FRESH, OURS, PoolName, READER, archive_tag, device_path, mark_tag};
+use crate::{Label, NoBase, PoolOptions, Ranges, Result, VolumeError};
+use base::prove;
+use comparison::Comparison;
+use names::{BASE, FRESH, OURS, PoolName, READER, archive_tag, device_path};
 pub(crate) use recognise::open;
-use reservation::Reservation;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -112,48 +114,6 @@ impl Lvm {
         tools.run("lvremove", &["-f", "-y", &self.full_name(name)]).map(drop)
     }
 
-    /// Compares two thin volumes of a pool, each with the transaction in which it must have been created.
-    fn compare(&self, first: &Thin, second: &Thin) -> Result<Delta, NoBase> {
-        let Some(notes) = self.options.notes.as_deref() else {
-            return Err(NoBase::NoNotes);
-        };
-        let pool = self.pool_of(first);
-        let (one, two) = (first.id.to_string(), second.id.to_string());
-        let arguments = ["-m", "--thin1", &one, "--thin2", &two, &pool.metadata()];
-        let reservation = Reservation::take(&self.tools, &pool, notes)?;
-        self.check_devices(&pool, &[first, second])?;
-        let parsed = self
-            .tools
-            .stream("thin_delta", &arguments, |text| delta::parse(text, first.id, second.id))?;
-        reservation.release()?;
-        let delta = parsed.map_err(|error| VolumeError::BadOutput {
-            tool: "thin_delta",
-            detail: error.to_string(),
-        })?;
-        Ok(delta)
-    }
-
-    /// Fails unless the pool's own metadata, which is reserved, has these volumes as LVM describes them.
-    fn check_devices(&self, pool: &PoolName, volumes: &[&Thin]) -> Result<(), NoBase> {
-        let text = self.tools.run(
-            "thin_ls",
-            &["-m", "--no-headers", "-o", "DEV,TRANSACTION", &pool.metadata()],
-        )?;
-        let devices: Vec<_> = text.lines().map(|line| line.split_whitespace()).collect();
-        for thin in volumes {
-            let (id, transaction) = (thin.id.to_string(), thin.transaction.to_string());
-            let found = devices
-                .iter()
-                .any(|fields| fields.clone().eq([id.as_str(), transaction.as_str()]));
-            if !found {
-                return Err(NoBase::Mismatch {
-                    property: Property::Transaction,
-                });
-            }
-        }
-        Ok(())
-    }
-
     /// Refuses or warns where the pool of a volume fills up.
     fn check_room(&self, survey: &Survey, pool: &PoolName) -> Result<Vec<PoolNotice>> {
         let status = status::PoolStatus::of(&self.tools, pool)?;
@@ -178,30 +138,6 @@ impl Lvm {
             return Err(VolumeError::OtherArchive { path });
         }
         Ok(true)
-    }
-}
-
-/// Fails unless the snapshot is the one of `evidence`.
-fn prove<'v>(snapshot: Option<&'v Volume>, label: &Label, evidence: &LvmEvidence) -> Result<&'v Volume, NoBase> {
-    let snapshot = snapshot.ok_or(NoBase::Missing)?;
-    let thin = snapshot.thin().ok_or(NoBase::Missing)?;
-    let tagged = [OURS.to_owned(), archive_tag(label), evidence.session.clone()];
-    let marked = evidence.mark.is_empty() || snapshot.has_tag(&mark_tag(&evidence.mark));
-    let differs = [
-        (Property::Uuid, snapshot.uuid != evidence.lv_uuid),
-        (Property::Pool, thin.pool_uuid != evidence.pool_uuid),
-        (Property::ThinId, thin.id != evidence.thin_id),
-        (Property::Transaction, thin.transaction != evidence.transaction),
-        (Property::Created, snapshot.created != evidence.created),
-        (Property::Size, snapshot.size != evidence.size),
-        (Property::ReadOnly, snapshot.writable),
-        (Property::Tags, !tagged.iter().all(|tag| snapshot.has_tag(tag))),
-        (Property::Tags, snapshot.has_tag("delta") != evidence.delta),
-        (Property::Mark, !marked),
-    ];
-    match differs.into_iter().find(|(_, differs)| *differs) {
-        Some((property, _)) => Err(NoBase::Mismatch { property }),
-        None => Ok(snapshot),
     }
 }
 
@@ -295,12 +231,14 @@ impl Pool for LvmPool {
         Ok(removed)
     }
 
-    fn inherited(&self, _name: &str, _label: &Label, _session: &str) -> Result<Option<Inherited>> {
-        Ok(None)
+    fn inherited(&self, name: &str, label: &Label, session: &str) -> Result<Option<Inherited>> {
+        names::check(name)?;
+        Ok(base::inherited(&self.lvm.survey()?, &self.lvm, name, label, session))
     }
 
-    fn finish(&self, _name: &str, _label: &Label, _journal: &str) -> Result<Option<BaseEvidence>> {
-        Ok(None)
+    fn finish(&self, name: &str, label: &Label, journal: &str, session: &str) -> Result<Option<BaseEvidence>> {
+        names::check(name)?;
+        base::finish(&self.lvm, name, label, journal, session)
     }
 
     fn open_base(&self, name: &str, label: &Label, evidence: &BaseEvidence) -> Result<OpenBase> {
@@ -336,7 +274,7 @@ impl Pool for LvmPool {
         if one.pool_uuid != two.pool_uuid {
             return Err(NoBase::OtherStorage);
         }
-        let delta = self.lvm.compare(one, two)?;
+        let delta = Comparison::alone(&self.lvm).compare(one, two)?;
         let smaller = first.size.min(volume.size);
         Ok(cut(&delta.changed, size, smaller..size))
     }

@@ -8,6 +8,14 @@ const MAX_NAME: usize = 127;
 
 /// Marks every snapshot of any archive (archive-format.md §11.4).
 pub(super) const OURS: &str = "wyng";
+/// Begins the tag of the archive that owns a snapshot.
+pub(super) const ARCHIVE: &str = "arch-";
+/// Begins the tag of a session, which is its name.
+pub(super) const SESSION: &str = "S_";
+/// Tells that a base holds changes that came after its session; also begins the tag that tells when.
+pub(super) const DELTA: &str = "delta";
+/// Begins the tag of a base's mark, which the original does not know.
+pub(super) const MARK: &str = "mark-";
 
 /// The lasting snapshot.
 pub(super) const BASE: &str = ".tick";
@@ -71,12 +79,12 @@ pub(super) fn device_path(group: &str, name: &str) -> PathBuf {
 
 /// The tag of the archive that owns a snapshot.
 pub(super) fn archive_tag(label: &Label) -> String {
-    format!("arch-{}", label.archive)
+    format!("{ARCHIVE}{}", label.archive)
 }
 
 /// The tag of a base's mark.
 pub(super) fn mark_tag(mark: &str) -> String {
-    format!("mark-{mark}")
+    format!("{MARK}{mark}")
 }
 
 /// Checks that `name` can be a logical volume that is no snapshot of an archive.

@@ -9,6 +9,7 @@ use super::status::PoolStatus;
 use super::tools::Tools;
 use crate::{NoBase, Notes, Result, VolumeError};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// What is noted.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,31 +24,33 @@ struct Note {
 
 /// A reserved state; released when it is dropped.
 #[derive(Debug)]
-pub(super) struct Reservation<'a> {
+pub(super) struct Reservation {
     tools: Tools,
-    pool: &'a PoolName,
-    notes: &'a dyn Notes,
+    pool: PoolName,
+    notes: Arc<dyn Notes>,
+    root: Option<u64>,
     held: bool,
 }
 
-impl<'a> Reservation<'a> {
+impl Reservation {
     /// Reserves the present state.
     ///
     /// # Errors
     /// [`NoBase::Reserved`] if somebody else has done so; [`NoBase::Thin`].
-    pub(super) fn take(tools: &Tools, pool: &'a PoolName, notes: &'a dyn Notes) -> Result<Self, NoBase> {
+    pub(super) fn take(tools: &Tools, pool: &PoolName, notes: &Arc<dyn Notes>) -> Result<Self, NoBase> {
         if let Some(root) = PoolStatus::of(tools, pool)?.held_root
-            && !release_ours(tools, pool, notes, root)?
+            && !release_ours(tools, pool, notes.as_ref(), root)?
         {
             return Err(reserved(pool, root));
         }
-        write(notes, pool, None)?;
+        write(notes.as_ref(), pool, None)?;
         // crash here: a note without a root, and perhaps a reservation that nobody can prove to be ours.
         let mut reservation = Self {
             // What is reserved is released even when the user has asked to stop.
             tools: tools.unstoppable(),
-            pool,
-            notes,
+            pool: pool.clone(),
+            notes: notes.clone(),
+            root: None,
             held: false,
         };
         if let Err(error) = reservation.message("reserve_metadata_snap") {
@@ -59,15 +62,21 @@ impl<'a> Reservation<'a> {
             });
         }
         reservation.held = true;
-        let root = PoolStatus::of(&reservation.tools, pool)?.held_root;
-        write(notes, pool, root)?;
+        reservation.root = PoolStatus::of(&reservation.tools, pool)?.held_root;
+        write(notes.as_ref(), pool, reservation.root)?;
         // crash here, and up to the release: the next run releases what begins at this root.
         Ok(reservation)
     }
 
-    /// Releases it and forgets the note.
-    pub(super) fn release(mut self) -> Result<(), NoBase> {
-        Ok(self.give_back()?)
+    /// Fails if it is not in place any more, so that what was read may be of another state.
+    pub(super) fn check(&self) -> Result<(), NoBase> {
+        match PoolStatus::of(&self.tools, &self.pool)?.held_root {
+            root if root == self.root && root.is_some() => Ok(()),
+            Some(root) => Err(reserved(&self.pool, root)),
+            None => Err(NoBase::Released {
+                pool: self.pool.full_name(),
+            }),
+        }
     }
 
     fn message(&self, text: &str) -> Result<()> {
@@ -80,15 +89,19 @@ impl<'a> Reservation<'a> {
         if !std::mem::take(&mut self.held) {
             return Ok(());
         }
-        self.message("release_metadata_snap")?;
+        let found = PoolStatus::of(&self.tools, &self.pool)?.held_root;
+        // Another program may have released ours, and even reserved its own.
+        if found.is_some() && (self.root.is_none() || found == self.root) {
+            self.message("release_metadata_snap")?;
+        }
         // crash here: a note of a root that is not reserved any more.
         self.notes.remove(&self.pool.note()).map_err(noting)
     }
 }
 
-impl Drop for Reservation<'_> {
+impl Drop for Reservation {
     fn drop(&mut self) {
-        // `release` reports errors where all went well; what stays is released by the next run.
+        // What stays is released by the next run.
         let _ = self.give_back();
     }
 }

@@ -1,7 +1,7 @@
 //! Listing and removing the snapshots of all archives.
 
 use super::Lvm;
-use super::names::{BASE, FRESH, OURS, READER};
+use super::names::{ARCHIVE, BASE, FRESH, OURS, READER};
 use super::survey::{Survey, Volume};
 use crate::pool::{LocalSnapshot, SnapshotKind};
 use crate::{Result, VolumeError};
@@ -17,7 +17,7 @@ fn kind(volume: &Volume) -> Option<SnapshotKind> {
 }
 
 fn snapshot(volume: &Volume) -> Option<LocalSnapshot> {
-    let archive = volume.tags.iter().find_map(|tag| tag.strip_prefix("arch-"));
+    let archive = volume.tags.iter().find_map(|tag| tag.strip_prefix(ARCHIVE));
     Some(LocalSnapshot {
         path: volume.full_name().into(),
         archive: archive.unwrap_or_default().to_owned(),

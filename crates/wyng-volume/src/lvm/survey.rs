@@ -71,6 +71,14 @@ impl Volume {
     pub(super) fn has_tag(&self, tag: &str) -> bool {
         self.tags.iter().any(|other| other == tag)
     }
+
+    /// The tags that begin like this.
+    pub(super) fn tags_of<'v>(&'v self, beginning: &'v str) -> impl Iterator<Item = &'v str> {
+        self.tags
+            .iter()
+            .map(String::as_str)
+            .filter(move |tag| tag.starts_with(beginning))
+    }
 }
 
 /// All visible volumes of one or all groups.
@@ -194,6 +202,13 @@ impl TryFrom<Row> for Volume {
     }
 }
 
+/// What lvm 2.03.16 answered once.
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+pub(super) fn recorded() -> Survey {
+    Survey::parse(tests::RECORDED.as_bytes()).unwrap()
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -204,7 +219,7 @@ mod tests {
 
     #[test]
     fn volumes_are_read_from_the_report() {
-        let survey = Survey::parse(RECORDED.as_bytes()).unwrap();
+        let survey = recorded();
         let pool = survey.find("vg-0", "pool").unwrap();
         assert_eq!(
             (&pool.kind, pool.size, pool.active),

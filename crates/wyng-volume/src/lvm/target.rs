@@ -178,7 +178,7 @@ impl LvTarget {
             "-y", "-kn", "-ay", "-pr", "--addtag", OURS, "--addtag", &archive, "-s", &origin, "-n", &fresh,
         ];
         lvm.tools.run("lvcreate", &arguments)?;
-        super::frozen::install(lvm, &pair.label, &fresh, &base, old, &pair.stamp)
+        super::base::install(lvm, &pair.label, &fresh, &base, old, &pair.stamp)
     }
 
     /// Gives the new volume the name, and removes the old one.

@@ -20,5 +20,6 @@ mod place;
 mod thin;
 mod thin_figure;
 mod thin_rounds;
+mod thin_takeover;
 mod thin_trouble;
 mod thin_users;

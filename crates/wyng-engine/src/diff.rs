@@ -173,7 +173,10 @@ impl Run<'_> {
             pool.freeze_to_read(&requests)
         };
         match frozen.pop() {
-            Some(Ok(frozen)) => Ok(Side::Frozen(frozen)),
+            Some(Ok(mut frozen)) => {
+                job.fit(&mut *frozen)?;
+                Ok(Side::Frozen(frozen))
+            }
             // A user who may read the volume, but not write beside it.
             Some(Err(VolumeError::System(error))) if !self.request.remap && is_refusal(&error) => live(),
             Some(Err(error)) => Err(error.into()),

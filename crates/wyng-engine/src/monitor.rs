@@ -16,6 +16,7 @@ use wyng_volume::{FreezeRequest, Frozen, Pool, VolumeError};
 /// One run of `monitor`.
 struct Run<'a> {
     open: &'a OpenArchive,
+    request: &'a MonitorRequest,
     reporter: &'a dyn Reporter,
     report: MonitorReport,
 }
@@ -35,6 +36,7 @@ pub fn monitor(open: &OpenArchive, request: &MonitorRequest, reporter: &dyn Repo
     let begun = open.context.clock.monotonic();
     let mut run = Run {
         open,
+        request,
         reporter,
         report: MonitorReport {
             at: now(open)?,
@@ -70,7 +72,7 @@ fn now(open: &OpenArchive) -> Result<String> {
 
 impl Run<'_> {
     fn set(&mut self, set: &StorageSet) -> Result<()> {
-        let pool = match open_capable(self.open, &set.local, false) {
+        let pool = match open_capable(self.open, &set.local, self.request.remap) {
             Ok(pool) => pool,
             Err(error) if set.only => return Err(error),
             Err(error) => {
@@ -144,6 +146,7 @@ impl Run<'_> {
         let clock = &self.open.context.clock;
         let begun = clock.monotonic();
         let Candidate { job, pairing, local } = candidate;
+        job.fit(&mut *frozen)?;
         let size = frozen.info().size;
         let mut done = monitored(job, MonitorKind::Unchanged);
         done.size = size;

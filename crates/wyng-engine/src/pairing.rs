@@ -40,6 +40,14 @@ impl Job {
         })
     }
 
+    /// Takes a frozen volume for one of the newest session's size, if it is larger only because its storage rounds sizes.
+    pub fn fit(&self, frozen: &mut dyn Frozen) -> Result<()> {
+        if let Some(newest) = &self.newest {
+            frozen.trim_rounding(newest.info.volsize)?;
+        }
+        Ok(())
+    }
+
     /// What its snapshots are called.
     pub fn label(&self, open: &OpenArchive) -> Label {
         Label {
@@ -506,12 +514,12 @@ fn new_mark(open: &OpenArchive) -> String {
 /// The delta map of the newest session, if it goes with the snapshot.
 fn load_map(open: &OpenArchive, state: &ArchiveState, job: &Job, evidence: &BaseEvidence) -> Option<StoredMap> {
     let newest = job.newest.as_ref()?;
-    let size = newest.info.volsize.max(evidence.size());
     let chunk = open.archive.chunk_size();
-    state
-        .delta_map(&job.vid, &newest.name, newest.info.sequence, size, chunk)
-        .ok()
-        .flatten()
+    let of_size = |size| state.delta_map(&job.vid, &newest.name, newest.info.sequence, size, chunk);
+    let size = newest.info.volsize;
+    let map = of_size(size.max(evidence.size())).ok().flatten();
+    // The base may be larger only because its storage rounds sizes.
+    map.or_else(|| of_size(size).ok().flatten())
 }
 
 pub(crate) fn no_base(reason: &NoBase) -> FullScanReason {

@@ -207,6 +207,7 @@ fn volumes_without_session_base_or_file_are_passed_over() {
     lab.import("gone", "/pool/imported").unwrap();
     let mut request = wyng_engine::MonitorRequest {
         sets: vec![set(&["a.img", "empty", "gone", "imported"])],
+        ..wyng_engine::MonitorRequest::default()
     };
     request.sets[0].volumes[2].explicit = false;
     let open = lab.open(Purpose::Local).unwrap();

@@ -400,6 +400,9 @@ pub trait File: Send + Sync + Debug {
     fn device_size(&self) -> Result<u64>;
     /// Block devices: makes a range read as zeros (`BLKZEROOUT`), unmapping it where the device can.
     fn zero_range(&self, offset: u64, length: u64) -> Result<()>;
+    /// Block devices: tells the device that a range is not needed any more (`BLKDISCARD`). It may do nothing, and what the
+    /// range reads as afterwards is its own business.
+    fn discard(&self, offset: u64, length: u64) -> Result<()>;
     /// Block devices: number of sectors written to it since boot by anyone, if the kernel counts them.
     fn sectors_written(&self) -> Result<Option<u64>>;
     /// The descriptor, where there is a real one.

@@ -298,6 +298,12 @@ pub enum NoBase {
         /// `VG/POOL`.
         pool: String,
     },
+    /// What a thin volume never wrote is read from another volume, of which the pool's metadata tell nothing.
+    #[error("{volume} has an external origin")]
+    ExternalOrigin {
+        /// `VG/LV`.
+        volume: String,
+    },
     /// There is no place to note a reservation of the pool's metadata.
     #[error("there is no folder in which a reservation of the pool's metadata could be noted")]
     NoNotes,

@@ -382,6 +382,12 @@ pub trait Frozen: Send + Sync + Debug {
     /// # Errors
     /// Why the base can't be used: everything must be read.
     fn changes_since(&mut self, evidence: &BaseEvidence, old_size: u64) -> Result<Changed, NoBase>;
+    /// Takes this state for one of `size` bytes, if its size only comes from rounding that up and all beyond reads as zeros
+    /// (deviations.md C37). Otherwise nothing changes. To be called before anything else.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    fn trim_rounding(&mut self, size: u64) -> Result<()>;
     /// To be called before the content is read, after all states of a run were compared. A state that is kept in a
     /// snapshot of more than this volume moves to one of its own if it will be needed for `long`, or if the storage is
     /// short of space: such a snapshot keeps the old data of everything that is overwritten meanwhile.

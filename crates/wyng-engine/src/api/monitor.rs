@@ -8,6 +8,8 @@ use serde::Serialize;
 pub struct MonitorRequest {
     /// Volumes, storage by storage, in order.
     pub sets: Vec<StorageSet>,
+    /// Snapshots of other archives that are in the way are removed (LVM).
+    pub remap: bool,
 }
 
 /// What became of one volume.

@@ -129,7 +129,7 @@ impl fmt::Display for FullScanReason {
             Self::Contradiction => {
                 "two ways of finding what changed contradict each other, which is a defect: please report it"
             }
-            Self::NoExtents { detail } => return write!(f, "the file system can't tell what changed: {detail}"),
+            Self::NoExtents { detail } => return write!(f, "the local storage can't tell what changed: {detail}"),
             Self::Import => "it is imported",
             Self::MapDoesNotFit { detail } => return write!(f, "its map can't be used: {detail}"),
         })

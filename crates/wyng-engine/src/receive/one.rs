@@ -194,7 +194,7 @@ impl One<'_> {
                 ReceiveHow::SparseWrite => Reuse::Write,
                 ReceiveHow::Sparse | ReceiveHow::Snapshot => Reuse::Fetch,
             },
-            sparse: opened.kind == TargetKind::File,
+            kind: opened.kind,
             in_order: opened.kind == TargetKind::Stdout,
             suite: self.open.archive.suite().clone(),
             compression: self.open.archive.root().compression(),

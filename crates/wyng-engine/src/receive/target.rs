@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use wyng_archive::Run;
 use wyng_format::{ChunkHash, Compression, Compressor, Suite};
 use wyng_sys::fs::{FileRef, is_zero, read_exact_at};
-use wyng_volume::TargetWriter;
+use wyng_volume::{TargetKind, TargetWriter};
 
 /// The unit in which fetched and present bytes are compared: what file systems share at least.
 const BLOCK: usize = 4096;
@@ -31,8 +31,7 @@ pub(super) struct Target<'a> {
     /// For reading back; `None` for standard output.
     pub file: Option<FileRef>,
     pub reuse: Reuse,
-    /// Where a file keeps data can be asked; devices have data everywhere.
-    pub sparse: bool,
+    pub kind: TargetKind,
     pub in_order: bool,
     pub suite: Arc<Suite>,
     pub compression: Compression,
@@ -142,7 +141,8 @@ impl Target<'_> {
     fn zero_differing(&self, range: Range<u64>, file: &FileRef, desk: &mut Desk) -> Result<()> {
         let mut at = range.start;
         while at < range.end {
-            let data = if self.sparse {
+            // Where a file keeps data can be asked; devices have data everywhere.
+            let data = if self.kind == TargetKind::File {
                 file.next_data(at)?.unwrap_or(range.end..range.end)
             } else {
                 at..range.end
@@ -184,7 +184,10 @@ impl Place for Target<'_> {
 
     fn zeros(&self, range: Range<u64>, look: bool, desk: &mut Desk) -> Result<()> {
         match &self.file {
-            Some(file) if look && self.reuse != Reuse::Nothing => self.zero_differing(range, file, desk),
+            // A thin volume frees what is given up as a whole, and looks itself at what is left.
+            Some(file) if look && self.reuse != Reuse::Nothing && self.kind != TargetKind::ThinVolume => {
+                self.zero_differing(range, file, desk)
+            }
             _ => Ok(self
                 .writer
                 .zero_range(range.start, range.end.saturating_sub(range.start))?),

@@ -54,6 +54,7 @@ struct SourceFacts {
 impl Run<'_> {
     /// Finds out what of a frozen volume has to be looked at. Nothing is read of it yet.
     pub(super) fn plan(&mut self, job: Job, pairing: Pairing, mut frozen: Box<dyn Frozen>) -> Result<Planned> {
+        job.fit(&mut *frozen)?;
         let scan = pairing.scan(self.open, &job, &mut *frozen)?;
         let facts = self.facts(frozen.info(), Some(frozen.info().size));
         self.report_full_scan(&job, &scan);

@@ -202,7 +202,10 @@ impl Lab {
     pub fn monitor(&self, names: &[&str]) -> Result<MonitorReport, EngineError> {
         self.clock.advance(Duration::from_secs(2));
         let open = self.open(Purpose::Local)?;
-        let request = MonitorRequest { sets: vec![set(names)] };
+        let request = MonitorRequest {
+            sets: vec![set(names)],
+            ..MonitorRequest::default()
+        };
         wyng_engine::monitor(&open, &request, &self.reporter)
     }
 

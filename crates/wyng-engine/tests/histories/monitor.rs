@@ -19,10 +19,14 @@ impl History<'_> {
             volumes: self.volumes.iter().filter(sent).map(listed).collect(),
             only: true,
         };
+        let request = MonitorRequest {
+            sets: vec![set],
+            ..MonitorRequest::default()
+        };
         let kill = kill.then(|| self.rng.between(1, self.typical_calls));
         self.story.push(format!("monitor, kill {kill:?}"));
         let before = self.site.archive_shape();
-        let ran = self.site.monitor(&MonitorRequest { sets: vec![set] }, kill);
+        let ran = self.site.monitor(&request, kill);
         self.story.push(format!("    {}", ran.told.text()));
         assert_eq!(before, self.site.archive_shape(), "monitor wrote to the archive");
         if ran.killed {

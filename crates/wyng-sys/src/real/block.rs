@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use super::ioctl;
-use linux_raw_sys::ioctl::{BLKGETSIZE64, BLKZEROOUT};
+use linux_raw_sys::ioctl::{BLKDISCARD, BLKGETSIZE64, BLKZEROOUT};
 use rustix::fd::{AsFd, AsRawFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, Result};
@@ -21,6 +21,14 @@ pub(super) fn zero(device: impl AsFd, offset: u64, length: u64) -> Result<()> {
     let mut range = [offset, length];
     // SAFETY: the call reads these sixteen bytes.
     unsafe { ioctl::call(device, BLKZEROOUT, &mut range)? };
+    Ok(())
+}
+
+/// Gives a range up; offset and length are multiples of the device's logical block.
+pub(super) fn discard(device: impl AsFd, offset: u64, length: u64) -> Result<()> {
+    let mut range = [offset, length];
+    // SAFETY: the call reads these sixteen bytes.
+    unsafe { ioctl::call(device, BLKDISCARD, &mut range)? };
     Ok(())
 }
 

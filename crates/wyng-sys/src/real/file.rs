@@ -308,6 +308,13 @@ impl File for RealFile {
         self.run("zero", || block::zero(&self.fd, offset, length))
     }
 
+    fn discard(&self, offset: u64, length: u64) -> Result<()> {
+        if length == 0 {
+            return Ok(());
+        }
+        self.run("discard in", || block::discard(&self.fd, offset, length))
+    }
+
     fn sectors_written(&self) -> Result<Option<u64>> {
         let stat = self.stat()?;
         if stat.kind != FileKind::BlockDevice {

@@ -68,6 +68,13 @@ fn a_device_tells_its_size_and_zeroes_ranges() {
     let mut bytes = vec![0; SIZE as usize];
     ext::read_exact_at(&*file, &mut bytes, 0).unwrap();
     assert!(bytes == expected);
+    // A loop device over a file gives the blocks back, and then they are a hole.
+    file.discard(1 << 20, 65536).unwrap();
+    file.discard(0, 0).unwrap();
+    expected[1 << 20..(1 << 20) + 65536].fill(0);
+    ext::read_exact_at(&*file, &mut bytes, 0).unwrap();
+    assert!(bytes == expected);
+    assert!(file.discard(SIZE, 4096).is_err() && file.discard(1, 4096).is_err());
     assert!(file.zero_range(SIZE, 4096).is_err() && file.zero_range(1, 4096).is_err());
     assert!(file.write_at(&[0; 4096], SIZE).unwrap_err().is_no_space());
 }

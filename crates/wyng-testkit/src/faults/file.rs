@@ -187,6 +187,11 @@ impl File for FaultFile {
         self.inner.zero_range(offset, length)
     }
 
+    fn discard(&self, offset: u64, length: u64) -> Result<()> {
+        self.on_range(Class::Write, "discard", offset, length)?;
+        self.inner.discard(offset, length)
+    }
+
     fn sectors_written(&self) -> Result<Option<u64>> {
         self.metadata("sectors_written")?;
         self.inner.sectors_written()

@@ -340,6 +340,10 @@ impl File for MemFile {
         self.fail("zero", Err(Errno::NOTTY))
     }
 
+    fn discard(&self, _offset: u64, _length: u64) -> Result<()> {
+        self.fail("discard in", Err(Errno::NOTTY))
+    }
+
     fn sectors_written(&self) -> Result<Option<u64>> {
         self.fail("ask for the statistics of", Err(Errno::NOTBLK))
     }

@@ -244,6 +244,10 @@ impl Frozen for FrozenFile {
         Ok(self.let_go(snapshot)?)
     }
 
+    fn trim_rounding(&mut self, _size: u64) -> Result<()> {
+        Ok(())
+    }
+
     fn journal(&self, mark: &str) -> Option<String> {
         let Holder::Snapshot { snapshot, .. } = &self.holder else {
             return None;

@@ -76,7 +76,7 @@ impl Comparison {
     /// Compares the base, a volume that must be the one of `evidence`, with another. Tells its size in bytes, too.
     ///
     /// # Errors
-    /// As [`compare`](Self::compare); why the base is not proven.
+    /// As [`compare`](Self::compare); why the base is not proven, or tells nothing.
     pub(super) fn changes(
         &self,
         base: &str,
@@ -94,6 +94,10 @@ impl Comparison {
         let reserved = state.reserved(lvm, with)?;
         let base = prove(reserved.survey.find(&lvm.group, base), label, evidence)?;
         let thin = base.thin().ok_or(NoBase::Missing)?;
+        if !lvm.is_plain(base)? {
+            let volume = base.full_name();
+            return Err(NoBase::ExternalOrigin { volume });
+        }
         Ok((reserved.compare(lvm, thin, with)?, base.size))
     }
 

@@ -1,10 +1,11 @@
 //! The frozen state of a thin volume: a read-only snapshot of it.
 
 use super::comparison::Comparison;
+use super::content::reads_as_zeros;
 use super::delta::Delta;
-use super::names::{BASE, FRESH, OURS, archive_tag, mapper_name};
+use super::names::{BASE, FRESH, OURS, archive_tag};
 use super::survey::{Survey, Volume};
-use super::{Lvm, LvmPool, base, cut, reservation, status};
+use super::{Lvm, LvmPool, base, cut, reservation};
 use crate::pool::{BaseEvidence, Changed, FreezeRequest, Frozen, LvmEvidence, Method, SourceInfo, Stamp};
 use crate::{Label, NoBase, Ranges, Result, VolumeError};
 use std::ops::Range;
@@ -138,7 +139,6 @@ impl LvmPool {
         let name = format!("{}{ending}", request.name);
         let missing = || VolumeError::Missing { path: lvm.path(&name) };
         let snapshot = survey.find(&lvm.group, &name).ok_or_else(missing)?;
-        let thin = snapshot.thin().ok_or_else(missing)?;
         let held = Held::new(lvm, &name);
         let file = lvm.open(snapshot)?;
         let base = survey.find(&lvm.group, &format!("{}{BASE}", request.name));
@@ -148,7 +148,7 @@ impl LvmPool {
             name: request.name.clone(),
             snapshot: snapshot.clone(),
             has_base: base.is_some_and(|base| base.has_tag(&archive_tag(&request.label))),
-            is_plain: status::is_plain_thin(&lvm.tools, &mapper_name(&lvm.group, &name), thin.id)?,
+            is_plain: lvm.is_plain(snapshot)?,
             may_rotate: ending == FRESH,
             info: lvm.source_info(origin, snapshot),
             comparison: Mutex::new(Some(comparison)),
@@ -178,6 +178,11 @@ impl FrozenVolume {
 
     fn compared(&self, evidence: &LvmEvidence) -> Result<(Delta, u64), NoBase> {
         let new = self.snapshot.thin().ok_or(NoBase::Missing)?;
+        if !self.is_plain {
+            return Err(NoBase::ExternalOrigin {
+                volume: self.lvm.full_name(&self.name),
+            });
+        }
         let comparison = self.last_comparison();
         let changes = comparison.changes(&format!("{}{BASE}", self.name), &self.label, evidence, new);
         if changes.is_err() {
@@ -209,15 +214,17 @@ impl Frozen for FrozenVolume {
     }
 
     fn changes_since(&mut self, evidence: &BaseEvidence, old_size: u64) -> Result<Changed, NoBase> {
-        let (delta, base_size) = self.compared(evidence.lvm()?)?;
+        let (delta, mut base_size) = self.compared(evidence.lvm()?)?;
+        if base_size == self.snapshot.size {
+            // Both are rounded, or none.
+            base_size = self.info.size;
+        }
         let sizes = [old_size, base_size, self.info.size];
         let (least, most) = sizes
             .iter()
             .fold((u64::MAX, 0), |(least, most), size| (least.min(*size), most.max(*size)));
-        if self.is_plain {
-            // It may have been asked for before.
-            let _ = self.mapped.set(Some(delta.mapped));
-        }
+        // It may have been asked for before.
+        let _ = self.mapped.set(Some(delta.mapped));
         let ranges = cut(&delta.changed, most, least..most);
         Ok(Changed {
             extents: u64::try_from(ranges.len()).unwrap_or(u64::MAX),
@@ -225,6 +232,17 @@ impl Frozen for FrozenVolume {
             ranges,
             method: Method::ThinMetadata,
         })
+    }
+
+    fn trim_rounding(&mut self, size: u64) -> Result<()> {
+        let rounded = size.checked_next_multiple_of(self.snapshot.extent.max(1));
+        if size < self.info.size
+            && rounded == Some(self.info.size)
+            && reads_as_zeros(&*self.file, size..self.info.size)?
+        {
+            self.info.size = size;
+        }
+        Ok(())
     }
 
     fn stand_alone(&mut self, _long: bool) -> Result<()> {

@@ -6,6 +6,7 @@
 
 mod base;
 mod comparison;
+mod content;
 mod delta;
 mod frozen;
 mod headroom;
@@ -25,7 +26,7 @@ use crate::target::{TargetOptions, TargetPlan};
 use crate::{Label, NoBase, PoolOptions, Ranges, Result, VolumeError};
 use base::prove;
 use comparison::Comparison;
-use names::{BASE, FRESH, OURS, PoolName, READER, archive_tag, device_path};
+use names::{BASE, FRESH, OURS, PoolName, READER, archive_tag, device_path, mapper_name};
 pub(crate) use recognise::open;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -114,10 +115,31 @@ impl Lvm {
         tools.run("lvremove", &["-f", "-y", &self.full_name(name)]).map(drop)
     }
 
+    /// Whether a thin volume has no external origin, so that what it never wrote reads as zeros. It is active afterwards.
+    fn is_plain(&self, volume: &Volume) -> Result<bool> {
+        let Some(thin) = volume.thin() else { return Ok(false) };
+        self.activate(volume)?;
+        status::is_plain_thin(&self.tools, &mapper_name(&self.group, &volume.name), thin.id)
+    }
+
+    fn activate(&self, volume: &Volume) -> Result<()> {
+        if volume.active {
+            return Ok(());
+        }
+        self.tools
+            .run("lvchange", &["-ay", "-K", &volume.full_name()])
+            .map(drop)
+    }
+
     /// Refuses or warns where the pool of a volume fills up.
     fn check_room(&self, survey: &Survey, pool: &PoolName) -> Result<Vec<PoolNotice>> {
+        let volume = survey.find(&pool.group, &pool.name);
+        if volume.is_some_and(|volume| !survey.is_running(volume)) {
+            let name = pool.full_name();
+            return Err(VolumeError::Inactive { name });
+        }
         let status = status::PoolStatus::of(&self.tools, pool)?;
-        let size = survey.find(&pool.group, &pool.name).map_or(0, |volume| volume.size);
+        let size = volume.map_or(0, |volume| volume.size);
         headroom::check(pool, size, status, self.options.headroom)
     }
 
@@ -243,9 +265,7 @@ impl Pool for LvmPool {
 
     fn open_base(&self, name: &str, label: &Label, evidence: &BaseEvidence) -> Result<OpenBase> {
         let base = self.proven(name, label, evidence)?;
-        if !base.active {
-            self.lvm.tools.run("lvchange", &["-ay", "-K", &base.full_name()])?;
-        }
+        self.lvm.activate(&base)?;
         Ok(OpenBase {
             name: name.to_owned(),
             label: label.clone(),
@@ -273,6 +293,12 @@ impl Pool for LvmPool {
         };
         if one.pool_uuid != two.pool_uuid {
             return Err(NoBase::OtherStorage);
+        }
+        for volume in [first, volume] {
+            if !self.lvm.is_plain(volume)? {
+                let volume = volume.full_name();
+                return Err(NoBase::ExternalOrigin { volume });
+            }
         }
         let delta = Comparison::alone(&self.lvm).compare(one, two)?;
         let smaller = first.size.min(volume.size);

@@ -39,7 +39,7 @@ pub(crate) fn open(context: &Context, path: &Path, options: &PoolOptions) -> Res
             .find(|volume| mapper_name(&volume.group, &volume.name) == *device),
     };
     let Some(pool) = found else { return Ok(None) };
-    check(pool)?;
+    check(&survey, pool)?;
     let name = PoolName {
         group: pool.group.clone(),
         name: pool.name.clone(),
@@ -58,10 +58,10 @@ pub(crate) fn open(context: &Context, path: &Path, options: &PoolOptions) -> Res
     Ok(Some(LvmPool::new(lvm, path, name, survey)))
 }
 
-fn check(volume: &Volume) -> Result<()> {
+fn check(survey: &Survey, volume: &Volume) -> Result<()> {
     let name = volume.full_name();
     match &volume.kind {
-        VolumeKind::ThinPool if volume.active => Ok(()),
+        VolumeKind::ThinPool if survey.is_running(volume) => Ok(()),
         VolumeKind::ThinPool => Err(VolumeError::Inactive { name }),
         VolumeKind::Thin(thin) => Err(VolumeError::NotAPool {
             name,

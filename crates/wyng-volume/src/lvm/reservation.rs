@@ -10,6 +10,7 @@ use super::tools::Tools;
 use crate::{NoBase, Notes, Result, VolumeError};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use wyng_sys::process;
 
 /// What is noted.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +21,41 @@ struct Note {
     boot: String,
     /// Where the reserved state begins; `None` before it is known.
     root: Option<u64>,
+    /// Who reserved it. A note of an earlier version does not tell.
+    #[serde(default)]
+    holder: Option<Holder>,
+}
+
+/// A process of this host.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Holder {
+    pid: u32,
+    /// When it began, clock ticks since boot.
+    start: u64,
+    /// Of process ids.
+    namespace: u64,
+}
+
+impl Holder {
+    fn this() -> Option<Self> {
+        let pid = process::id();
+        Some(Self {
+            pid,
+            start: process::start_time(pid)?,
+            namespace: process::pid_namespace()?,
+        })
+    }
+}
+
+impl Note {
+    /// The run that wrote it may still need what it reserved.
+    fn is_in_use(&self) -> bool {
+        let of_this_boot = process::boot_id().is_none_or(|boot| boot == self.boot);
+        self.holder.as_ref().is_some_and(|holder| {
+            let comparable = process::pid_namespace() == Some(holder.namespace);
+            of_this_boot && comparable && process::is_alive(holder.pid, holder.start)
+        })
+    }
 }
 
 /// A reserved state; released when it is dropped.
@@ -113,15 +149,21 @@ pub(super) fn recover(tools: &Tools, pool: &PoolName, notes: &dyn Notes) -> Resu
     }
     match PoolStatus::of(tools, pool)?.held_root {
         Some(root) => release_ours(tools, pool, notes, root).map(drop),
+        None if noted(pool, notes)?.is_some_and(|note| note.is_in_use()) => Ok(()),
         None => notes.remove(&pool.note()).map_err(noting),
     }
 }
 
-/// Releases the state that begins at `root` if it is noted as ours; tells whether it was.
+/// The note of a pool, if it can be read.
+fn noted(pool: &PoolName, notes: &dyn Notes) -> Result<Option<Note>> {
+    let text = notes.load(&pool.note()).map_err(noting)?;
+    Ok(text.and_then(|text| serde_json::from_str::<Note>(&text).ok()))
+}
+
+/// Releases the state that begins at `root` if it is noted as that of a run of ours which is gone; tells whether it was.
 fn release_ours(tools: &Tools, pool: &PoolName, notes: &dyn Notes, root: u64) -> Result<bool> {
-    let note = notes.load(&pool.note()).map_err(noting)?;
-    let note = note.and_then(|text| serde_json::from_str::<Note>(&text).ok());
-    if note.is_none_or(|note| note.pool != pool.uuid || note.root != Some(root)) {
+    let is_ours = |note: &Note| note.pool == pool.uuid && note.root == Some(root) && !note.is_in_use();
+    if !noted(pool, notes)?.is_some_and(|note| is_ours(&note)) {
         return Ok(false);
     }
     tools.run("dmsetup", &["message", &pool.device(), "0", "release_metadata_snap"])?;
@@ -132,8 +174,9 @@ fn release_ours(tools: &Tools, pool: &PoolName, notes: &dyn Notes, root: u64) ->
 fn write(notes: &dyn Notes, pool: &PoolName, root: Option<u64>) -> Result<()> {
     let note = Note {
         pool: pool.uuid.clone(),
-        boot: wyng_sys::process::boot_id().unwrap_or_default(),
+        boot: process::boot_id().unwrap_or_default(),
         root,
+        holder: Holder::this(),
     };
     let text = serde_json::to_string(&note).map_err(|error| noting(error.into()))?;
     notes.store(&pool.note(), &text).map_err(noting)
@@ -148,5 +191,31 @@ fn reserved(pool: &PoolName, root: u64) -> NoBase {
         pool: pool.full_name(),
         device: pool.device(),
         root,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_noted_is_in_use_while_the_process_that_noted_it_lives() {
+        let note = |holder| Note {
+            pool: "u".to_owned(),
+            boot: process::boot_id().unwrap(),
+            root: Some(44),
+            holder,
+        };
+        assert!(note(Holder::this()).is_in_use());
+        assert!(!note(None).is_in_use());
+        let mut other = Holder::this().unwrap();
+        other.start += 1;
+        assert!(!note(Some(other)).is_in_use(), "another process of the same id");
+        let mut before = note(Holder::this());
+        before.boot = "before".to_owned();
+        assert!(!before.is_in_use(), "before the machine was started again");
+        let early = r#"{"pool":"u","boot":"b","root":44}"#;
+        assert_eq!(serde_json::from_str::<Note>(early).unwrap().holder, None);
     }
 }

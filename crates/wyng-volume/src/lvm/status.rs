@@ -4,6 +4,9 @@ use super::PoolName;
 use super::tools::Tools;
 use crate::{Result, VolumeError};
 
+/// Bytes of the sectors in which a table gives sizes.
+const SECTOR: u64 = 512;
+
 /// The state of an active thin pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PoolStatus {
@@ -60,10 +63,50 @@ pub(super) fn is_plain_thin(tools: &Tools, device: &str, id: u32) -> Result<bool
     Ok(matches!(fields.as_slice(), [_, _, "thin", _, number] if *number == id.to_string()))
 }
 
+/// The size of the pool's chunks in bytes, if it does not zero them before they are first written in part: the rest of such a
+/// chunk then holds what was there before, perhaps of another volume.
+pub(super) fn unzeroed_chunk(tools: &Tools, pool: &PoolName) -> Result<Option<u64>> {
+    let text = tools.run("dmsetup", &["table", &pool.device()])?;
+    parse_table(&text).ok_or_else(|| VolumeError::BadOutput {
+        tool: "dmsetup",
+        detail: text.trim().to_owned(),
+    })
+}
+
+/// `0 819200 thin-pool 254:0 254:1 128 0 1 skip_block_zeroing`: begin, length, target, metadata, data, sectors of a chunk,
+/// low water mark, features.
+fn parse_table(text: &str) -> Option<Option<u64>> {
+    let fields: Vec<_> = text.split_whitespace().collect();
+    let [_, _, "thin-pool", _, _, sectors, _, features @ ..] = fields.as_slice() else {
+        return None;
+    };
+    let chunk = sectors.parse::<u64>().ok()?.checked_mul(SECTOR)?;
+    Some(features.contains(&"skip_block_zeroing").then_some(chunk))
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pool_that_does_not_zero_its_chunks_is_recognised() {
+        for (table, chunk) in [
+            ("0 819200 thin-pool 254:0 254:1 128 0 0 \n", Some(None)),
+            (
+                "0 819200 thin-pool 254:0 254:1 128 0 1 no_discard_passdown \n",
+                Some(None),
+            ),
+            (
+                "0 819200 thin-pool 254:0 254:1 2048 0 2 skip_block_zeroing no_discard_passdown",
+                Some(Some(1 << 20)),
+            ),
+            ("0 819200 thin 254:2 1", None),
+            ("", None),
+        ] {
+            assert_eq!(parse_table(table), chunk, "{table}");
+        }
+    }
 
     #[test]
     fn the_status_of_a_pool_is_read() {

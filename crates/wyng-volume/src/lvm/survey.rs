@@ -1,6 +1,6 @@
 //! What volumes there are, as `lvs` tells it.
 
-use super::tools::Tools;
+use super::tools::{self, Tools};
 use crate::{Result, VolumeError};
 use serde::Deserialize;
 
@@ -8,8 +8,9 @@ use serde::Deserialize;
 const FIELDS: &str = "vg_name,vg_extent_size,lv_name,lv_uuid,lv_attr,lv_size,lv_time,lv_active,pool_lv,pool_lv_uuid,\
                       thin_id,transaction_id,lv_tags";
 
-/// Times as seconds since 1970.
-const CONFIG: &str = "report{time_format=\"%s\"}";
+/// Times as seconds since 1970, and the rest as the user's configuration may not have it.
+const CONFIG: &str = "report{time_format=\"%s\" list_item_separator=\",\" compact_output=0 compact_output_cols=\"\" \
+                      binary_values_as_numeric=0}";
 
 /// A logical volume.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,7 +106,10 @@ impl Survey {
         arguments.extend(group);
         // It exits with an error also for another group that lacks a disk.
         let outcome = tools.ask("lvs", &arguments)?;
-        Self::parse(&outcome.stdout)
+        Self::parse(&outcome.stdout).or_else(|error| {
+            tools::succeeded("lvs", &arguments, &outcome)?;
+            Err(error)
+        })
     }
 
     fn parse(text: &[u8]) -> Result<Self> {
@@ -121,6 +125,12 @@ impl Survey {
         self.0
             .iter()
             .find(|volume| volume.group == group && volume.name == name)
+    }
+
+    /// Whether a pool can be asked: LVM runs one also for a single volume of it, and calls it inactive then.
+    pub(super) fn is_running(&self, pool: &Volume) -> bool {
+        let in_it = |volume: &&Volume| volume.thin().is_some_and(|thin| thin.pool_uuid == pool.uuid);
+        pool.active || self.0.iter().filter(in_it).any(|volume| volume.active)
     }
 
     pub(super) fn has_group(&self, group: &str) -> bool {
@@ -242,6 +252,16 @@ mod tests {
         assert!(tick.has_tag("wyng") && tick.has_tag("arch-1234") && !tick.has_tag("arch"));
         assert_eq!(survey.find("vg-0", "plain").unwrap().kind, VolumeKind::Other);
         assert!(survey.find("vg-0", "vol").unwrap().writable);
+        let asleep = RECORDED.replace("\"lv_active\":\"active\"", "\"lv_active\":\"\"");
+        let one_active = asleep.replacen(
+            "\"lv_active\":\"\", \"origin\":\"vol\"",
+            "\"lv_active\":\"active\", \"origin\":\"vol\"",
+            1,
+        );
+        for (text, runs) in [(RECORDED, true), (&asleep, false), (&one_active, true)] {
+            let survey = Survey::parse(text.as_bytes()).unwrap();
+            assert_eq!(survey.is_running(survey.find("vg-0", "pool").unwrap()), runs, "{text}");
+        }
         assert!(survey.has_group("vg-0") && !survey.has_group("vg"));
     }
 

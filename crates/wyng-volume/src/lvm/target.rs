@@ -1,6 +1,7 @@
 //! Restoring into a thin pool: always into a new thin volume, which takes the name of the old one at the very end. So an
 //! existing volume is never lost to a failed restore, and what is not written reads as zeros without being proven so.
 
+use super::content::{WholeChunks, zero};
 use super::frozen::Held;
 use super::names::{self, BASE, FRESH, OURS, PoolName, archive_tag};
 use super::survey::{Survey, Volume};
@@ -9,7 +10,7 @@ use crate::pool::{BaseEvidence, OpenBase};
 use crate::target::{Pair, Restore, Restored, Start, TargetOptions, TargetWriter, check_range};
 use crate::{Result, VolumeError};
 use std::sync::Arc;
-use wyng_sys::fs::{File, FileRef, LockKind, OpenHow, ext::read_exact_at, write_all_at};
+use wyng_sys::fs::{FileRef, LockKind, OpenHow, write_all_at};
 
 /// Ends the name of a volume that is being restored.
 const PART: &str = ".wyng-part";
@@ -20,9 +21,6 @@ const TAG: &str = "wyng-part";
 
 /// Sizes are multiples of this, bytes.
 const SECTOR: u64 = 512;
-
-/// What is read at once where zeros are made sure of, bytes.
-const BLOCK: u64 = 1 << 20;
 
 /// A thin volume that will be restored.
 #[derive(Debug)]
@@ -67,9 +65,16 @@ impl LvPlan {
         let Self { lvm, pool, name, old } = self;
         let part = format!("{name}{PART}");
         let survey = lvm.survey()?;
-        for left in [&part, &format!("{name}{OLD}")] {
-            remove_marked(&lvm, &survey, left)?;
-        }
+        let replaced = format!("{name}{OLD}");
+        remove_marked(&lvm, &survey, &part)?;
+        let left = survey.find(&lvm.group, &replaced).filter(|left| left.has_tag(TAG));
+        let back = match left {
+            Some(left) if survey.find(&lvm.group, &name).is_none() => Some(take_back(&lvm, left, &name)?),
+            _ => {
+                remove_marked(&lvm, &survey, &replaced)?;
+                None
+            }
+        };
         let origin = match (start, &old, base) {
             (Start::Nothing, ..) | (Start::Old, None, _) => None,
             (Start::Old, Some(_), _) => Some(name.clone()),
@@ -86,7 +91,12 @@ impl LvPlan {
         lvm.tools.run("lvcreate", &arguments)?;
         // crash here, and up to the rename: a volume with our tag, removed by the next restore of this one.
         let held = Held::new(&lvm, &part);
-        let at_first = lvm.survey()?.find(&lvm.group, &part).map_or(0, |part| part.size);
+        let survey = lvm.survey()?;
+        let made = survey.find(&lvm.group, &part);
+        let (thin, at_first) = match made.map(|made| (made.thin(), made.size)) {
+            Some((Some(thin), size)) => (thin, size),
+            _ => return Err(VolumeError::Missing { path: lvm.path(&part) }),
+        };
         if origin.is_some() && size.next_multiple_of(SECTOR).div_ceil(SECTOR) != at_first.div_ceil(SECTOR) {
             resize(&lvm, &part, &wanted)?;
         }
@@ -96,15 +106,17 @@ impl LvPlan {
         let all = file.device_size()?;
         if origin.is_some() {
             // A volume that was once larger still has what was there.
-            zero_where_needed(file.as_ref(), at_first.min(size), all)?;
+            zero(file.as_ref(), at_first.min(size), all)?;
         }
+        let whole = WholeChunks::needed(&lvm.tools, &lvm.pool_of(thin), all)?;
         Ok(LvTarget {
             lvm,
             name,
             part,
-            old,
+            old: old.or(back),
             size,
             is_new: origin.is_none(),
+            whole,
             file,
             held,
         })
@@ -122,6 +134,16 @@ fn resize(lvm: &Lvm, name: &str, size: &str) -> Result<()> {
     }
 }
 
+/// Gives the volume that a restore had just replaced its name back: that restore came no further.
+fn take_back(lvm: &Lvm, left: &Volume, name: &str) -> Result<Volume> {
+    lvm.tools.run("lvrename", &[&lvm.group, &left.name, name])?;
+    lvm.tools.run("lvchange", &["--deltag", TAG, &lvm.full_name(name)])?;
+    let mut volume = left.clone();
+    name.clone_into(&mut volume.name);
+    volume.tags.retain(|tag| tag != TAG);
+    Ok(volume)
+}
+
 /// Removes what a restore that ended early left under this name.
 fn remove_marked(lvm: &Lvm, survey: &Survey, name: &str) -> Result<()> {
     match survey.find(&lvm.group, name) {
@@ -129,23 +151,6 @@ fn remove_marked(lvm: &Lvm, survey: &Survey, name: &str) -> Result<()> {
         Some(volume) if volume.has_tag(TAG) => lvm.remove(name),
         Some(_) => Err(VolumeError::NotOurs { path: lvm.path(name) }),
     }
-}
-
-/// Makes a range of a device read as zeros, writing only where it does not.
-fn zero_where_needed(file: &dyn File, from: u64, to: u64) -> Result<()> {
-    let mut buffer = vec![0; usize::try_from(BLOCK).unwrap_or(0)];
-    let mut at = from;
-    while at < to {
-        let end = at.saturating_add(BLOCK).min(to);
-        let length = usize::try_from(end.saturating_sub(at)).unwrap_or(0);
-        let block = buffer.get_mut(..length).unwrap_or_default();
-        read_exact_at(file, block, at)?;
-        if block.iter().any(|byte| *byte != 0) {
-            crate::io::write_zeros(file, at, end.saturating_sub(at))?;
-        }
-        at = end;
-    }
-    Ok(())
 }
 
 /// A thin volume that is being restored.
@@ -158,6 +163,7 @@ pub(crate) struct LvTarget {
     size: u64,
     /// It holds zeros but for what was written.
     is_new: bool,
+    whole: Option<WholeChunks>,
     file: FileRef,
     held: Held,
 }
@@ -215,7 +221,10 @@ impl LvTarget {
 impl TargetWriter for LvTarget {
     fn write_at(&self, data: &[u8], offset: u64) -> Result<()> {
         check_range(offset, data.len() as u64, self.size)?;
-        Ok(write_all_at(self.file.as_ref(), data, offset)?)
+        match &self.whole {
+            Some(whole) => whole.write(self.file.as_ref(), data, offset),
+            None => Ok(write_all_at(self.file.as_ref(), data, offset)?),
+        }
     }
 
     fn zero_range(&self, offset: u64, length: u64) -> Result<()> {
@@ -223,7 +232,8 @@ impl TargetWriter for LvTarget {
         if self.is_new {
             return Ok(());
         }
-        zero_where_needed(self.file.as_ref(), offset, offset.saturating_add(length))
+        let _alone = self.whole.as_ref().map(WholeChunks::alone);
+        zero(self.file.as_ref(), offset, offset.saturating_add(length))
     }
 
     fn finish(mut self: Box<Self>, restore: &Restore) -> Result<Restored> {

@@ -102,7 +102,8 @@ impl Tools {
     }
 }
 
-fn succeeded(tool: &'static str, arguments: &[&str], outcome: &Outcome) -> Result<()> {
+/// Fails with what the tool said, unless it succeeded.
+pub(super) fn succeeded(tool: &'static str, arguments: &[&str], outcome: &Outcome) -> Result<()> {
     if outcome.status.success() {
         return Ok(());
     }

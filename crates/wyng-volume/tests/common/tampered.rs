@@ -182,7 +182,7 @@ impl File for TamperedFile {
         punch_hole(offset: u64, length: u64) -> ();
         clone_range(source: &dyn File, source_offset: u64, length: u64, offset: u64) -> ();
         set_flags(flags: u32) -> (); set_xattr(name: &str, value: &[u8]) -> ();
-        zero_range(offset: u64, length: u64) -> ();
+        zero_range(offset: u64, length: u64) -> (); discard(offset: u64, length: u64) -> ();
     }
 
     fn path(&self) -> &Path {

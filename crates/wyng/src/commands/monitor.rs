@@ -16,7 +16,11 @@ impl Run<'_> {
 
     fn monitor_in(&mut self, archive: &OpenArchive, args: &MonitorArgs) -> Result<Done, Failure> {
         let (sets, mut failed) = self.sets_in(archive, &args.storage, &args.wanted);
-        let report = wyng_engine::monitor(archive, &MonitorRequest { sets }, &self.display)?;
+        let request = MonitorRequest {
+            sets,
+            remap: args.remap,
+        };
+        let report = wyng_engine::monitor(archive, &request, &self.display)?;
         self.display.finish();
         failed.extend(report.failed.iter().map(Failed::from));
         self.output.say(&local::monitor_summary(&report));

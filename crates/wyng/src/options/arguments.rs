@@ -237,6 +237,8 @@ pub struct MonitorArgs {
     pub storage: Storage,
     /// The file that says so.
     pub vols_from: Option<PathBuf>,
+    /// `--remap`.
+    pub remap: bool,
 }
 
 /// `diff`.

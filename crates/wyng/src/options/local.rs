@@ -16,6 +16,7 @@ impl Reader<'_> {
             wanted,
             storage,
             vols_from: self.vols_from_path(),
+            remap: self.values.flag(Id::Remap),
         })
     }
 

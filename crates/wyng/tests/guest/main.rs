@@ -19,6 +19,7 @@ mod logged;
 mod place;
 mod thin;
 mod thin_figure;
+mod thin_restore;
 mod thin_rounds;
 mod thin_takeover;
 mod thin_trouble;

@@ -120,7 +120,7 @@ class Bench:
         """A row: the median of `name` against factor x the median of `base` + extra seconds."""
         least, measured = self.median(base), self.median(name)
         how = f"{factor} x {least:.3f} s" + (f" + {extra} s" if extra else "")
-        self.row(figure, measured, factor * least + extra, "s", how, (measured - extra) / least)
+        self.row(figure, measured, factor * least + extra, "s", how, (measured - extra) / least if measured > extra else None)
 
     def first_send(self):
         print("First send")

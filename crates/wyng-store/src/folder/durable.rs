@@ -6,13 +6,18 @@ use crate::Durability;
 use rustix::io::Errno;
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use wyng_sys::fs::{Dir, File, FsKind, OpenHow};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use wyng_sys::fs::{Dir, DirRef, File, FsKind, OpenHow};
 use wyng_sys::{Result, SysError};
 
 /// Names remembered at most between two syncs; beyond that each file is synced as it is written.
 const REMEMBERED: usize = 100_000;
+
+/// Bytes after which what was written so far is synced in the background, so that the last sync finds little to do: the kernel
+/// alone may leave gigabytes to it.
+const AHEAD: u64 = 256 << 20;
 
 /// What has to be done before everything written is durable.
 #[derive(Debug)]
@@ -24,6 +29,12 @@ pub(super) struct Durable {
     failed: AtomicBool,
     pending: Mutex<Pending>,
     limit: usize,
+    /// See [`AHEAD`].
+    step: u64,
+    /// Bytes written since a sync was begun last.
+    written: AtomicU64,
+    /// A sync in the background, and what came of it.
+    ahead: Mutex<Option<JoinHandle<Result<()>>>>,
 }
 
 /// How a file system is asked.
@@ -57,6 +68,9 @@ impl Durable {
             failed: AtomicBool::new(false),
             pending: Mutex::default(),
             limit: REMEMBERED,
+            step: AHEAD,
+            written: AtomicU64::new(0),
+            ahead: Mutex::default(),
         }
     }
 
@@ -77,6 +91,37 @@ impl Durable {
             Policy::Later => !self.pending().remember(path, self.limit, |pending| &mut pending.files),
         };
         if now { self.answer(file.sync()) } else { Ok(()) }
+    }
+
+    /// So many bytes were written; after many, a sync begins in the background unless the one before is still under way.
+    pub(super) fn written(&self, root: &DirRef, bytes: u64) -> Result<()> {
+        if self.policy != Policy::Filesystem {
+            return Ok(());
+        }
+        let before = self.written.fetch_add(bytes, Ordering::Relaxed);
+        if before.saturating_add(bytes) < self.step {
+            return Ok(());
+        }
+        let mut ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
+        if ahead.as_ref().is_some_and(|ahead| !ahead.is_finished()) {
+            return Ok(());
+        }
+        self.lasting(&**root, || self.join(ahead.take()))?;
+        self.written.store(0, Ordering::Relaxed);
+        let root = Arc::clone(root);
+        let sync = move || root.sync_filesystem();
+        // Without a thread, the last sync does all.
+        *ahead = thread::Builder::new().name("sync".to_owned()).spawn(sync).ok();
+        Ok(())
+    }
+
+    /// Waits for a sync in the background. The kernel tells an error to one caller only, so whoever waits must heed it.
+    fn join(&self, ahead: Option<JoinHandle<Result<()>>>) -> Result<()> {
+        match ahead.map(JoinHandle::join) {
+            Some(Ok(synced)) => self.answer(synced),
+            Some(Err(panic)) => std::panic::resume_unwind(panic),
+            None => Ok(()),
+        }
     }
 
     /// A name in `folder` was made, moved or removed.
@@ -104,6 +149,8 @@ impl Durable {
     pub(super) fn sync(&self, root: &dyn Dir) -> Result<Durability> {
         self.lasting(root, || {
             if self.policy == Policy::Filesystem {
+                let ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner).take();
+                self.join(ahead)?;
                 self.answer(root.sync_filesystem())?;
             } else {
                 let pending = std::mem::take(&mut *self.pending());
@@ -218,6 +265,7 @@ mod tests {
     use std::sync::Arc;
     use wyng_sys::fs::{Creation, Fs, Links};
     use wyng_testkit::MemFs;
+    use wyng_testkit::faults::{Class, Effect, Fault, FaultFs};
     use wyng_testkit::memfs::OpKind;
 
     fn few(kind: FsKind, limit: usize) -> (MemFs, Arc<dyn Dir>, Durable) {
@@ -265,6 +313,32 @@ mod tests {
             .map(|record| record.kind())
             .collect();
         assert_eq!(last, [OpKind::SyncDir, OpKind::SyncFile, OpKind::SyncFile]);
+    }
+
+    #[test]
+    fn after_many_bytes_a_sync_begins_and_its_error_counts_at_the_last() {
+        let memory = MemFs::new();
+        let faults = FaultFs::new(Arc::new(memory.clone()));
+        let root = faults.open_dir(Path::new("/"), Links::Refuse).unwrap();
+        let durable = |kind| Durable {
+            step: 100,
+            ..Durable::new(kind)
+        };
+        let good = durable(FsKind::Ext);
+        good.written(&root, 60).unwrap();
+        assert_eq!(faults.count(Class::Sync), 0);
+        good.written(&root, 60).unwrap();
+        good.written(&root, 60).unwrap();
+        good.sync(&*root).unwrap();
+        assert_eq!(faults.count(Class::Sync), 2, "one ahead, and the last");
+        let each = durable(FsKind::Other(0));
+        each.written(&root, 1000).unwrap();
+        assert_eq!(faults.count(Class::Sync), 2, "files are synced one by one there");
+        faults.fail(Fault::nth(1, Effect::Error(Errno::IO)).class(Class::Sync));
+        let bad = durable(FsKind::Ext);
+        bad.written(&root, 100).unwrap();
+        assert!(bad.sync(&*root).is_err() && faults.struck() == 1);
+        assert!(bad.sync(&*root).is_err(), "for good");
     }
 
     #[test]

@@ -244,6 +244,7 @@ impl Store for FolderStore {
         let file = self.new_file(path)?;
         ext::write_all_at(&*file, data, 0)
             .and_then(|()| self.durable.wrote(path.as_str(), &*file))
+            .and_then(|()| self.durable.written(self.handles.root(), data.len() as u64))
             .map_err(|error| refused(error, path))
     }
 

@@ -129,6 +129,22 @@ pub fn size(name: &str) -> u64 {
     size.trim().parse().unwrap()
 }
 
+/// Sends volumes and compares what the archive has now with them, byte for byte. Gives the JSON document.
+pub fn send(place: &Place, names: &[&str], options: &[&str]) -> Value {
+    let document = place.json(&[&["send", LOCAL], names, options].concat());
+    for name in names {
+        assert_archived(place, name);
+    }
+    assert_eq!(held_root(), "-", "the reservation is given back");
+    document
+}
+
+/// The newest session of a volume is what the volume holds.
+pub fn assert_archived(place: &Place, name: &str) {
+    let found = place.ok(&["receive", name, "--save-to=-"]).stdout;
+    assert_eq!(first_difference(&read(name), &found, 0), None, "{name}");
+}
+
 /// An archive of thin volumes.
 pub struct Archived {
     pub place: Place,
@@ -147,22 +163,23 @@ impl Archived {
         }
     }
 
-    /// Sends volumes and compares what the archive has now with them, byte for byte. Gives the JSON document.
+    /// As [`send`]; what the sessions hold is remembered.
     pub fn send(&mut self, names: &[&str], options: &[&str]) -> Value {
-        let document = self.place.json(&[&["send", LOCAL], names, options].concat());
+        let document = send(&self.place, names, options);
         for name in names {
-            self.note(name);
+            self.remember(name);
         }
-        assert_eq!(held_root(), "-", "the reservation is given back");
         document
     }
 
     /// The newest session of a volume must be what the volume holds, now and later.
     pub fn note(&mut self, name: &str) {
-        let (expected, found) = (read(name), self.newest(name));
-        assert_eq!(first_difference(&expected, &found, 0), None, "{name}");
-        let session = self.place.sessions(name).pop().unwrap();
-        let sum = sha256_hex(&expected);
+        assert_archived(&self.place, name);
+        self.remember(name);
+    }
+
+    fn remember(&mut self, name: &str) {
+        let (sum, session) = (sha256_hex(&read(name)), self.place.sessions(name).pop().unwrap());
         let known = self.sums.insert((name.to_owned(), session), sum.clone());
         assert!(known.is_none_or(|known| known == sum), "{name}: a session changed");
     }

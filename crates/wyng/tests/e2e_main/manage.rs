@@ -390,3 +390,35 @@ fn archives_of_format_v2_are_refused_in_clear_words() {
         "hint: the original program upgrades it: wyng arch-check --upgrade-format",
     ]);
 }
+
+#[test]
+fn commands_on_the_whole_archive_that_are_killed_leave_it_whole() {
+    let seed = test_seed(8);
+    let mut rng = Rng::new(seed);
+    let lab = Lab::with_archive();
+    let bytes = lab.source("a", 1, 4_000_000);
+    lab.write("b", &bytes);
+    lab.import(&["a", "b"]);
+    for round in 0..if full() { 60 } else { 10 } {
+        let delay = Duration::from_micros(rng.between(500, 30_000));
+        let outcome = if round % 2 == 0 {
+            // Something to be linked again.
+            std::thread::sleep(Duration::from_millis(1050));
+            lab.write("b", &Pattern::Noise.bytes(round, 300_000));
+            lab.write("a", &Pattern::Noise.bytes(round, 300_000));
+            lab.import(&["a", "b"]);
+            lab.kill_after(&["arch-deduplicate"], delay)
+        } else {
+            lab.kill_after(&["arch-check", "--change-uuid", "--force"], delay)
+        };
+        let what = format!("seed {seed}, round {round}, {delay:?}: {outcome:?}");
+        lab.ok(&["verify", "a", "b"]);
+        // The next command that writes leaves nothing of it.
+        lab.ok(&["add", &format!("new{round}")]);
+        assert!(!lab.exists("archive/chunk-link.tmp"), "{what}");
+        lab.assert_strict();
+    }
+    for session in lab.sessions("a") {
+        lab.ok(&["verify", "--session", &session, "a", "b"]);
+    }
+}

@@ -14,17 +14,19 @@ pub fn deduplicate(open: &mut OpenArchive, dry_run: bool, reporter: &dyn Reporte
     let free =
         |open: &OpenArchive| Ok::<_, crate::EngineError>(open.archive.store().space()?.map(|space| space.free_bytes));
     let free_before = free(open)?;
-    let mut told = 0;
+    reporter.event(Event::VolumeStart {
+        volume: "equal chunks",
+        session: None,
+        total: None,
+        target: None,
+    });
+    let chunk = u64::from(open.archive.chunk_size().bytes());
     let outcome = open.archive.deduplicate(dry_run, &|| open.guard(), &mut |done| {
-        let moved = done.bytes_freed;
-        if done.chunks > told {
-            told = done.chunks;
-            reporter.event(Event::Progress {
-                done: done.chunks,
-                total: None,
-                moved,
-            });
-        }
+        reporter.event(Event::Progress {
+            done: done.chunks.saturating_mul(chunk),
+            total: None,
+            moved: done.bytes_freed,
+        });
     })?;
     for damage in &outcome.damaged {
         let (volume, error) = (damage.object.as_str(), damage.reason.to_string());

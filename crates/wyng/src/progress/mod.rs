@@ -166,7 +166,11 @@ impl Display {
         if state.drawn.is_some_and(|drawn| now.saturating_sub(drawn) < REDRAW) {
             return;
         }
-        let verb = if self.work == Work::Sending { "sent" } else { "fetched" };
+        let verb = match self.work {
+            Work::Sending => "sent",
+            Work::Other => "freed",
+            _ => "fetched",
+        };
         let place = (state.expected > 1).then_some((state.started, state.expected.max(state.started)));
         let view = View {
             name: &state.name,

@@ -422,3 +422,29 @@ fn commands_on_the_whole_archive_that_are_killed_leave_it_whole() {
         lab.ok(&["verify", "--session", &session, "a", "b"]);
     }
 }
+
+#[test]
+fn damage_of_one_session_keeps_nothing_else_from_being_done() {
+    let lab = Lab::with_archive();
+    lab.source("a", 1, 300_000);
+    let other = lab.source("b", 3, 1000);
+    lab.import(&["a", "b"]);
+    std::thread::sleep(Duration::from_millis(1050));
+    lab.source("a", 2, 300_000);
+    lab.import(&["a"]);
+    let [old, new] = <[String; 2]>::try_from(lab.sessions("a")).unwrap();
+    damage(&lab.archive().join(vid(&lab, "a")).join(format!("S_{old}/info")));
+    std::fs::remove_dir_all(lab.path("state")).unwrap();
+    lab.run(&["tag", "a", "--session", &old, "--hold"])
+        .expect(2)
+        .says(&["Error on volumes: a\n"]);
+    lab.ok(&["tag", "a", "--session", &new, "--hold"]);
+    lab.ok(&["tag", "b", "--hold"]);
+    lab.ok(&["rename", "a", "c"]);
+    lab.run(&["arch-deduplicate"])
+        .expect(2)
+        .says(&[&format!("S_{old}/info")]);
+    lab.ok(&["delete", "c"]);
+    lab.assert_newest("b", &other);
+    lab.assert_strict();
+}

@@ -19,6 +19,8 @@ mod logged;
 mod place;
 mod thin;
 mod thin_figure;
+mod thin_full;
+mod thin_receive;
 mod thin_restore;
 mod thin_rounds;
 mod thin_takeover;

@@ -15,7 +15,7 @@ fn megabytes() -> u64 {
     if full() { 1024 } else { 128 }
 }
 
-/// Fills the volume; it is half noise.
+/// Fills the volume with text, noise, runs and zeros.
 fn fill() {
     let file = OpenOptions::new().write(true).open(device("a")).unwrap();
     for megabyte in 0..megabytes() {

@@ -16,7 +16,7 @@ use crate::tag::Tag;
 use crate::units::{ChunkSize, parse_chunk_path};
 use crate::volinfo::{VolInfo, parse_sessions_list};
 use crate::volume_name::{Description, VolumeName};
-use crate::worklist::WorkListHead;
+use crate::worklist::WorkListReader;
 
 /// A decoder under a name.
 pub type Target = (&'static str, fn(&[u8]));
@@ -129,7 +129,9 @@ pub fn deltamap(bytes: &[u8]) {
 
 /// The work list of a prune.
 pub fn worklist(bytes: &[u8]) {
-    let _result = WorkListHead::read_gz(bytes);
+    if let Ok(steps) = WorkListReader::new(bytes) {
+        let _result = steps.take(1 << 16).take_while(Result::is_ok).count();
+    }
 }
 
 /// One-shot decompression of every kind.

@@ -24,7 +24,7 @@ mod text;
 mod units;
 mod volinfo;
 mod volume_name;
-pub mod worklist;
+mod worklist;
 
 pub use compress::{
     Compression, CompressionKind, Compressor, Decompressor, TextCompressor, TextDecompressor, gunzip, gzip,
@@ -48,4 +48,4 @@ pub use text::is_printable;
 pub use units::{ChunkAddr, ChunkSize, chunk_path, parse_chunk_path};
 pub use volinfo::{VolInfo, encode_sessions_list, parse_sessions_list};
 pub use volume_name::{Description, VolumeName};
-pub use worklist::WorkListHead;
+pub use worklist::{WorkListHead, WorkListReader, WorkListWriter, WorkStep};

@@ -277,8 +277,13 @@ impl Archive {
     /// All sessions of a volume.
     #[must_use]
     pub fn history(&self, volume: &Volume, trust: Trust) -> History {
-        self.vault
-            .history(&volume.vid, volume.volinfo.clone(), self.next_root(), trust)
+        self.vault.history(
+            &volume.vid,
+            volume.volinfo.clone(),
+            self.next_root(),
+            self.is_merging(&volume.vid),
+            trust,
+        )
     }
 
     /// The newest session of a volume, reading no more than is needed to be sure; `None` if it has none.
@@ -350,13 +355,16 @@ impl Archive {
         self.drop_duplicate_names();
     }
 
+    /// The root says that a prune of this volume is in progress.
+    fn is_merging(&self, vid: &VolumeId) -> bool {
+        matches!(self.root.in_process(), Ok(Some(InProcess::Merge { vid: merged, .. })) if merged == *vid)
+    }
+
     fn load_volume(&self, vid: &VolumeId, digest: &Digest) -> Result<VolInfo, Damage> {
-        let merging =
-            matches!(self.root.in_process(), Ok(Some(InProcess::Merge { vid: merged, .. })) if merged == *vid);
         match self.vault.volinfo(vid, digest, Trust::Cache) {
             Ok(volinfo) => Ok(volinfo),
             // Past its commit point a prune has renamed `volinfo` before `archive.ini`.
-            Err(damage) if merging => {
+            Err(damage) if self.is_merging(vid) => {
                 let next = self.next_root().and_then(|next| next.volume(vid));
                 let read = next.and_then(|digest| self.vault.volinfo(vid, &digest, Trust::Destination).ok());
                 read.ok_or(damage)
@@ -399,6 +407,20 @@ const NANOS: u128 = 1_000_000_000;
 
 /// How often a root that keeps changing is read.
 const ATTEMPTS: usize = 5;
+
+/// `root` is `before` with an operation begun on one volume, which a deletion may have taken out of the list.
+fn only_begun(before: &Root, root: &Root) -> bool {
+    let Ok(Some(operation)) = root.in_process() else {
+        return false;
+    };
+    let mut begun = before.clone();
+    begun.set_in_process(Some(&operation));
+    let deleted = matches!(operation, InProcess::Delete { .. }) && root.volume(operation.vid()).is_none();
+    if deleted {
+        begun.remove_volume(operation.vid());
+    }
+    begun.same_content(root)
+}
 
 /// A time for messages: `2026-11-22 04:17:36.261757`.
 fn date(context: &Context, time: UpdatedAt) -> String {
@@ -462,9 +484,9 @@ fn compare(unlocked: &Unlocked, attach: &Attach, context: &Context) -> Result<()
             if cached.updated_at() > root.updated_at() {
                 return Err(rollback(&cached.updated_at()));
             }
-            // What only announces an operation has the time of the state before it (archive-format.md §2.4).
-            let announced = |root: &Root| !matches!(root.in_process(), Ok(None));
-            if cached.updated_at() == root.updated_at() && !announced(&cached) && !announced(root) {
+            let pending = |root: &Root| !matches!(root.in_process(), Ok(None));
+            // While an operation is noted the time stays, so that only the note tells the one from the other.
+            if cached.updated_at() == root.updated_at() && !pending(&cached) && !only_begun(&cached, root) {
                 let what = "two different states have the same time";
                 return Err(ArchiveError::CacheContradiction { url: url(), what });
             }

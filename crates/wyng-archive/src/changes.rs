@@ -60,7 +60,8 @@ impl Changes {
         })
     }
 
-    fn push(&mut self, run: Run) -> io::Result<()> {
+    /// Adds a run behind all others.
+    pub(crate) fn push(&mut self, run: Run) -> io::Result<()> {
         let vault = &self.vault;
         self.list.push(run, vault.chunk, &|| vault.scratch())
     }
@@ -69,6 +70,11 @@ impl Changes {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.list.len() == 0
+    }
+
+    /// All of them.
+    pub(crate) fn runs(&self) -> impl Iterator<Item = Result<Run, Damage>> + '_ {
+        self.list.iter()
     }
 
     /// The checksum over all chunks of the volume after these changes to `before` (archive-format.md §7.4).

@@ -141,13 +141,21 @@ impl Vault {
         Ok(Session { name, info })
     }
 
-    /// Reads the metadata of all sessions.
-    pub(crate) fn history(&self, vid: &VolumeId, volinfo: VolInfo, next: Option<&Root>, trust: Trust) -> History {
+    /// Reads the metadata of all sessions. `merging`: the root says that a prune is in progress, whose folders are looked
+    /// for then even if the local cache has all metadata.
+    pub(crate) fn history(
+        &self,
+        vid: &VolumeId,
+        volinfo: VolInfo,
+        next: Option<&Root>,
+        merging: bool,
+        trust: Trust,
+    ) -> History {
         let regular = self.entries(&Places::default(), vid, &volinfo, trust);
         let missing = regular
             .iter()
             .any(|(_, entry)| matches!(entry, Err(damage) if damage.is_missing()));
-        if !missing {
+        if !missing && !merging {
             return History {
                 vid: vid.clone(),
                 volinfo,

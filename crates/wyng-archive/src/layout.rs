@@ -45,6 +45,21 @@ pub(crate) fn session_tmp(vid: &VolumeId) -> StorePath {
     path(format!("{}/{SESSION_TMP}", vid.as_str()))
 }
 
+/// What a prune in progress does, and the folders into which it takes sessions before and after it counts.
+pub(crate) const WORK_LIST: &str = "merge.lst.gz";
+pub(crate) const MERGE_INIT: &str = "merge-init";
+pub(crate) const MERGE: &str = "merge";
+
+/// A name in a volume's folder.
+pub(crate) fn in_volume(vid: &VolumeId, name: &str) -> StorePath {
+    path(format!("{}/{name}", vid.as_str()))
+}
+
+/// A name in a folder.
+pub(crate) fn inside(dir: &StorePath, name: &str) -> StorePath {
+    path(format!("{}/{name}", dir.as_str()))
+}
+
 pub(crate) fn info(dir: &StorePath) -> StorePath {
     path(format!("{}/info", dir.as_str()))
 }

@@ -25,6 +25,8 @@ pub struct View {
     /// Folders that may hold the chunks of each session that supplies some.
     dirs: Vec<Vec<StorePath>>,
     runs: RunList,
+    /// Checksum of the list, as it is and not as it was recorded.
+    pub(crate) mfcs: u32,
 }
 
 impl View {
@@ -56,7 +58,8 @@ impl View {
             add_run(&mut mfcs, &run, run.count, chunk);
             runs.push(run, chunk, &scratch).map_err(io)?;
         }
-        check_mfcs(&object, &chain, mfcs.finish(), notice)?;
+        let mfcs = mfcs.finish();
+        check_mfcs(&object, &chain, mfcs, notice)?;
         let dirs = chain
             .iter()
             .map(|s| history.places.dirs(&history.vid, &s.name))
@@ -68,6 +71,7 @@ impl View {
             chain: chain.iter().map(|session| session.name).collect(),
             dirs,
             runs,
+            mfcs,
         })
     }
 
@@ -117,14 +121,14 @@ impl View {
 }
 
 /// A part of the chain, newest first: one manifest, or several merged.
-enum Layer {
+pub(crate) enum Layer {
     Stream(std::sync::Mutex<Option<RunStream<'static>>>),
     Merged(RunList),
     Empty,
 }
 
 impl Layer {
-    fn stream(&self) -> RunStream<'_> {
+    pub(crate) fn stream(&self) -> RunStream<'_> {
         match self {
             Self::Stream(stream) => {
                 let taken = stream.lock().ok().and_then(|mut stream| stream.take());
@@ -137,7 +141,12 @@ impl Layer {
 }
 
 /// Opens the manifests of a chain; where there are many, groups are merged into scratch lists first.
-fn merge_layers(vault: &Vault, history: &History, chain: &[&Session], trust: Trust) -> Result<Vec<Layer>, Damage> {
+pub(crate) fn merge_layers(
+    vault: &Vault,
+    history: &History,
+    chain: &[&Session],
+    trust: Trust,
+) -> Result<Vec<Layer>, Damage> {
     let io = |e: std::io::Error| Damage::new("scratch file", DamageReason::Io(e.to_string()));
     let scratch = || vault.scratch();
     let mut layers = Vec::new();
@@ -176,7 +185,7 @@ fn merge_layers(vault: &Vault, history: &History, chain: &[&Session], trust: Tru
     Ok(layers)
 }
 
-fn open_manifest(
+pub(crate) fn open_manifest(
     vault: &Vault,
     history: &History,
     session: &Session,

@@ -116,7 +116,7 @@ impl Archive {
 
 /// Every part of the newest session and of all that it builds on is at the destination.
 fn complete_volume(vault: &Vault, vid: &VolumeId, volinfo: &VolInfo) -> Result<(), Damage> {
-    let history = vault.history(vid, volinfo.clone(), None, Trust::Destination);
+    let history = vault.history(vid, volinfo.clone(), None, false, Trust::Destination);
     let Some((newest, _)) = volinfo.sessions.last() else {
         return Ok(());
     };

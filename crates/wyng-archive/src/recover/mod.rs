@@ -2,11 +2,12 @@
 //! destination alone (decisions.md §7, archive-format.md §9.1).
 //!
 //! An interrupted send, add or rename is undone wherever the old state can still be read; it is rolled forward only where
-//! that is impossible and the new state is proven complete. An interrupted deletion is finished. Interrupted prunes are read
-//! correctly, but finished only by a version that has this command.
+//! that is impossible and the new state is proven complete. An interrupted deletion is finished. An interrupted prune is
+//! undone up to the point from which it counts, and finished from there on.
 
 mod forward;
 mod infos;
+mod merge;
 mod strays;
 
 use crate::archive::Archive;
@@ -29,8 +30,8 @@ struct Leftovers {
     tmp_files: Vec<String>,
     /// `S_date` folders that `volinfo` does not list.
     unlisted: Vec<SessionName>,
-    /// A prune has taken listed sessions out of their places.
-    pruning: bool,
+    /// A prune is in progress, or what it needs is left.
+    merging: bool,
 }
 
 /// An `archive.ini.tmp` that could neither be put in place nor undone.
@@ -41,47 +42,35 @@ impl Archive {
     /// volume in which something can't be put right is told by a notice and not written to; the others go on.
     ///
     /// # Errors
-    /// [`ArchiveError::Pending`] for an interrupted prune or deletion, [`ArchiveError::Rollback`] for a root that only
+    /// [`ArchiveError::Pending`] for an interrupted deletion, [`ArchiveError::Rollback`] for a root that only
     /// an old copy has, and those of the destination. Nothing is lost by an error: the next call begins anew.
     pub fn recover(&mut self, guard: &Guard<'_>) -> Result<()> {
         self.open_counters()?;
         self.may_change(guard)?;
         self.repair_root_files()?;
+        let mut noted = None;
         match self.root.in_process() {
             Ok(None) => {}
             Ok(Some(InProcess::Delete { vid })) => self.finish_deletion(&vid, guard)?,
-            Ok(Some(InProcess::Merge { vid, .. })) => {
-                return Err(ArchiveError::Pending {
-                    kind: "prune",
-                    vid: vid.to_string(),
-                });
-            }
+            Ok(Some(merge @ InProcess::Merge { .. })) => noted = Some(merge),
             Err(error) => return Err(Damage::content(layout::ROOT, &error).into()),
         }
-        let entries: Vec<(VolumeId, Digest)> = self.listed();
         let mut irregular = Vec::new();
-        for (vid, digest) in &entries {
-            match self.leftovers(vid, digest) {
-                Ok(Some(found)) => irregular.push((vid, digest, found)),
+        for (vid, digest) in self.listed() {
+            match self.settled_leftovers(&vid, noted.as_ref(), guard) {
+                Ok(Some((digest, found))) => irregular.push((vid, digest, found)),
                 Ok(None) => {}
-                Err(error) => self.leave_alone(vid, digest, error)?,
+                Err(error) => self.leave_alone(&vid, &digest, error)?,
             }
-        }
-        // The original can lose its note of a prune that has taken sessions out of their places.
-        if let Some((vid, ..)) = irregular.iter().find(|(.., found)| found.pruning) {
-            return Err(ArchiveError::Pending {
-                kind: "prune",
-                vid: vid.to_string(),
-            });
         }
         let mut lost = false;
         for (vid, digest, found) in irregular {
-            match self.recover_volume(vid, digest, &found, guard) {
+            match self.recover_volume(&vid, &digest, &found, guard) {
                 Ok(there) => lost |= !there,
-                Err(error) => self.leave_alone(vid, digest, error)?,
+                Err(error) => self.leave_alone(&vid, &digest, error)?,
             }
         }
-        self.remove_strays(&entries, guard)?;
+        self.remove_strays(&self.listed(), guard)?;
         self.remove_file_remains(guard)?;
         let tmp = layout::tmp(&layout::root());
         if self.vault.store.stat(&tmp)?.is_some() {
@@ -217,7 +206,7 @@ impl Archive {
 
     /// Puts a `volinfo` in its place, durably and in one step. Under a temporary name of its own: `volinfo.tmp` may be
     /// evidence.
-    fn put_volinfo(&self, vid: &VolumeId, stored: &[u8]) -> Result<()> {
+    pub(crate) fn put_volinfo(&self, vid: &VolumeId, stored: &[u8]) -> Result<()> {
         let (store, own) = (&self.vault.store, layout::volinfo(vid));
         let fresh = layout::path(format!("{}.new", own.as_str()));
         self.put_new(&fresh, stored)?;
@@ -225,6 +214,28 @@ impl Archive {
         self.replace_by(&fresh, &own)?;
         store.sync_dir(&layout::volume(vid))?;
         Ok(())
+    }
+
+    /// What lies beside the listed sessions once an interrupted prune has been finished or undone, and the digest of the
+    /// `volinfo` that is listed then; `None` if there is nothing to do. `noted`: the prune that the root speaks of.
+    fn settled_leftovers(
+        &mut self,
+        vid: &VolumeId,
+        noted: Option<&InProcess>,
+        guard: &Guard<'_>,
+    ) -> Result<Option<(Digest, Leftovers)>> {
+        let noted = noted.filter(|merge| merge.vid() == vid);
+        for settled in [false, true] {
+            let Some(digest) = self.root.volume(vid) else { break };
+            let found = self.leftovers(vid, &digest)?;
+            // The original can lose its note of a prune that has taken sessions out of their places.
+            let merging = noted.is_some() || found.as_ref().is_some_and(|found| found.merging);
+            if settled || !merging {
+                return Ok(found.map(|found| (digest, found)));
+            }
+            self.settle_merge(vid, noted, guard)?;
+        }
+        Ok(None)
     }
 
     /// What lies beside the listed sessions; `None` if there is nothing to do.
@@ -239,11 +250,12 @@ impl Archive {
             .map(|volume| &volume.volinfo.sessions);
         let mut found = Leftovers::default();
         let mut missing = listed.map_or(0, Vec::len);
-        let mut merging = false;
         for entry in entries {
             match (entry.kind, entry.name.as_str()) {
                 (EntryKind::Dir, layout::SESSION_TMP) => found.session_tmp = true,
-                (EntryKind::Dir, "merge" | "merge-init") => merging = true,
+                (EntryKind::Dir, layout::MERGE | layout::MERGE_INIT) | (EntryKind::File, layout::WORK_LIST) => {
+                    found.merging = true;
+                }
                 (EntryKind::Dir, name) => {
                     let Ok(session) = SessionName::parse(name) else {
                         continue;
@@ -260,8 +272,11 @@ impl Archive {
                 _ => {}
             }
         }
-        found.pruning = merging && missing > 0;
-        let regular = !found.session_tmp && found.tmp_files.is_empty() && found.unlisted.is_empty() && missing == 0;
+        let regular = !found.merging
+            && !found.session_tmp
+            && found.tmp_files.is_empty()
+            && found.unlisted.is_empty()
+            && missing == 0;
         // Between the last two renames of a commit nothing is left over but a volinfo that the root does not know.
         let in_place = self.vault.volinfo_is_in_place(vid, digest);
         Ok((!regular || !in_place || listed.is_none()).then_some(found))
@@ -394,7 +409,7 @@ impl Archive {
     }
 
     /// Makes the informational list of sessions what `volinfo` says; its rename may have been lost.
-    fn settle_sessions(&self, vid: &VolumeId, volinfo: &VolInfo) -> Result<()> {
+    pub(crate) fn settle_sessions(&self, vid: &VolumeId, volinfo: &VolInfo) -> Result<()> {
         let path = layout::sessions(vid);
         let names: Vec<SessionName> = volinfo.sessions.iter().map(|(name, _)| *name).collect();
         let expected = encode_sessions_list(&names);

@@ -27,7 +27,7 @@ impl Archive {
                     vid: Some(vid.to_string()),
                 });
                 self.may_change(guard)?;
-                self.vault.store.remove_tree(&layout::volume(&vid))?;
+                self.remove_unborn(&vid)?;
                 removed = true;
             } else {
                 self.note(Notice::Unlisted { path: entry.name });
@@ -37,6 +37,18 @@ impl Archive {
             // Before archive.ini.tmp goes, which proves what they are.
             self.vault.store.sync_dir(&StorePath::root())?;
         }
+        Ok(())
+    }
+
+    /// Removes a volume that never counted, its sessions first: what proves what they are lies beside them.
+    fn remove_unborn(&self, vid: &VolumeId) -> Result<()> {
+        let (store, folder) = (&self.vault.store, layout::volume(vid));
+        let entries = store.list(&folder)?.unwrap_or_default();
+        for entry in entries.iter().filter(|entry| entry.name.starts_with("S_")) {
+            store.remove_tree(&layout::in_volume(vid, &entry.name))?;
+        }
+        store.sync_dir(&folder)?;
+        store.remove_tree(&folder)?;
         Ok(())
     }
 

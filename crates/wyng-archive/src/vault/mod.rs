@@ -15,7 +15,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use wyng_format::limits;
 use wyng_format::{
-    ChunkSize, Compression, Decompressor, Digest, FormatError, ManifestReader, MetaObject, Suite, TextDecompressor,
+    ChunkSize, Compression, Decompressor, Digest, FormatError, ManifestReader, MetaObject, SessionName, Suite,
+    TextDecompressor, VolumeId,
 };
 use wyng_state::{ArchiveState, CacheFile};
 use wyng_store::{Store, StoreError, StorePath};
@@ -205,6 +206,21 @@ impl Vault {
             && self.caching.load(Ordering::Relaxed)
         {
             let _ = cache.write(file, stored);
+        }
+    }
+
+    /// Drops what is cached of sessions that are gone, and of one that has changed.
+    pub fn forget_sessions(&self, vid: &VolumeId, keep: &[SessionName], changed: &SessionName) {
+        let Some(cache) = self.cache.as_ref().filter(|_| self.caching.load(Ordering::Relaxed)) else {
+            return;
+        };
+        let _ = cache.retain_sessions(vid, keep);
+        for file in [
+            CacheFile::SessionInfo(vid, changed),
+            CacheFile::Manifest(vid, changed),
+            CacheFile::DecodedManifest(vid, changed),
+        ] {
+            let _ = cache.remove(file);
         }
     }
 

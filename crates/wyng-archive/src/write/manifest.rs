@@ -1,16 +1,15 @@
-//! Storing the manifest of a new session.
+//! Storing the manifest of a session.
 
 use crate::archive::Archive;
 use crate::changes::{Changes, ManifestError, Spool};
 use crate::error::{ArchiveError, Result};
-use crate::layout;
 use wyng_format::{CipherCode, Digest, MetaSealer};
 use wyng_store::StorePath;
 
 impl Archive {
-    /// Stores the manifest of a draft. Returns its digest, and its stored bytes where they are few enough to cache.
-    pub(super) fn put_manifest(&self, dir: &StorePath, changes: &Changes) -> Result<(Digest, Option<Vec<u8>>)> {
-        let path = layout::manifest(dir);
+    /// Stores a manifest as `path`, which must not exist. Returns its digest, and its stored bytes where they are few enough
+    /// to cache.
+    pub(crate) fn put_manifest(&self, path: &StorePath, changes: &Changes) -> Result<(Digest, Option<Vec<u8>>)> {
         let failed = |error: ManifestError| match error {
             ManifestError::List(damage) => ArchiveError::Damaged(damage),
             ManifestError::Format(error) => ArchiveError::Format(error),
@@ -27,7 +26,7 @@ impl Archive {
                 .vault
                 .suite
                 .seal_meta(&self.nonces().meta(compressed.len())?, compressed)?;
-            self.vault.store.create(&path, &stored)?;
+            self.vault.store.create(path, &stored)?;
             return Ok((digest, Some(stored)));
         }
         let io = |e: std::io::Error| {
@@ -39,7 +38,7 @@ impl Archive {
             Ok(())
         });
         hashed.map_err(io)?;
-        self.stream_manifest(&path, &spool)?;
+        self.stream_manifest(path, &spool)?;
         Ok((hasher.finish(), None))
     }
 

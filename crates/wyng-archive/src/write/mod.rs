@@ -13,8 +13,7 @@ use crate::dedup::Place;
 use crate::error::{ArchiveError, Result};
 use crate::layout;
 use crate::vault::{Trust, Vault};
-pub(crate) use publish::RootTime;
-use publish::Step;
+pub(crate) use publish::{RootTime, Step, worse};
 use std::sync::Arc;
 use wyng_format::limits;
 use wyng_format::{
@@ -345,7 +344,7 @@ impl Archive {
         let manifest = if changes.is_empty() {
             None
         } else {
-            Some(self.put_manifest(&draft.dir, changes)?)
+            Some(self.put_manifest(&layout::manifest(&draft.dir), changes)?)
         };
         let info = SessionInfo {
             local_time: LocalTime::Nanos(u128::try_from(record.source_time).unwrap_or(0)),
@@ -481,7 +480,7 @@ impl Archive {
     }
 
     /// Compresses and seals a metadata text.
-    fn seal(&self, kind: MetaObject, text: &[u8]) -> Result<SealedObject> {
+    pub(crate) fn seal(&self, kind: MetaObject, text: &[u8]) -> Result<SealedObject> {
         let mut compressor = Compressor::new(self.vault.compression);
         let nonce = self.nonces().meta(text.len())?;
         let (stored, digest) = kind.seal(&self.vault.suite, &mut compressor, &nonce, text)?;

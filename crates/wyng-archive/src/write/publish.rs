@@ -12,7 +12,7 @@ use wyng_state::CacheFile;
 use wyng_store::{Durability, EntryKind, Rename, StoreError, StorePath};
 
 /// A change of one volume's metadata.
-pub(super) struct Step {
+pub(crate) struct Step {
     pub vid: VolumeId,
     pub volinfo: VolInfo,
     /// The folder of a new session and the name it gets.
@@ -41,7 +41,7 @@ struct Next {
 
 impl Archive {
     /// No commit of this command has failed half way, and the volume is not one that could not be recovered.
-    pub(super) fn check_finished(&self, vid: &VolumeId) -> Result<()> {
+    pub(crate) fn check_finished(&self, vid: &VolumeId) -> Result<()> {
         if self.unfinished {
             return Err(ArchiveError::Unfinished);
         }
@@ -211,7 +211,7 @@ impl Archive {
 
     /// Takes over into memory, cache and `.bak` what has been committed. Nothing of this can undo it, so what fails is
     /// only told.
-    fn adopt(&mut self, step: Step, sealed: &SealedObject, new: bool) {
+    pub(crate) fn adopt(&mut self, step: Step, sealed: &SealedObject, new: bool) {
         self.vault.remember(CacheFile::VolumeInfo(&step.vid), &sealed.stored);
         for (name, info) in &step.infos {
             self.vault
@@ -260,7 +260,7 @@ impl Archive {
     }
 
     /// Gives a changed root its time and counters and seals it.
-    fn seal_root(&self, root: &mut Root, time: RootTime) -> Result<Vec<u8>> {
+    pub(crate) fn seal_root(&self, root: &mut Root, time: RootTime) -> Result<Vec<u8>> {
         let now = self.time_after_root()?;
         if time == RootTime::Now {
             let updated_at = root.updated_at().after(u64::try_from(now).unwrap_or(0));
@@ -387,6 +387,6 @@ impl Archive {
     }
 }
 
-fn worse(a: Durability, b: Durability) -> Durability {
+pub(crate) fn worse(a: Durability, b: Durability) -> Durability {
     if a == Durability::Unconfirmed { a } else { b }
 }

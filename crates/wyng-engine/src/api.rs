@@ -8,6 +8,7 @@ mod event;
 mod manage;
 mod map;
 mod monitor;
+mod prune;
 mod receive;
 mod send;
 
@@ -20,6 +21,10 @@ pub use manage::{
 };
 pub use map::{ChangeMap, MapError, MapMissed};
 pub use monitor::{MonitorKind, MonitorReport, MonitorRequest, SkipReason, VolumeMonitored};
+pub use prune::{
+    AgeDays, Autoprune, Keep, PlannedSession, PruneNote, PrunePlan, PruneReport, PruneRequest, PruneRule,
+    PruneSelection, Retention, SessionPoint, Span, VolumePrunePlan, VolumePruned,
+};
 pub use receive::{
     PlannedReceive, ReceiveHow, ReceiveItem, ReceiveMode, ReceivePlan, ReceiveRequest, RestoreTarget, SnapshotRefusal,
     VolumeRestored,

@@ -2,8 +2,8 @@
 //! report, what happens meanwhile as [`Event`]s.
 //!
 //! [`init`], [`open`], [`send`], [`monitor`], [`plan_receive`] and [`receive`], [`verify`], [`diff`],
-//! [`plan_clean`] and [`clean`], [`plan_delete`] and [`delete`], [`rename`], [`tag`], [`deduplicate`], [`change_uuid`] and [`add`] each are one straight
-//! line here: plan, apply, report.
+//! [`plan_prune`] and [`prune`], [`plan_clean`] and [`clean`], [`plan_delete`] and [`delete`], [`rename`], [`tag`],
+//! [`deduplicate`], [`change_uuid`] and [`add`] each are one straight line here: plan, apply, report.
 
 mod alive;
 mod api;
@@ -21,6 +21,7 @@ mod open;
 mod pairing;
 mod pipeline;
 mod progress;
+mod prune;
 mod read;
 mod receive;
 mod rename;
@@ -42,6 +43,7 @@ pub use error::{EngineError, Result};
 pub use init::{add, init};
 pub use monitor::monitor;
 pub use open::{OpenArchive, open};
+pub use prune::{plan_prune, prune};
 pub use receive::{plan_receive, receive};
 pub use rename::rename;
 pub use send::send;

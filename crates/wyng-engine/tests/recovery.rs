@@ -1,5 +1,5 @@
-//! Archives that the original left interrupted, opened for writing: sends are finished or undone and deletions finished
-//! without a trace; prunes, which this version can't finish, are refused and left as they are.
+//! Archives that the original left interrupted, opened for writing: sends and prunes are finished or undone, and deletions
+//! finished, without a trace.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -11,7 +11,7 @@
 mod common;
 
 use common::{ARCHIVE, Contents, Lab, image};
-use wyng_engine::{EngineError, Purpose, VolumeChoice, errors::ArchiveError};
+use wyng_engine::{Purpose, VolumeChoice};
 use wyng_format::VolumeId;
 use wyng_testkit::fixtures::{self, Images};
 use wyng_testkit::model::sha256_hex;
@@ -30,10 +30,10 @@ fn images(contents: &Contents) -> Images {
 }
 
 #[test]
-fn interrupted_sends_are_settled_and_the_next_send_works() {
+fn interrupted_sends_and_prunes_are_settled_and_the_next_send_works() {
     for interrupted in fixtures::fixtures().interrupted {
         let name = &interrupted.name;
-        if !name.starts_with("int-send") {
+        if !(name.starts_with("int-send") || name.starts_with("int-prune")) {
             continue;
         }
         let lab = Lab::new(1);
@@ -100,36 +100,4 @@ fn strict(lab: &Lab) {
     // The clock of the tests is ahead of the reader's.
     let wrong = found.findings.iter().filter(|f| f.error && f.rule != "updated-at");
     assert_eq!(wrong.count(), 0, "{}", found.output);
-}
-
-#[test]
-fn interrupted_prunes_are_left_alone() {
-    for interrupted in fixtures::fixtures().interrupted {
-        let name = &interrupted.name;
-        if !name.starts_with("int-prune") {
-            continue;
-        }
-        let lab = Lab::new(1);
-        fixtures::unpack_into(name, &lab.fs, ARCHIVE);
-        let before = lab.fs.tree(ARCHIVE);
-        let state = images(&lab.contents().unwrap());
-        let pending = !interrupted.as_found.in_process.as_array().is_none_or(Vec::is_empty);
-        match lab.open(Purpose::Write) {
-            Err(EngineError::Archive(ArchiveError::Pending { .. })) => {
-                let now = lab.fs.tree(ARCHIVE);
-                let changed: Vec<_> = before
-                    .differences(&now)
-                    .into_iter()
-                    .filter(|line| !line.contains("archive.dat") && !line.contains(".hardlink"))
-                    .collect();
-                assert_eq!(changed, Vec::<String>::new(), "{name}");
-            }
-            Ok(open) => {
-                drop(open);
-                assert!(!pending, "{name} was opened for writing");
-            }
-            Err(error) => panic!("{name}: {error}"),
-        }
-        assert_eq!(images(&lab.contents().unwrap()), state, "{name}");
-    }
 }

@@ -433,7 +433,7 @@ fn in_order(volumes: &[SetVolume]) -> Vec<&SetVolume> {
 }
 
 /// Errors after which no other volume could be sent.
-fn ends_command(error: &EngineError) -> bool {
+pub(crate) fn ends_command(error: &EngineError) -> bool {
     match error {
         EngineError::Cancelled(_) | EngineError::State(_) | EngineError::Secret(_) => true,
         EngineError::Archive(error) => matches!(

@@ -322,7 +322,9 @@ impl Lab {
         // A waiting writer's clock file means nothing and is not told from a living one's.
         paths
             .filter(|path| {
-                path.contains(".tmp") || path.contains("S-tmp") || path.contains(".new") || path.contains(".wyng-lock")
+                [".tmp", "S-tmp", ".new", ".wyng-lock", "/merge"]
+                    .iter()
+                    .any(|part| path.contains(part))
             })
             .filter(|path| !path.ends_with(".time"))
             .collect()

@@ -1,0 +1,76 @@
+//! Pruning: which sessions go, why, and what comes back; and their removal.
+
+mod calendar;
+mod plan;
+mod retention;
+mod thinning;
+
+use crate::api::{Event, PrunePlan, PruneReport, PruneRequest, Reporter, VolumeFailure, VolumePrunePlan, VolumePruned};
+use crate::error::{EngineError, Result};
+use crate::open::{OpenArchive, report_notice};
+use crate::send::ends_command;
+use wyng_archive::PruneRun;
+use wyng_store::Durability;
+
+/// Works out what is to be done. Nothing is changed.
+///
+/// # Errors
+/// What keeps the destination from being read. Volumes without a plan are in it.
+pub fn plan_prune(open: &OpenArchive, request: &PruneRequest) -> Result<PrunePlan> {
+    plan::Planner::new(open, request).plan()
+}
+
+/// Carries out what was planned. A volume that fails keeps the sessions that are left of it, whole, and the others go on.
+///
+/// # Errors
+/// What ends the whole command; what was removed before stays removed.
+pub fn prune(open: &mut OpenArchive, plan: PrunePlan, reporter: &dyn Reporter) -> Result<PruneReport> {
+    let mut report = PruneReport {
+        volumes: Vec::new(),
+        durability_confirmed: true,
+        failed: plan.failed,
+    };
+    for volume in &plan.volumes {
+        let mut pruned = VolumePruned {
+            volume: volume.volume.clone(),
+            note: volume.note,
+            removed: Vec::new(),
+        };
+        let result = prune_volume(open, volume, &mut pruned, &mut report.durability_confirmed);
+        for notice in open.archive.take_notices() {
+            report_notice(&notice, reporter);
+        }
+        report.volumes.push(pruned);
+        match result {
+            Ok(()) => {}
+            Err(error) if ends_command(&error) => return Err(error),
+            Err(error) => {
+                let failure = VolumeFailure::from((volume.volume.clone(), error));
+                reporter.event(Event::VolumeFailed(&failure));
+                report.failed.push(failure);
+            }
+        }
+    }
+    Ok(report)
+}
+
+fn prune_volume(
+    open: &mut OpenArchive,
+    plan: &VolumePrunePlan,
+    pruned: &mut VolumePruned,
+    confirmed: &mut bool,
+) -> Result<()> {
+    for run in &plan.runs {
+        open.context.cancel.check()?;
+        *confirmed &= prune_run(open, plan, run)? == Durability::Confirmed;
+        pruned
+            .removed
+            .extend(run.sources.iter().map(|name| name.date().to_owned()));
+    }
+    Ok(())
+}
+
+fn prune_run(open: &mut OpenArchive, plan: &VolumePrunePlan, run: &PruneRun) -> Result<Durability, EngineError> {
+    let OpenArchive { archive, locks, .. } = &mut *open;
+    Ok(archive.prune(&plan.vid, run, &|| locks.as_ref().map_or(Ok(()), |locks| locks.check()))?)
+}

@@ -18,8 +18,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use wyng_engine::errors::ArchiveError;
 use wyng_engine::{
-    DiffPair, DiffRequest, EngineError, Event, Purpose, ReceiveItem, ReceiveMode, ReceiveRequest, RenameRequest,
-    Reporter, RestoreTarget, SendRequest, SessionChoice, TagChange, TagRequest, VolumeChoice,
+    DiffPair, DiffRequest, EngineError, Event, PruneRequest, PruneSelection, Purpose, ReceiveItem, ReceiveMode,
+    ReceiveRequest, RenameRequest, Reporter, RestoreTarget, SendRequest, SessionChoice, SessionPoint, TagChange,
+    TagRequest, VolumeChoice,
 };
 use wyng_sys::fs::{Fs, Links};
 use wyng_testkit::MemFs;
@@ -247,6 +248,37 @@ fn add(lab: &Lab, _: &Acknowledged) {
     wyng_engine::add(&mut open, &["added".to_owned()], Some("text"), &lab.reporter).unwrap();
 }
 
+/// Four sessions of a volume in which chunks come, go and become zeros.
+fn four_sessions(lab: &Lab, cipher: &str) {
+    drop(lab.init(cipher).unwrap());
+    lab.write("a.img", &image(1, 210_000));
+    lab.send(&["a.img"]).unwrap();
+    lab.change("a.img", 66_000, b"changed");
+    lab.send(&["a.img"]).unwrap();
+    lab.change("a.img", 131_072, &[0; 65_536]);
+    lab.change("a.img", 10, b"changed");
+    lab.send(&["a.img"]).unwrap();
+    lab.write("a.img", &image(1, 180_000));
+    lab.send(&["a.img"]).unwrap();
+}
+
+/// Removes all sessions of `a.img` but the oldest `spared` and the newest.
+fn prune(lab: &Lab, spared: usize) {
+    lab.clock.advance(Duration::from_secs(2));
+    let mut open = lab.open(Purpose::Write).unwrap();
+    let sessions = &open.listing()[0].sessions;
+    let from = SessionPoint::Named(wyng_format::SessionName::parse(&sessions[spared].name).unwrap());
+    let request = PruneRequest {
+        volumes: vec!["a.img".to_owned()],
+        selection: Some(PruneSelection::Range(from, SessionPoint::Newest)),
+        ..PruneRequest::default()
+    };
+    let plan = wyng_engine::plan_prune(&open, &request).unwrap();
+    let report = wyng_engine::prune(&mut open, plan, &lab.reporter).unwrap();
+    assert!(report.failed.is_empty() && report.volumes[0].removed.len() == 3 - spared);
+    open.close();
+}
+
 /// The commands under test.
 fn commands() -> Vec<Recorded> {
     let init = |lab: &Lab| drop(lab.init("off").unwrap());
@@ -332,6 +364,18 @@ fn commands() -> Vec<Recorded> {
             nothing,
         ),
         record("add", sent, add, nothing),
+        record(
+            "prune",
+            |lab| four_sessions(lab, "off"),
+            |lab, _| prune(lab, 1),
+            nothing,
+        ),
+        record(
+            "prune of the oldest, encrypted",
+            |lab| four_sessions(lab, "xchacha20-dgr"),
+            |lab, _| prune(lab, 0),
+            nothing,
+        ),
         add_rename(moved),
     ]
 }

@@ -292,7 +292,7 @@ fn archive_hint(error: &ArchiveError) -> Option<&'static str> {
             "if you restored an older copy of it yourself, --force-allow-rollback accepts it; if not, beware"
         }
         ArchiveError::ClockBehind { .. } => "set the clock of this machine, or the one that wrote last was wrong",
-        ArchiveError::Pending { .. } => "the original program can finish it",
+        ArchiveError::Pending { .. } => "look at the destination: files of this volume are missing or damaged",
         ArchiveError::PrunedMeanwhile { .. } => "run the same command again, on a session that is still listed",
         ArchiveError::ChangedMeanwhile => "nothing was changed; run the same command again",
         ArchiveError::NoSession { earlier: true, .. } => {

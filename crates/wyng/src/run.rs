@@ -4,11 +4,12 @@ use crate::commands::{Done, Run};
 use crate::environment::Environment;
 use crate::errors::{BAD_OPTION, Failure, INTERRUPTED, SOME_FAILED};
 use crate::options::arguments::Manner;
+use crate::options::ini::Config;
 use crate::options::meaning::{check, invocation, refuse_later};
 use crate::options::parse::CommandLine;
 use crate::options::table::{Id, option};
 use crate::options::value::Values;
-use crate::options::{Action, Command, General, Invocation, OptionError, Origin, help, ini, parse};
+use crate::options::{Action, Command, General, Invocation, OptionError, Origin, VolumeValues, help, ini, parse};
 use crate::output::{Lines, Output};
 use crate::progress::{Display, Width, Work};
 use crate::render::archive::{RELEASE_DATE, banner};
@@ -102,13 +103,19 @@ fn understood(
         return Ok(Asked::Version);
     }
     let (config, config_file) = config(&line.values, environment, context, output).map_err(wrong)?;
-    let values = config.overlaid_by(line.values.clone());
+    let over = |own: Values| config.values.clone().overlaid_by(own).overlaid_by(line.values.clone());
+    let values = over(Values::default());
+    let volumes: VolumeValues = config
+        .volumes
+        .iter()
+        .map(|(name, own)| (name.clone(), over(own.clone())))
+        .collect();
     let origin = |id| match &config_file {
         Some(path) if !line.values.has(id) => Origin::Ini(path.clone()),
         _ => Origin::CommandLine,
     };
     refuse_later(&values, origin, command).map_err(wrong)?;
-    let invocation = invocation(command, names, &values, environment, &*context.fs).map_err(wrong)?;
+    let invocation = invocation(command, names, &values, &volumes, environment, &*context.fs).map_err(wrong)?;
     Ok(Asked::Command(Manner::of(&values), Box::new(invocation)))
 }
 
@@ -119,7 +126,7 @@ fn command(line: &CommandLine) -> Result<(Command, &[OsString]), OptionError> {
     }
     let Some((first, names)) = line.words.split_first() else {
         return Err(parse::syntax_error(
-            "a command is missing: arch-init, send, receive, list, verify, monitor, diff, delete, rename, tag, \
+            "a command is missing: arch-init, send, receive, list, verify, monitor, diff, prune, delete, rename, tag, \
              arch-deduplicate, arch-check, add or version",
         ));
     };
@@ -147,10 +154,10 @@ fn config(
     environment: &Environment,
     context: &Context,
     output: &Output,
-) -> Result<(Values, Option<PathBuf>), OptionError> {
+) -> Result<(Config, Option<PathBuf>), OptionError> {
     let named = line.os(Id::Config).map(|path| environment.absolute(path));
     let Some(path) = named.clone().or_else(|| environment.default_config()) else {
-        return Ok((Values::default(), None));
+        return Ok((Config::default(), None));
     };
     let file = files::read(&*context.fs, &path, INI_LIMIT);
     let Some((text, stat)) = file.map_err(|source| OptionError::File {
@@ -161,7 +168,7 @@ fn config(
         return if named.is_some() {
             Err(OptionError::NoConfigFile(path))
         } else {
-            Ok((Values::default(), None))
+            Ok((Config::default(), None))
         };
     };
     if stat.mode & 0o022 != 0 || (stat.uid != 0 && stat.uid != environment.uid) {
@@ -174,8 +181,10 @@ fn config(
     for key in &config.ignored {
         output.note(&format!("Ignoring config item: {key}\n"));
     }
-    check(&config.values, &Origin::Ini(path.clone()))?;
-    Ok((config.values, Some(path)))
+    for values in std::iter::once(&config.values).chain(config.volumes.values()) {
+        check(values, &Origin::Ini(path.clone()))?;
+    }
+    Ok((config, Some(path)))
 }
 
 /// Ends a command that was not understood.
@@ -225,7 +234,8 @@ fn execute(invocation: &Invocation, manner: Manner, environment: &Environment, c
         | Action::Tag(_)
         | Action::Deduplicate { .. }
         | Action::ArchCheck(_)
-        | Action::Add(_) => Work::Other,
+        | Action::Add(_)
+        | Action::Prune(_) => Work::Other,
     };
     let progress = (environment.shows_progress && !manner.quiet).then(|| -> Width {
         let environment = environment.clone();

@@ -62,6 +62,8 @@ impl Archive {
         let init = layout::in_volume(vid, layout::MERGE_INIT);
         self.may_change(guard)?;
         store.make_dir(&init)?;
+        // A folder whose name is lost would take the sessions in it along.
+        store.sync_dir(&layout::volume(vid))?;
         for session in [&head.first, &head.target].into_iter().chain(&head.others) {
             let to = layout::inside(&init, session.as_str());
             // crash here: some sessions are in merge-init, where readers find them; the next writer puts them back.

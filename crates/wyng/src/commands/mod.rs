@@ -8,6 +8,7 @@ mod diff;
 mod init;
 mod list;
 mod monitor;
+mod prune;
 mod receive;
 mod rename;
 mod send;
@@ -80,6 +81,7 @@ impl Run<'_> {
             Action::Deduplicate { dry_run } => self.deduplicate(*dry_run),
             Action::ArchCheck(args) => self.arch_check(*args),
             Action::Add(args) => self.add(args),
+            Action::Prune(args) => self.prune(args),
         }
     }
 

@@ -5,10 +5,12 @@ use super::table::Id;
 use super::value::Values;
 use crate::select::tags::Tags;
 use crate::select::volumes::{Storage, Wanted};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use wyng_engine::{
-    CleanScope, DeleteRequest, Headroom, ImportSpec, ReceiveMode, RenameRequest, SessionChoice, TagChange,
+    AgeDays, Autoprune, CleanScope, DeleteRequest, Headroom, ImportSpec, Keep, PruneSelection, ReceiveMode,
+    RenameRequest, Retention, SessionChoice, TagChange,
 };
 
 /// A command, ready to run.
@@ -107,6 +109,8 @@ pub enum Action {
     ArchCheck(ArchCheckArgs),
     /// `add`.
     Add(AddArgs),
+    /// `prune`.
+    Prune(PruneArgs),
 }
 
 impl Action {
@@ -127,6 +131,7 @@ impl Action {
             Self::Deduplicate { .. } => Command::ArchDeduplicate,
             Self::ArchCheck(_) => Command::ArchCheck,
             Self::Add(_) => Command::Add,
+            Self::Prune(_) => Command::Prune,
         }
     }
 
@@ -305,6 +310,35 @@ pub enum ArchCheckArgs {
     },
     /// `--upgrade-format`.
     UpgradeFormat,
+}
+
+/// `prune`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PruneArgs {
+    /// Which volumes.
+    pub wanted: Wanted,
+    /// `--session`, `--all-before`.
+    pub selection: Option<PruneSelection>,
+    /// `--keep`.
+    pub keep: Vec<Keep>,
+    /// `--autoprune`.
+    pub autoprune: Autoprune,
+    /// `--apdays`.
+    pub apdays: AgeDays,
+    /// `--keep-last` and the like.
+    pub retention: Retention,
+    /// Those of single volumes, from the ini file.
+    pub volume_retention: BTreeMap<String, Retention>,
+    /// `--dry-run`.
+    pub dry_run: bool,
+}
+
+impl PruneArgs {
+    /// Sessions may go by their age.
+    #[must_use]
+    pub fn ages(&self) -> bool {
+        self.autoprune != Autoprune::Off
+    }
 }
 
 /// `list`.

@@ -83,18 +83,6 @@ impl Command {
     }
 }
 
-const fn later(command: Command, name: &'static str, summary: &'static str) -> About {
-    About {
-        command,
-        name,
-        arguments: "",
-        summary,
-        text: "",
-        examples: &[],
-        available: false,
-    }
-}
-
 /// All commands, in the order of the help.
 pub static COMMANDS: &[About] = &[
     About {
@@ -238,6 +226,32 @@ pub static COMMANDS: &[About] = &[
         available: true,
     },
     About {
+        command: Command::Prune,
+        name: "prune",
+        arguments: "[VOLUME]...",
+        summary: "remove old sessions",
+        text: "Removes sessions from the archive; those that stay hold what they held. Which ones go is said by --session \
+               (one, all with a tag, a range A,B, or with --all-before everything older), by --autoprune, or by rules \
+               such as --keep-daily, which remove what none of them keeps. The newest session of a volume, held ones, \
+               and what --keep or a rule keeps always stay. No data is read or copied. --dry-run lists every session, the \
+               rule that decides about it, and the bytes that come back.",
+        examples: &[
+            (
+                "wyng prune --keep-daily=14 --keep-weekly=8 --keep-yearly=5 --dry-run --all",
+                "what these rules would remove",
+            ),
+            (
+                "wyng prune --session=20260101-000000,20260331-235959 vm1.img",
+                "the sessions of three months",
+            ),
+            (
+                "wyng prune --session=^release --all-before vm1.img",
+                "everything older than the oldest session with a tag",
+            ),
+        ],
+        available: true,
+    },
+    About {
         command: Command::Delete,
         name: "delete",
         arguments: "[VOLUME]",
@@ -359,5 +373,4 @@ pub static COMMANDS: &[About] = &[
         examples: &[],
         available: true,
     },
-    later(Command::Prune, "prune", "remove old sessions"),
 ];

@@ -54,6 +54,12 @@ pub enum OptionError {
         /// How many there are.
         count: usize,
     },
+    /// `prune` was not told what.
+    #[error("prune needs --session, --autoprune or a rule such as --keep-daily")]
+    NothingToPrune,
+    /// A range that ends before it begins.
+    #[error("--session={0} ends before it begins")]
+    EmptyRange(String),
     /// The option comes with a later version.
     #[error("{} is not part of this version yet", shown(origin, name))]
     OptionLater {

@@ -29,17 +29,17 @@ pub fn overview() -> String {
         .filter(|about| !about.available)
         .map(|about| about.name)
         .collect();
-    let _ = write!(
-        text,
-        "\nNot part of this version yet:\n{}",
-        wrapped(&later.join(", "), 2)
-    );
+    if !later.is_empty() {
+        let later = wrapped(&later.join(", "), 2);
+        let _ = write!(text, "\nNot part of this version yet:\n{later}");
+    }
     for topic in [
         Topic::Archive,
         Topic::Selection,
         Topic::Sending,
         Topic::Restoring,
         Topic::Local,
+        Topic::Pruning,
         Topic::Creating,
         Topic::General,
         Topic::Compatibility,
@@ -81,13 +81,13 @@ pub fn of(command: Command) -> String {
     text.push_str(&wrapped(about.text, 0));
     let own = |option: &Opt| !option.commands.is_empty() && option.applies_to(command);
     options(&mut text, "Options", |option| {
-        own(option) && option.standing == Standing::Honoured
+        own(option) && option.honoured_by(command)
     });
     options(&mut text, Topic::Compatibility.heading(), |option| {
         own(option) && option.standing == Standing::Compatibility
     });
     options(&mut text, Topic::Later.heading(), |option| {
-        own(option) && matches!(option.standing, Standing::Later(..))
+        own(option) && matches!(option.standing, Standing::Later(..)) && !option.honoured_by(command)
     });
     if command != Command::Version {
         options(&mut text, "Options for all commands", |option| {

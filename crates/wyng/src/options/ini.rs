@@ -1,19 +1,25 @@
 //! Options from the ini file: which keys count, and what their values mean (behaviour.md §1.11).
 
 use super::error::{OptionError, Origin};
+use super::prune::VolumeValues;
 use super::table::{Kind, OPTIONS, Opt};
 use super::value::{Value, Values};
 use std::path::Path;
 use wyng_format::ini::{Ini, Percent};
 
-/// The one section that is read.
+/// The section of the options for everything.
 const SECTION: &str = "var-global-default";
+
+/// What the name of a section begins with that holds rules for one volume.
+const VOLUME: &str = "volume ";
 
 /// What an ini file says.
 #[derive(Debug, Default)]
 pub struct Config {
     /// Its options.
     pub values: Values,
+    /// The rules of single volumes.
+    pub volumes: VolumeValues,
     /// Keys that only count on the command line, in order.
     pub ignored: Vec<String>,
 }
@@ -31,12 +37,29 @@ pub fn config(path: &Path, text: &[u8]) -> Result<Config, OptionError> {
     let text = std::str::from_utf8(text).map_err(|_| wrong("it is not UTF-8 text".to_owned()))?;
     let ini = Ini::parse(text, Percent::Literal).map_err(|error| wrong(error.to_string()))?;
     let mut config = Config::default();
-    for (key, value) in ini.entries(SECTION) {
-        let unknown = || OptionError::UnknownKey {
-            path: path.to_owned(),
-            key: key.to_owned(),
+    let unknown = |key: &str| OptionError::UnknownKey {
+        path: path.to_owned(),
+        key: key.to_owned(),
+    };
+    for section in ini.sections() {
+        let Some(name) = section.strip_prefix(VOLUME) else {
+            continue;
         };
-        let option = OPTIONS.iter().find(|option| option.name == key).ok_or_else(unknown)?;
+        let mut values = Values::default();
+        for (key, value) in ini.entries(section) {
+            let option = OPTIONS
+                .iter()
+                .find(|option| option.name == key && option.id.is_retention());
+            let option = option.ok_or_else(|| unknown(key))?;
+            values.set(option.id, typed(path, option, value)?);
+        }
+        config.volumes.insert(name.trim().to_owned(), values);
+    }
+    for (key, value) in ini.entries(SECTION) {
+        let option = OPTIONS
+            .iter()
+            .find(|option| option.name == key)
+            .ok_or_else(|| unknown(key))?;
         if option.cli_only {
             config.ignored.push(key.to_owned());
         } else {
@@ -122,6 +145,18 @@ mod tests {
     fn lists_take_a_line_per_item() {
         let config = parsed(&[("volex", "\n  a b\n\n  c\n")]).unwrap();
         assert_eq!(config.values.texts(Id::Volex), ["a b", "c"]);
+    }
+
+    #[test]
+    fn volumes_have_rules_of_their_own_and_nothing_else() {
+        let text = "[var-global-default]\nkeep-daily = 7\n[volume a b.img]\nkeep-daily = 3\nkeep-within = 2w\n";
+        let config = config(Path::new("/c.ini"), text.as_bytes()).unwrap();
+        assert_eq!(config.values.text(Id::KeepDaily).unwrap(), "7");
+        let own = config.volumes.get("a b.img").unwrap();
+        assert_eq!(own.text(Id::KeepDaily).unwrap(), "3");
+        assert_eq!(own.text(Id::KeepWithin).unwrap(), "2w");
+        let wrong = super::config(Path::new("/c.ini"), b"[volume x]\ndest = y\n").unwrap_err();
+        assert_eq!(wrong.exit_code(), 9);
     }
 
     #[test]

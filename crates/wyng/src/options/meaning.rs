@@ -3,6 +3,7 @@
 use super::arguments::{Action, AddArgs, General, InitArgs, Invocation, ListArgs, ReceiveArgs, SendArgs, VerifyArgs};
 use super::command::Command;
 use super::error::{OptionError, Origin};
+use super::prune::VolumeValues;
 use super::table::{Id, Standing, option};
 use super::value::{Value, Values};
 use crate::environment::Environment;
@@ -72,7 +73,8 @@ pub fn refuse_later(values: &Values, origin: impl Fn(Id) -> Origin, command: Com
     Ok(())
 }
 
-/// Understands the merged options of a command, reading only the file of `--vols-from`.
+/// Understands the merged options of a command, reading only the file of `--vols-from`. `volumes` has all options once
+/// more for each volume that has its own in the ini file.
 ///
 /// # Errors
 /// The first thing that is wrong.
@@ -80,12 +82,14 @@ pub fn invocation(
     command: Command,
     names: &[OsString],
     values: &Values,
+    volumes: &VolumeValues,
     environment: &Environment,
     fs: &dyn Fs,
 ) -> Result<Invocation, OptionError> {
     let reader = Reader {
         command,
         values,
+        volumes,
         environment,
         fs,
     };
@@ -108,6 +112,7 @@ pub fn invocation(
         Command::ArchDeduplicate => reader.deduplicate(&names)?,
         Command::ArchCheck => Action::ArchCheck(reader.arch_check(&names)?),
         Command::Add => Action::Add(reader.add(names)?),
+        Command::Prune => Action::Prune(reader.prune(names)?),
         _ => return Err(OptionError::CommandLater(command)),
     };
     Ok(Invocation {
@@ -132,6 +137,7 @@ fn volume_name(name: &OsStr) -> Result<String, OptionError> {
 pub(super) struct Reader<'a> {
     pub(super) command: Command,
     pub(super) values: &'a Values,
+    pub(super) volumes: &'a VolumeValues,
     environment: &'a Environment,
     fs: &'a dyn Fs,
 }

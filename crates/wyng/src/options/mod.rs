@@ -11,9 +11,11 @@ mod manage;
 pub mod meaning;
 pub mod option;
 pub mod parse;
+mod prune;
 pub mod table;
 pub mod value;
 
 pub use arguments::{Action, General, Invocation};
 pub use command::Command;
 pub use error::{OptionError, Origin};
+pub use prune::VolumeValues;

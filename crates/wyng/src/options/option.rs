@@ -39,9 +39,6 @@ pub enum Id {
     PoolMetadataMax,
     PoolDataMax,
     NoTakeover,
-    Autoprune,
-    Apdays,
-    Keep,
     SaveTo,
     Force,
     ForceInUse,
@@ -54,12 +51,22 @@ pub enum Id {
     UseSnapshotDiff,
     ReqSnapshot,
     Share,
+    AllBefore,
+    Keep,
+    Autoprune,
+    Apdays,
+    KeepLast,
+    KeepHourly,
+    KeepDaily,
+    KeepWeekly,
+    KeepMonthly,
+    KeepYearly,
+    KeepWithin,
     SkipCorruptChunks,
     Encrypt,
     Compression,
     ChunkFactor,
     Hashtype,
-    AllBefore,
     Vid,
     ChangeUuid,
     UpgradeFormat,
@@ -74,6 +81,14 @@ pub enum Id {
     PurgeTmp,
     Help,
     ShowVersion,
+}
+
+impl Id {
+    /// A rule that keeps sessions, which a volume can have of its own.
+    #[must_use]
+    pub fn is_retention(self) -> bool {
+        (Self::KeepLast..=Self::KeepWithin).contains(&self)
+    }
 }
 
 /// What an option takes.
@@ -98,6 +113,7 @@ pub enum Topic {
     Sending,
     Restoring,
     Local,
+    Pruning,
     Creating,
     General,
     Compatibility,
@@ -114,6 +130,7 @@ impl Topic {
             Self::Sending => "Backing up",
             Self::Restoring => "Restoring",
             Self::Local => "Comparing, and local snapshots",
+            Self::Pruning => "Removing old sessions",
             Self::Creating => "A new archive",
             Self::General => "General",
             Self::Compatibility => "Accepted for compatibility, without effect",
@@ -233,6 +250,22 @@ impl Opt {
         self
     }
 
+    /// As [`Opt::later`] for an option that other commands honour.
+    pub(super) const fn later_for(mut self, commands: &'static [Command], harmless: Option<&'static str>) -> Self {
+        self.standing = Standing::Later(commands, harmless);
+        self
+    }
+
+    /// Whether this version honours it for `command`.
+    #[must_use]
+    pub fn honoured_by(&self, command: Command) -> bool {
+        match self.standing {
+            Standing::Honoured => true,
+            Standing::Compatibility => false,
+            Standing::Later(commands, _) => !commands.contains(&command),
+        }
+    }
+
     /// The name that switches a flag off (for `--no-…` flags: on again), or sets a count to 0.
     #[must_use]
     pub fn negation(&self) -> Option<String> {
@@ -261,4 +294,12 @@ pub(super) const fn value(id: Id, name: &'static str, metavar: &'static str, top
 
 pub(super) const fn list(id: Id, name: &'static str, metavar: &'static str, topic: Topic, help: &'static str) -> Opt {
     Opt::new(id, name, Kind::List(metavar), topic, help)
+}
+
+/// A rule that keeps the newest sessions of so many times.
+pub(super) const fn keep(id: Id, name: &'static str, help: &'static str) -> Opt {
+    value(id, name, "N", Topic::Pruning, help)
+        .check(|value| check::whole(value, 0, 1_000_000))
+        .on(&[Command::Prune])
+        .ours()
 }

@@ -1,8 +1,9 @@
 //! Every option, defined once: the command line, the ini file, prefixes and the help all come from here.
 
 use super::check;
-use super::command::Command::{self, Add, ArchInit, Delete, Diff, List, Monitor, Receive, Rename, Send, Verify};
-use super::option::{flag, list, value};
+use super::command::Command::{self, Add, ArchInit, Delete, Diff, List, Monitor, Prune, Receive, Rename, Send, Verify};
+use super::option::{flag, keep, list, value};
+use crate::select::prune::{check_keep, check_within};
 
 pub use super::option::{Id, Kind, Opt, Standing, Topic};
 
@@ -16,7 +17,7 @@ pub fn option(id: Id) -> &'static Opt {
     &OPTIONS[id as usize]
 }
 
-use Topic::{Archive, Compatibility, Creating, General, Later, Local, Restoring, Selection, Sending};
+use Topic::{Archive, Compatibility, Creating, General, Later, Local, Pruning, Restoring, Selection, Sending};
 
 /// All options, in the order of the help.
 pub static OPTIONS: &[Opt] = &[
@@ -103,7 +104,7 @@ pub static OPTIONS: &[Opt] = &[
     flag(Id::All, "all", Selection, "all volumes of the archive")
         .short('a')
         .cli()
-        .on(&[Send, Monitor, Receive, Verify, Diff, List, Delete, Command::Tag]),
+        .on(&[Send, Monitor, Receive, Verify, Diff, List, Prune, Delete, Command::Tag]),
     list(
         Id::Volex,
         "volex",
@@ -111,16 +112,16 @@ pub static OPTIONS: &[Opt] = &[
         Selection,
         "leave this volume out of --all",
     )
-    .on(&[Send, Monitor, Receive, Verify, Diff, List, Command::Tag]),
+    .on(&[Send, Monitor, Receive, Verify, Diff, List, Prune, Command::Tag]),
     value(
         Id::Session,
         "session",
         "SESSION",
         Selection,
-        "YYYYMMDD-HHMMSS, ^TAG or newest; diff: one, or two as A,B",
+        "YYYYMMDD-HHMMSS, ^TAG or newest; diff, prune: one, or two as A,B",
     )
     .cli()
-    .on(&[Receive, Verify, Diff, List, Command::Tag]),
+    .on(&[Receive, Verify, Diff, List, Prune, Command::Tag]),
     value(
         Id::SessionStrict,
         "session-strict",
@@ -232,7 +233,7 @@ pub static OPTIONS: &[Opt] = &[
         Sending,
         "say what would be done, and write nothing",
     )
-    .on(&[Send, Delete, Command::Tag, Command::ArchDeduplicate]),
+    .on(&[Send, Prune, Delete, Command::Tag, Command::ArchDeduplicate]),
     flag(
         Id::Remap,
         "remap",
@@ -270,37 +271,6 @@ pub static OPTIONS: &[Opt] = &[
     )
     .on(&[Send])
     .ours(),
-    value(
-        Id::Autoprune,
-        "autoprune",
-        "MODE",
-        Later,
-        "remove old sessions to make room: off, on, min or full",
-    )
-    .is("off")
-    .check(check::autoprune)
-    .on(&[Send])
-    .later(&[Send], Some("off")),
-    value(
-        Id::Apdays,
-        "apdays",
-        "A:B:C:D",
-        Later,
-        "which sessions --autoprune removes",
-    )
-    .is("0:62:1:2")
-    .check(check::apdays)
-    .on(&[Send, Command::Prune])
-    .later(&[Send], Some("0:62:1:2")),
-    list(
-        Id::Keep,
-        "keep",
-        "SESSION",
-        Later,
-        "session or ^TAG that --autoprune and prune keep",
-    )
-    .on(&[Send, Command::Prune])
-    .later(&[Send], None),
     value(
         Id::SaveTo,
         "save-to",
@@ -389,6 +359,61 @@ pub static OPTIONS: &[Opt] = &[
     )
     .on(&[Receive])
     .ours(),
+    flag(Id::AllBefore, "all-before", Pruning, "everything older than --session")
+        .cli()
+        .on(&[Prune]),
+    list(
+        Id::Keep,
+        "keep",
+        "SESSION",
+        Pruning,
+        "keep this session, those with ^TAG, or ^all that have any",
+    )
+    .check(check_keep)
+    .on(&[Send, Prune])
+    .later_for(&[Send], None),
+    value(
+        Id::Autoprune,
+        "autoprune",
+        "MODE",
+        Pruning,
+        "remove what is old by --apdays: off, on (a few), min (none unless needed) or full",
+    )
+    .is("off")
+    .check(check::autoprune)
+    .on(&[Send, Prune])
+    .later_for(&[Send], Some("off")),
+    value(
+        Id::Apdays,
+        "apdays",
+        "A:B:C:D",
+        Pruning,
+        "old: A days; from B days on keep D sessions in each C days",
+    )
+    .is("0:62:1:2")
+    .check(check::apdays)
+    .on(&[Send, Prune])
+    .later_for(&[Send], Some("0:62:1:2")),
+    keep(Id::KeepLast, "keep-last", "keep the newest N sessions"),
+    keep(
+        Id::KeepHourly,
+        "keep-hourly",
+        "keep the newest of each of the last N hours that have one",
+    ),
+    keep(Id::KeepDaily, "keep-daily", "the same with days"),
+    keep(Id::KeepWeekly, "keep-weekly", "the same with weeks"),
+    keep(Id::KeepMonthly, "keep-monthly", "the same with months"),
+    keep(Id::KeepYearly, "keep-yearly", "the same with years"),
+    value(
+        Id::KeepWithin,
+        "keep-within",
+        "TIME",
+        Pruning,
+        "keep all of this time before the newest, such as 30d or 1y6m2w",
+    )
+    .check(check_within)
+    .on(&[Prune])
+    .ours(),
     flag(
         Id::SkipCorruptChunks,
         "skip-corrupt-chunks",
@@ -438,14 +463,6 @@ pub static OPTIONS: &[Opt] = &[
     .check(|value| check::one_of(value, &["blake2b", "hmac-sha256"]))
     .on(&[ArchInit])
     .idle(),
-    flag(
-        Id::AllBefore,
-        "all-before",
-        Later,
-        "prune: everything older than --session",
-    )
-    .cli()
-    .on(&[Command::Prune]),
     value(
         Id::Vid,
         "vid",

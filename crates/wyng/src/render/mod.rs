@@ -6,6 +6,7 @@ pub mod json;
 pub mod listing;
 pub mod local;
 pub mod manage;
+pub mod prune;
 pub mod results;
 pub mod size;
 

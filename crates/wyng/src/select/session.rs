@@ -36,7 +36,7 @@ pub fn one_or_two(value: &str) -> Result<(SessionChoice, Option<SessionChoice>),
     }
 }
 
-fn part(text: &str) -> Option<SessionChoice> {
+pub(super) fn part(text: &str) -> Option<SessionChoice> {
     if text == "newest" {
         return Some(SessionChoice::Newest);
     }

@@ -24,6 +24,7 @@ mod manage;
 mod maps;
 mod modes;
 mod pools;
+mod prune;
 mod restores;
 mod sends;
 mod sets;

@@ -153,7 +153,11 @@ impl CrashStates {
         }
         if record.kind().is_sync() {
             for covered in self.pending.cover(record, &self.journal) {
-                apply(&mut self.durable, &self.journal[covered], Fate::Keep);
+                let covered = &self.journal[covered];
+                assert!(
+                    apply(&mut self.durable, covered, Fate::Keep),
+                    "{record} covers {covered}, which can't have happened: is the name of its folder durable?"
+                );
             }
         } else if matches!(record.op, Op::Make { .. }) {
             // Without a name nobody sees it, so there is nothing to choose.
@@ -205,11 +209,11 @@ impl Iterator for CrashStates {
     }
 }
 
-fn apply(world: &mut World, record: &Record, fate: Fate) {
+fn apply(world: &mut World, record: &Record, fate: Fate) -> bool {
     let (data, size) = match fate {
         Fate::Keep => (u64::MAX, u64::MAX),
-        Fate::Drop => return,
+        Fate::Drop => return true,
         Fate::Torn { data, size } => (data, size),
     };
-    world.mounts[record.mount].apply(&record.op, record.time, data, size);
+    world.mounts[record.mount].apply(&record.op, record.time, data, size)
 }

@@ -554,9 +554,9 @@ fn histories_on(kind: PoolKind) {
     spare_the_disk(&pool);
     let first = test_seed(1);
     let rounds = test_rounds(if std::env::var_os("WYNG_TEST_FULL").is_some() {
-        500
+        2000
     } else {
-        100
+        150
     });
     let mut counts = Counts::default();
     for seed in first..first + rounds {

@@ -7,6 +7,7 @@
 
 mod alive;
 mod api;
+mod calendar;
 mod change_uuid;
 mod clean;
 mod compare;

@@ -5,6 +5,7 @@ use crate::api::{
     ArchiveSummary, Event, OpenRequest, Place, Purpose, Reporter, Secrets, SessionListing, StorageSettings,
     VolumeListing, Warning,
 };
+use crate::calendar;
 use crate::error::Result;
 use crate::keys::Keys;
 use std::sync::Arc;
@@ -462,9 +463,7 @@ pub(crate) fn source_nanos(context: &Context, time: LocalTime) -> i64 {
     match time {
         LocalTime::Nanos(nanos) => i64::try_from(nanos).unwrap_or(i64::MAX),
         LocalTime::Date(date) => {
-            let (year, month, day, hour, minute, second) = date.parts();
-            let days = days_since_1970(i64::from(year), i64::from(month), i64::from(day));
-            let seconds = ((days * 24 + i64::from(hour)) * 60 + i64::from(minute)) * 60 + i64::from(second);
+            let seconds = calendar::seconds(&date);
             let offset = context.clock.civil(seconds.saturating_mul(NANOS)).utc_offset;
             seconds.saturating_sub(i64::from(offset)).saturating_mul(NANOS)
         }
@@ -472,18 +471,6 @@ pub(crate) fn source_nanos(context: &Context, time: LocalTime) -> i64 {
 }
 
 const NANOS: i64 = 1_000_000_000;
-
-/// Days from 1970-01-01 to a date of the Gregorian calendar.
-pub(crate) fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
-    // Years begin in March here, so that the leap day is the last of its year.
-    let (year, month) = if month > 2 {
-        (year, month - 3)
-    } else {
-        (year - 1, month + 9)
-    };
-    365 * year + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + (153 * month + 2) / 5 + day
-        - 719_469
-}
 
 /// The session that a user's choice means.
 pub(crate) fn session_name(text: &str) -> Result<SessionName> {

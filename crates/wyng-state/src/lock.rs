@@ -128,7 +128,7 @@ impl WriterLock {
         String::from_utf8(text).ok().filter(|token| !token.is_empty())
     }
 
-    /// Remembers the token of the destination lock that is about to be taken.
+    /// Remembers the token of the destination lock that was taken.
     ///
     /// # Errors
     /// The kernel's answer. A token that is lost, also by a power failure, costs the next writer no more than a wait.

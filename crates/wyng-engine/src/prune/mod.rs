@@ -1,6 +1,5 @@
 //! Pruning: which sessions go, why, and what comes back; and their removal.
 
-mod calendar;
 mod plan;
 mod retention;
 mod thinning;

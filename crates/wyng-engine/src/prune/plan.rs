@@ -5,8 +5,9 @@ use crate::api::{
     Autoprune, Keep, PlannedSession, PruneNote, PrunePlan, PruneRequest, PruneRule, PruneSelection, SessionPoint,
     VolumeFailure, VolumePrunePlan,
 };
+use crate::calendar::days_since_1970;
 use crate::error::{EngineError, Result};
-use crate::open::{OpenArchive, days_since_1970};
+use crate::open::OpenArchive;
 use std::collections::{BTreeMap, BTreeSet};
 use wyng_archive::{ArchiveError, History, PruneRun, SavingsIndex, Session, Trust, Volume};
 use wyng_format::SessionName;

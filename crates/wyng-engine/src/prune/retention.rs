@@ -1,8 +1,8 @@
 //! The rules that keep sessions (`--keep-last` and the like), with the meaning that users of restic and borg know: each rule
 //! goes through the sessions from the newest on by itself, and what any of them keeps stays.
 
-use super::calendar::{day, is_within, monday};
 use crate::api::Retention;
+use crate::calendar::{day, is_within, monday};
 use std::collections::BTreeMap;
 use wyng_format::SessionName;
 

@@ -1,8 +1,7 @@
 //! Which sessions may go by their age (behaviour.md §8.3). All volumes thin out the same dates.
 
-use super::calendar::{day, year, year_of};
 use crate::api::{AgeDays, PruneRule};
-use crate::open::days_since_1970;
+use crate::calendar::{day, days_since_1970, year, year_of};
 use std::collections::BTreeMap;
 use wyng_format::SessionName;
 

@@ -8,8 +8,9 @@ use crate::api::{
     Event, ImportSource, ImportSpec, Reporter, SendReport, SendRequest, SetVolume, StorageSet, VolumeFailure,
     VolumeSent, Warning,
 };
+use crate::calendar;
 use crate::error::{EngineError, Result};
-use crate::open::{OpenArchive, days_since_1970};
+use crate::open::OpenArchive;
 use crate::pairing::{Job, Pairing, Storage};
 use crate::progress::Progress;
 use crate::storage::{fail_all, open_capable, report_notices};
@@ -140,7 +141,7 @@ fn free_session(open: &OpenArchive, request: &SendRequest) -> Result<SessionName
         };
         context.cancel.check()?;
         // A second send within the same second waits; a clock that went back gives the second after the newest.
-        let ahead = seconds_between(&now, &newest);
+        let ahead = calendar::seconds(&newest).saturating_sub(calendar::seconds(&now));
         if ahead > 2 {
             return following(context, &newest, ahead);
         }
@@ -177,16 +178,6 @@ fn following(context: &Context, newest: &SessionName, ahead: i64) -> Result<Sess
     // There is no time after the end of all clocks.
     let behind = u64::try_from(ahead).unwrap_or(0);
     Err(ArchiveError::ClockBehind { behind }.into())
-}
-
-/// How far `later` is ahead of `now`, in seconds, by the calendar alone.
-fn seconds_between(now: &SessionName, later: &SessionName) -> i64 {
-    let seconds = |name: &SessionName| {
-        let (year, month, day, hour, minute, second) = name.parts();
-        let days = days_since_1970(i64::from(year), i64::from(month), i64::from(day));
-        ((days * 24 + i64::from(hour)) * 60 + i64::from(minute)) * 60 + i64::from(second)
-    };
-    seconds(later).saturating_sub(seconds(now))
 }
 
 impl Run<'_> {

@@ -2,17 +2,14 @@
 
 use crate::place::tool;
 use crate::thin::{
-    Archived, GROUP, LOCAL, MIB, Step, assert_says, device, fill, full_name, make_pool, make_snapshot, make_volume,
-    read, remove_volume, resize_volume, run_steps, size, told, volumes, write,
+    Archived, GROUP, LOCAL, MIB, Step, assert_says, device, fill, full_name, make_snapshot, make_volume, read,
+    remove_volume, resize_volume, size, told, volumes, write,
 };
-use crate::thin_trouble::{assert_increment, change};
+use crate::thin_trouble::{assert_increment, change, check_in};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 use wyng_testkit::guest::Guest;
 use wyng_testkit::model::sha256_hex;
 use wyng_testkit::patterns::Pattern;
-use wyng_testkit::pools::TempDir;
-use wyng_testkit::reader;
 use wyng_testkit::rng::Rng;
 
 const STEPS: [Step<Archived>; 10] = [
@@ -303,25 +300,8 @@ fn delete(archived: &mut Archived) {
     }
 }
 
-fn restores(seed: u64) {
-    make_pool(160);
-    make_volume("a", 8 * MIB);
-    fill("a", &mut Rng::new(seed));
-    let mut archived = Archived::new("archive", "state");
-    archived.send(&["a"], &[]);
-    assert_increment(&mut archived);
-    run_steps(&mut archived, &STEPS);
-    archived.assert_nothing_lost();
-    archived.hand_out();
-}
-
 #[test]
 fn restores_into_thin_pools_lose_nothing() {
-    let folder = TempDir::new();
-    let guest = Guest::new().scratch_disk(400 << 20).out_to(folder.path());
-    let guest = guest.memory(768 << 20).time_limit(Duration::from_secs(600));
-    let Some(_) = guest.run(|| restores(0)) else {
-        return;
-    };
-    reader::assert_strict(&folder.join("archive"), None, false);
+    let guest = Guest::new().scratch_disk(400 << 20).memory(768 << 20);
+    check_in(guest, 160, &STEPS);
 }

@@ -1,8 +1,9 @@
 //! Restores into thin volumes that keep their size and take no more space than needed, and sends of volumes of unusual kinds.
 
 use crate::place::{Place, ROOT, import, tool};
-use crate::thin::{GROUP, LOCAL, MIB, device, full_name, held_root, make_pool, make_volume, read, write};
-use crate::thin_takeover::assert_archived;
+use crate::thin::{
+    GROUP, LOCAL, MIB, assert_archived, device, full_name, held_root, make_pool, make_volume, read, write,
+};
 use serde_json::Value;
 use std::path::Path;
 use std::time::Duration;

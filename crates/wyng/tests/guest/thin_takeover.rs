@@ -1,13 +1,12 @@
 //! Sends on thin volumes that go on where the original program, or a killed run of ours, stopped.
 
 use crate::place::{Place, ROOT, tool};
-use crate::thin::{GROUP, LOCAL, MIB, fill, full_name, held_root, make_pool, make_volume, read, told, volumes, write};
+use crate::thin::{GROUP, LOCAL, MIB, fill, full_name, make_pool, make_volume, read, send, told, volumes, write};
 use serde_json::Value;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use wyng_testkit::guest::Guest;
-use wyng_testkit::model::first_difference;
 use wyng_testkit::patterns::Pattern;
 use wyng_testkit::rng::{Rng, test_seed};
 
@@ -69,22 +68,6 @@ impl Tools {
 fn change(name: &str, rng: &mut Rng) {
     let at = rng.below(SIZE - 3 * CHUNK as u64);
     write(name, at, &Pattern::Noise.bytes(rng.next_u64(), 2 * CHUNK));
-}
-
-/// Sends volumes and compares what the archive has now with them, byte for byte.
-fn send(place: &Place, names: &[&str], options: &[&str]) -> Value {
-    let document = place.json(&[&["send", LOCAL], names, options].concat());
-    for name in names {
-        assert_archived(place, name);
-    }
-    assert_eq!(held_root(), "-", "the reservation is given back");
-    document
-}
-
-/// The newest session of a volume is what the volume holds.
-pub fn assert_archived(place: &Place, name: &str) {
-    let found = place.ok(&["receive", name, "--save-to=-"]).stdout;
-    assert_eq!(first_difference(&read(name), &found, 0), None, "{name}");
 }
 
 /// What a send of `a` made of it; the archive has it byte for byte.

@@ -1,22 +1,33 @@
 //! Days and times of sessions by the calendar of the host that sent them.
 
 use crate::api::Span;
-use crate::open::days_since_1970;
 use wyng_format::SessionName;
 
+/// Days from 1970-01-01 to a date of the Gregorian calendar.
+pub(crate) fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
+    // Years begin in March here, so that the leap day is the last of its year.
+    let (year, month) = if month > 2 {
+        (year, month - 3)
+    } else {
+        (year - 1, month + 9)
+    };
+    365 * year + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + (153 * month + 2) / 5 + day
+        - 719_469
+}
+
 /// Days since 1970 of a session's date.
-pub(super) fn day(session: &SessionName) -> i64 {
+pub(crate) fn day(session: &SessionName) -> i64 {
     let (year, month, day, ..) = session.parts();
     days_since_1970(i64::from(year), i64::from(month), i64::from(day))
 }
 
 /// The year of a session.
-pub(super) fn year(session: &SessionName) -> i64 {
+pub(crate) fn year(session: &SessionName) -> i64 {
     i64::from(session.parts().0)
 }
 
 /// The year of a day.
-pub(super) fn year_of(day: i64) -> i64 {
+pub(crate) fn year_of(day: i64) -> i64 {
     // No day is further than a year from this guess.
     let guess = day.div_euclid(366).saturating_add(1970).saturating_sub(1);
     (guess..)
@@ -25,20 +36,20 @@ pub(super) fn year_of(day: i64) -> i64 {
 }
 
 /// The Monday of a day's week.
-pub(super) fn monday(day: i64) -> i64 {
+pub(crate) fn monday(day: i64) -> i64 {
     // 1970-01-01 was a Thursday.
     day.saturating_sub(day.saturating_add(3).rem_euclid(7))
 }
 
 /// Seconds since 1970 of a session, as if its zone were UTC.
-fn seconds(session: &SessionName) -> i64 {
+pub(crate) fn seconds(session: &SessionName) -> i64 {
     let (_, _, _, hour, minute, second) = session.parts();
     let day = day(session).saturating_mul(86_400);
     day.saturating_add(i64::from(hour) * 3600 + i64::from(minute) * 60 + i64::from(second))
 }
 
 /// Whether `session` is no older than `span` before `newest`. The day of a month that is too short for it is its last.
-pub(super) fn is_within(session: &SessionName, newest: &SessionName, span: &Span) -> bool {
+pub(crate) fn is_within(session: &SessionName, newest: &SessionName, span: &Span) -> bool {
     let (year, month, day, ..) = newest.parts();
     let months = (i64::from(year) * 12 + i64::from(month) - 1)
         .saturating_sub(i64::from(span.years).saturating_mul(12))

@@ -5,7 +5,7 @@ use crate::thin::{
     Archived, LOCAL, MIB, Step, assert_says, device, full_name, make_pool_named, make_snapshot, make_volume, read,
     remove_volume, size, told, volumes,
 };
-use crate::thin_trouble::{assert_increment, change, check_in};
+use crate::thin_trouble::{assert_increment, change, check_in, checks};
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 use wyng_testkit::bin::Outcome;
@@ -165,5 +165,5 @@ fn touch(name: &str, step: u64) {
 #[test]
 fn full_thin_pools_lose_nothing_and_tell_how_to_make_room() {
     let guest = Guest::new().scratch_disk(800 << 20).memory(768 << 20);
-    check_in(guest, POOL, &STEPS);
+    check_in(guest, || checks(POOL, &STEPS));
 }

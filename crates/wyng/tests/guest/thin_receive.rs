@@ -5,7 +5,7 @@ use crate::thin::{
     Archived, GROUP, LOCAL, MIB, Step, assert_says, device, fill, full_name, make_snapshot, make_volume, read,
     remove_volume, resize_volume, size, told, volumes, write,
 };
-use crate::thin_trouble::{assert_increment, change, check_in};
+use crate::thin_trouble::{assert_increment, change, check_in, checks};
 use std::path::{Path, PathBuf};
 use wyng_testkit::guest::Guest;
 use wyng_testkit::model::sha256_hex;
@@ -303,5 +303,5 @@ fn delete(archived: &mut Archived) {
 #[test]
 fn restores_into_thin_pools_lose_nothing() {
     let guest = Guest::new().scratch_disk(400 << 20).memory(768 << 20);
-    check_in(guest, 160, &STEPS);
+    check_in(guest, || checks(160, &STEPS));
 }

@@ -258,27 +258,29 @@ fn no_tools(archived: &mut Archived) {
     }
 }
 
-/// Makes the checks in a guest, on a pool of so many MiB with the volume `a` and an archive of it.
-pub fn check_in(guest: Guest, pool: u64, steps: &[Step<Archived>]) {
+/// Makes checks on a pool of so many MiB with the volume `a` and an archive of it.
+pub fn checks(pool: u64, steps: &[Step<Archived>]) {
+    make_pool(pool);
+    make_volume("a", 8 * MIB);
+    fill("a", &mut Rng::new(0));
+    let mut archived = Archived::new("archive", "state");
+    archived.send(&["a"], &[]);
+    assert_increment(&mut archived);
+    run_steps(&mut archived, steps);
+    archived.assert_nothing_lost();
+    archived.hand_out();
+}
+
+/// Runs [`checks`] in a guest, by a closure of the test itself, and holds the archive against the rules for writers.
+pub fn check_in<F: FnOnce()>(guest: Guest, inside: F) {
     let folder = TempDir::new();
     let guest = guest.out_to(folder.path()).time_limit(Duration::from_secs(600));
-    let told = guest.run(|| {
-        make_pool(pool);
-        make_volume("a", 8 * MIB);
-        fill("a", &mut Rng::new(0));
-        let mut archived = Archived::new("archive", "state");
-        archived.send(&["a"], &[]);
-        assert_increment(&mut archived);
-        run_steps(&mut archived, steps);
-        archived.assert_nothing_lost();
-        archived.hand_out();
-    });
-    if told.is_some() {
+    if guest.run(inside).is_some() {
         reader::assert_strict(&folder.join("archive"), None, false);
     }
 }
 
 #[test]
 fn each_trouble_with_snapshots_of_thin_volumes_has_its_message_and_hides_no_change() {
-    check_in(Guest::new().scratch_disk(600 << 20), 300, &STEPS);
+    check_in(Guest::new().scratch_disk(600 << 20), || checks(300, &STEPS));
 }

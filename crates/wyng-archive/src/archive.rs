@@ -217,7 +217,11 @@ impl Archive {
             }
             None => Vec::new(),
         };
-        let gone = |wanted: &&SessionName| !listed.iter().any(|(name, _)| name == *wanted);
+        let going = match now.in_process() {
+            Ok(Some(InProcess::Merge { vid: of, sources, .. })) if of == *vid => sources,
+            _ => Vec::new(),
+        };
+        let gone = |wanted: &&SessionName| going.contains(wanted) || !listed.iter().any(|(name, _)| name == *wanted);
         sessions.iter().find(gone).copied()
     }
 

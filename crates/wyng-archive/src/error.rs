@@ -190,11 +190,9 @@ pub enum ArchiveError {
         /// By how many seconds.
         behind: u64,
     },
-    /// An interrupted operation that this version can't finish.
-    #[error("an interrupted {kind} of volume {vid} must be finished first")]
+    /// An interrupted prune that can neither be undone nor proven.
+    #[error("an interrupted prune of volume {vid} must be finished first")]
     Pending {
-        /// `prune` or `delete`.
-        kind: &'static str,
         /// The volume's id.
         vid: String,
     },

@@ -56,7 +56,7 @@ impl Places {
         for name in dirs(&volume) {
             match name.as_str() {
                 layout::SESSION_TMP => moved.push(name),
-                "merge-init" | "merge" => {
+                layout::MERGE_INIT | layout::MERGE => {
                     let inside = layout::path(format!("{}/{name}", volume.as_str()));
                     moved.extend(dirs(&inside).into_iter().map(|session| format!("{name}/{session}")));
                 }

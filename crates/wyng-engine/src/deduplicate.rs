@@ -2,8 +2,7 @@
 
 use crate::api::{DeduplicateReport, Event, Reporter, Warning};
 use crate::error::Result;
-use crate::open::OpenArchive;
-use wyng_store::Durability;
+use crate::open::{OpenArchive, is_confirmed};
 
 /// Makes equal chunks of the whole archive one file each.
 ///
@@ -32,9 +31,7 @@ pub fn deduplicate(open: &mut OpenArchive, dry_run: bool, reporter: &dyn Reporte
         let (volume, error) = (damage.object.as_str(), damage.reason.to_string());
         reporter.event(Event::Warning(Warning::Damaged { volume, error: &error }));
     }
-    if outcome.durability == Durability::Unconfirmed {
-        reporter.event(Event::Warning(Warning::DurabilityUnconfirmed));
-    }
+    let durability_confirmed = is_confirmed(outcome.durability, reporter);
     open.report_notices(reporter);
     let done = outcome.done;
     Ok(DeduplicateReport {
@@ -49,7 +46,7 @@ pub fn deduplicate(open: &mut OpenArchive, dry_run: bool, reporter: &dyn Reporte
         damaged: outcome.damaged.iter().map(ToString::to_string).collect(),
         free_before,
         free_after: free(open)?,
-        durability_confirmed: outcome.durability == Durability::Confirmed,
+        durability_confirmed,
         seconds: open.context.clock.monotonic().saturating_sub(start).as_secs_f64(),
     })
 }

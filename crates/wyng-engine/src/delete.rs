@@ -2,11 +2,10 @@
 
 use crate::api::{DeletePlan, DeleteReport, DeleteRequest, Event, Reporter, SnapshotRemoved, VolumeChoice, Warning};
 use crate::error::{EngineError, Result};
-use crate::open::OpenArchive;
+use crate::open::{OpenArchive, is_confirmed};
 use std::path::Path;
 use wyng_archive::ArchiveError;
 use wyng_format::VolumeId;
-use wyng_store::Durability;
 
 /// Finds what would be deleted. Nothing is changed.
 ///
@@ -49,9 +48,7 @@ pub fn delete(open: &mut OpenArchive, plan: &DeletePlan, reporter: &dyn Reporter
     let guard = || locks.as_ref().map_or(Ok(()), |locks| locks.check());
     let durability = archive.delete_volume(&plan.id, &guard)?;
     open.report_notices(reporter);
-    if durability == Durability::Unconfirmed {
-        reporter.event(Event::Warning(Warning::DurabilityUnconfirmed));
-    }
+    let durability_confirmed = is_confirmed(durability, reporter);
     // crash here: snapshots of a volume that no archive has, which delete --clean removes.
     let removed = match &plan.local {
         Some(local) => remove_snapshots(open, local, &plan.id, reporter),
@@ -61,7 +58,7 @@ pub fn delete(open: &mut OpenArchive, plan: &DeletePlan, reporter: &dyn Reporter
         plan: plan.clone(),
         dry_run: false,
         removed,
-        durability_confirmed: durability == Durability::Confirmed,
+        durability_confirmed,
     })
 }
 

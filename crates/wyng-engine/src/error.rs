@@ -143,6 +143,27 @@ pub enum EngineError {
     },
 }
 
+impl EngineError {
+    /// After this no other volume could be worked on.
+    pub(crate) fn ends_command(&self) -> bool {
+        match self {
+            Self::Cancelled(_) | Self::State(_) | Self::Secret(_) => true,
+            Self::Archive(error) => matches!(
+                error,
+                ArchiveError::ChangedMeanwhile | ArchiveError::Unfinished | ArchiveError::Rollback { .. }
+            ),
+            Self::Store(error) => matches!(
+                error,
+                StoreError::LockLost { .. }
+                    | StoreError::Locked { .. }
+                    | StoreError::NotWritable { .. }
+                    | StoreError::NoFolder { .. }
+            ),
+            _ => false,
+        }
+    }
+}
+
 impl From<ArchiveError> for EngineError {
     /// Keeps the reasons that have an exit code of their own at the top.
     fn from(error: ArchiveError) -> Self {

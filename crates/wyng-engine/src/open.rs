@@ -14,7 +14,7 @@ use wyng_archive::{Archive, ArchiveError, Attach, History, Notice, Sealed, Sessi
 use wyng_format::{InProcess, LocalTime, SessionName};
 use wyng_state::{ArchiveIdentity, HostLock, StateError, StateHome, WriterLock, wait_for};
 use wyng_store::lock::{DestinationLock, HolderIdentity, Waiting};
-use wyng_store::{Destination, FolderStore, OpenMode, Store};
+use wyng_store::{Destination, Durability, FolderStore, OpenMode, Store};
 use wyng_sys::Context;
 
 /// An archive that is open for one command.
@@ -395,6 +395,14 @@ impl OpenArchive {
             report_notice(&notice, reporter);
         }
     }
+}
+
+/// Whether what was written is surely on disk; if not, the user is warned.
+pub(crate) fn is_confirmed(durability: Durability, reporter: &dyn Reporter) -> bool {
+    if durability == Durability::Unconfirmed {
+        reporter.event(Event::Warning(Warning::DurabilityUnconfirmed));
+    }
+    durability == Durability::Confirmed
 }
 
 /// Passes on what the archive noticed.

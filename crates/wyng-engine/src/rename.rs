@@ -2,7 +2,7 @@
 
 use crate::api::{Event, RenameReport, RenameRequest, Reporter, Warning};
 use crate::error::Result;
-use crate::open::OpenArchive;
+use crate::open::{OpenArchive, is_confirmed};
 use std::path::Path;
 use wyng_format::{Description, VolumeId, VolumeName};
 use wyng_volume::{BaseEvidence, Label};
@@ -19,7 +19,8 @@ pub fn rename(open: &mut OpenArchive, request: &RenameRequest, reporter: &dyn Re
     let description = request.description.as_deref().map(Description::new).transpose()?;
     let OpenArchive { archive, locks, .. } = &mut *open;
     let guard = || locks.as_ref().map_or(Ok(()), |locks| locks.check());
-    archive.rename_volume(&request.from, &name, description.as_ref(), &guard)?;
+    let durability = archive.rename_volume(&request.from, &name, description.as_ref(), &guard)?;
+    is_confirmed(durability, reporter);
     open.report_notices(reporter);
     // crash here: the snapshot lies where the old name says, so the next send may read everything.
     if request.from != request.to

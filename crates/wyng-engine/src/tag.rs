@@ -2,10 +2,9 @@
 
 use crate::api::{Event, Reporter, SessionChoice, SessionTagged, TagChange, TagReport, TagRequest, VolumeFailure};
 use crate::error::{EngineError, Result};
-use crate::open::{OpenArchive, session_name};
+use crate::open::{OpenArchive, is_confirmed, session_name};
 use wyng_archive::{ArchiveError, Session, Trust};
 use wyng_format::{SessionName, Tag, VolumeId};
-use wyng_store::StoreError;
 
 /// Changes the tags of the chosen sessions, each volume's in one step.
 ///
@@ -19,10 +18,10 @@ pub fn tag(open: &mut OpenArchive, request: &TagRequest, reporter: &dyn Reporter
     };
     for (volume, named) in &request.volumes {
         open.context.cancel.check()?;
-        match tag_volume(open, volume, request) {
+        match tag_volume(open, volume, request, reporter) {
             Ok(mut sessions) => report.sessions.append(&mut sessions),
             Err(EngineError::Archive(ArchiveError::NoSession { .. } | ArchiveError::NoSessions { .. })) if !named => {}
-            Err(error) if ends_command(&error) => return Err(error),
+            Err(error) if error.ends_command() => return Err(error),
             Err(error) => {
                 let volume = volume.clone();
                 let failure = VolumeFailure { volume, error };
@@ -35,7 +34,12 @@ pub fn tag(open: &mut OpenArchive, request: &TagRequest, reporter: &dyn Reporter
     Ok(report)
 }
 
-fn tag_volume(open: &mut OpenArchive, name: &str, request: &TagRequest) -> Result<Vec<SessionTagged>> {
+fn tag_volume(
+    open: &mut OpenArchive,
+    name: &str,
+    request: &TagRequest,
+    reporter: &dyn Reporter,
+) -> Result<Vec<SessionTagged>> {
     let (vid, chosen) = chosen(open, name, &request.session)?;
     let mut changes: Vec<(SessionName, Vec<Tag>)> = Vec::new();
     let mut tagged = Vec::new();
@@ -59,7 +63,8 @@ fn tag_volume(open: &mut OpenArchive, name: &str, request: &TagRequest) -> Resul
     if !request.dry_run && !changes.is_empty() {
         let OpenArchive { archive, locks, .. } = open;
         let guard = || locks.as_ref().map_or(Ok(()), |locks| locks.check());
-        archive.set_tags(&vid, &changes, &guard)?;
+        let durability = archive.set_tags(&vid, &changes, &guard)?;
+        is_confirmed(durability, reporter);
     }
     Ok(tagged)
 }
@@ -118,16 +123,6 @@ fn changed(tags: &[Tag], change: &TagChange) -> Result<Vec<Tag>> {
         return Err(ArchiveError::TooMany { what: "tags", limit }.into());
     }
     Ok(tags)
-}
-
-/// Errors after which no other volume could be tagged.
-fn ends_command(error: &EngineError) -> bool {
-    match error {
-        EngineError::Cancelled(_) | EngineError::State(_) => true,
-        EngineError::Archive(error) => matches!(error, ArchiveError::ChangedMeanwhile | ArchiveError::Unfinished),
-        EngineError::Store(error) => matches!(error, StoreError::LockLost { .. } | StoreError::NotWritable { .. }),
-        _ => false,
-    }
 }
 
 #[cfg(test)]

@@ -346,6 +346,47 @@ fn autoprune_takes_a_batch_none_or_all() {
 }
 
 #[test]
+fn the_metadata_of_a_wrapper_are_never_thinned() {
+    const METADATA: &str = "wyng-test-metadata";
+    let lab = Lab::new(6);
+    lab.init("off").unwrap();
+    let days = |days: u64| lab.clock.advance(std::time::Duration::from_secs(days * 86_400));
+    for (count, name) in ["a.img", METADATA].into_iter().enumerate() {
+        lab.write(name, &image(count as u64, 100_000));
+    }
+    for session in 0..7 {
+        days(if session == 4 { 3 } else { 0 });
+        lab.clock.advance(std::time::Duration::from_secs(2));
+        for name in ["a.img", METADATA] {
+            lab.change(name, session * 1000, b"changed");
+        }
+        lab.send(&["a.img", METADATA]).unwrap();
+    }
+    days(5);
+    let mut request = of(&["a.img", METADATA]);
+    request.everything = true;
+    request.autoprune = Autoprune::Full;
+    let gone = |request: &PruneRequest| -> Vec<(String, usize)> {
+        let plan = plan(&lab, request);
+        let gone = |volume: &wyng_engine::VolumePrunePlan| volume.sessions.iter().filter(|one| one.remove).count();
+        plan.volumes
+            .iter()
+            .map(|volume| (volume.volume.clone(), gone(volume)))
+            .collect()
+    };
+    let both = |volume, metadata| vec![("a.img".to_owned(), volume), (METADATA.to_owned(), metadata)];
+    request.apdays = AgeDays {
+        expire: 0,
+        thin: 1,
+        window: 1,
+        keep: 1,
+    };
+    assert_eq!(gone(&request), both(3, 0));
+    request.apdays.expire = 7;
+    assert_eq!(gone(&request), both(4, 4), "but they go by their age");
+}
+
+#[test]
 fn unknown_and_damaged_volumes_do_not_keep_others_from_being_pruned() {
     let (lab, names) = five();
     let open = lab.open(Purpose::Read).unwrap();

@@ -17,7 +17,10 @@ use rustix::io::Errno;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use wyng_engine::errors::{ArchiveError, StoreError};
-use wyng_engine::{EngineError, Purpose, SendRequest, SessionChoice, SetVolume, VerifyRequest};
+use wyng_engine::{
+    EngineError, PruneRequest, PruneSelection, Purpose, SendRequest, SessionChoice, SessionPoint, SetVolume,
+    VerifyRequest,
+};
 use wyng_format::Root;
 use wyng_sys::fs::Fs;
 use wyng_testkit::FaultFs;
@@ -497,6 +500,44 @@ fn a_reader_says_that_a_session_it_needs_was_pruned_meanwhile() {
             assert!(restored, "{memory}: {error}");
         }
     }
+}
+
+#[test]
+fn a_reader_says_so_too_while_the_prune_is_at_work() {
+    let lab = Lab::new(5);
+    lab.init("off").unwrap();
+    lab.write(A, &image(1, 200_000));
+    for at in [0, 70_000, 140_000] {
+        lab.change(A, at, b"changed");
+        all_good(&lab, &[A]);
+    }
+    forget(&lab);
+    let open = lab.open(Purpose::Read).unwrap();
+    let second = open.listing()[0].sessions[1].name.clone();
+    let faulty = FaultFs::new(Arc::new(lab.fs.clone()));
+    faulty.fail(Fault::nth(1, Effect::Error(Errno::IO)).path("CHECK-mv-rm").forever());
+    let other = behind(&lab, &faulty);
+    let mut writer = other.open(Purpose::Write).unwrap();
+    let request = PruneRequest {
+        volumes: vec![A.to_owned()],
+        selection: Some(PruneSelection::One(SessionPoint::Named(
+            wyng_format::SessionName::parse(&second).unwrap(),
+        ))),
+        ..PruneRequest::default()
+    };
+    let plan = wyng_engine::plan_prune(&writer, &request).unwrap();
+    let report = wyng_engine::prune(&mut writer, plan, &other.reporter);
+    assert!(faulty.struck() > 0, "{report:?}");
+    let error = restore_from(&lab, &open, A, SessionChoice::Named(second.clone())).unwrap_err();
+    assert!(
+        matches!(error, EngineError::Archive(ArchiveError::PrunedMeanwhile { .. })),
+        "{error}"
+    );
+    drop(writer);
+    // The next writer finishes it.
+    drop(lab.open(Purpose::Write).unwrap());
+    let left = lab.contents().unwrap();
+    assert!(left[A].len() == 2 && !left[A].contains_key(&second));
 }
 
 #[test]

@@ -268,7 +268,7 @@ pub enum NoBase {
     #[error("there is no snapshot of the last session")]
     Missing,
     /// It is not the one that the record describes, or it was changed since.
-    #[error("the snapshot's {property} differs from the record")]
+    #[error("the snapshot differs from the record in {property}")]
     Mismatch {
         /// The first property that differs.
         property: Property,

@@ -51,6 +51,9 @@ pub(super) fn list_error(path: &StorePath, error: io::Error) -> ArchiveError {
     }
 }
 
+/// Chunk files that move before the lock is looked at again.
+const BATCH: usize = 256;
+
 /// Empty files that tell the original how far a prune has got.
 const MOVED: &str = "CHECK-mv-rm";
 const FINALIZING: &str = "CHECK-start-finalize";
@@ -66,6 +69,7 @@ impl Archive {
         store.sync_dir(&layout::volume(vid))?;
         for session in [&head.first, &head.target].into_iter().chain(&head.others) {
             let to = layout::inside(&init, session.as_str());
+            self.may_change(guard)?;
             // crash here: some sessions are in merge-init, where readers find them; the next writer puts them back.
             store.rename(&layout::session(vid, session), &to, Rename::Keep)?;
         }
@@ -92,6 +96,12 @@ impl Archive {
             }
             store.sync_dir(&layout::volume(vid))?;
             store.sync_dir(&init)?;
+            self.may_change(guard)?;
+            let left = store.list(&init)?.unwrap_or_default();
+            if left.iter().any(|entry| SessionName::parse(&entry.name).is_ok()) {
+                // Somebody who lost the lock is still at it.
+                return Err(ArchiveError::ChangedMeanwhile);
+            }
             store.remove_tree(&init)?;
         }
         if let Some(target) = target {
@@ -100,11 +110,11 @@ impl Archive {
                 store.remove(&layout::tmp(&path))?;
             }
         }
-        for path in [layout::sessions(vid), layout::volinfo(vid), layout::root()] {
+        // Not archive.ini.tmp, which may be the evidence of another volume: what follows replaces it, or the end of the recovery.
+        for path in [layout::sessions(vid), layout::volinfo(vid)] {
             store.remove(&layout::tmp(&path))?;
         }
         store.remove(&layout::in_volume(vid, layout::WORK_LIST))?;
-        self.forget_next_root();
         // crash here: the sessions are in their places, and the note is still there or never was.
         if matches!(self.root.in_process(), Ok(Some(InProcess::Merge { vid: noted, .. })) if noted == *vid) {
             let mut root = self.root.clone();
@@ -129,7 +139,7 @@ impl Archive {
         let place = layout::session(vid, &head.target);
         let mut durability = after.durability;
         if store.stat(&place)?.is_none() {
-            self.move_chunks(&merge, head, steps)?;
+            self.move_chunks(&merge, head, steps, guard)?;
             // crash here: some files have moved, and the list still names the others.
             durability = worse(durability, store.sync()?);
             for name in [MOVED, FINALIZING] {
@@ -142,10 +152,10 @@ impl Archive {
             // crash here: readers find the session in merge.
             store.rename(&first, &place, Rename::Keep)?;
         }
+        durability = worse(durability, store.sync_dir(&layout::volume(vid))?);
         if store.stat(&merge)?.is_some() {
             durability = worse(durability, store.sync_dir(&merge)?);
         }
-        durability = worse(durability, store.sync_dir(&layout::volume(vid))?);
         self.check_target(vid, head, &after)?;
         self.may_change(guard)?;
         durability = worse(durability, self.put_after(vid, &after)?);
@@ -165,12 +175,16 @@ impl Archive {
         merge: &StorePath,
         head: &WorkListHead,
         steps: &mut dyn Iterator<Item = Result<WorkStep>>,
+        guard: &Guard<'_>,
     ) -> Result<()> {
         let store = &self.vault.store;
         let first = layout::inside(merge, head.first.as_str());
         let mut folder = None;
-        for step in steps {
+        for (number, step) in steps.enumerate() {
             self.context.cancel.check()?;
+            if number.is_multiple_of(BATCH) {
+                self.may_change(guard)?;
+            }
             match step? {
                 WorkStep::Move { from, addr } => {
                     let path = chunk_path(addr);
@@ -182,7 +196,8 @@ impl Archive {
                     }
                     let file = layout::inside(&layout::inside(merge, from.as_str()), &path);
                     match store.rename(&file, &layout::chunk(&first, addr), Rename::Replace) {
-                        Ok(()) | Err(StoreError::Missing { .. }) => {}
+                        Ok(()) => {}
+                        Err(StoreError::Missing { path }) if path == file => {}
                         Err(error) => return Err(error.into()),
                     }
                 }
@@ -203,8 +218,8 @@ impl Archive {
         let first = layout::inside(merge, head.first.as_str());
         let target = layout::inside(merge, head.target.as_str());
         let settle = |from: StorePath, to: StorePath| match store.rename(&from, &to, Rename::Replace) {
-            Ok(()) | Err(StoreError::Missing { .. }) => Ok(()),
-            Err(error) => Err(error),
+            Err(StoreError::Missing { path }) if path == from => Ok(()),
+            renamed => renamed,
         };
         settle(layout::tmp(&layout::info(&target)), layout::info(&first))?;
         if after.manifest.is_some() {
@@ -212,8 +227,9 @@ impl Archive {
         } else {
             store.remove(&layout::manifest(&first))?;
         }
-        store.sync_dir(&target)?;
+        // What gains a name first.
         store.sync_dir(&first)?;
+        store.sync_dir(&target)?;
         Ok(())
     }
 

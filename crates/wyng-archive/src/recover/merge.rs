@@ -28,18 +28,12 @@ impl Archive {
     /// Finishes or undoes the prune of a volume. `noted`: the root says that there is one.
     pub(super) fn settle_merge(&mut self, vid: &VolumeId, noted: Option<&InProcess>, guard: &Guard<'_>) -> Result<()> {
         let found = self.find_merge(vid)?;
-        let head = match (noted, &found.head) {
-            (Some(noted), found) => head_of(noted).or_else(|| found.clone()),
-            (None, found) => found.clone(),
-        };
+        let head = noted.and_then(head_of).or_else(|| found.head.clone());
         self.note(Notice::Recovering {
             operation: "prune",
             vid: Some(vid.to_string()),
         });
-        let pending = || ArchiveError::Pending {
-            kind: "prune",
-            vid: vid.to_string(),
-        };
+        let pending = || ArchiveError::Pending { vid: vid.to_string() };
         let Some(head) = head else {
             // Without a list nobody can tell what was to be done; where no session is missing it was done, or not begun.
             let listed = self.listed_volinfo(vid).ok_or_else(pending)?;

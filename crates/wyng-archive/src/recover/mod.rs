@@ -42,7 +42,7 @@ impl Archive {
     /// volume in which something can't be put right is told by a notice and not written to; the others go on.
     ///
     /// # Errors
-    /// [`ArchiveError::Pending`] for an interrupted deletion, [`ArchiveError::Rollback`] for a root that only
+    /// [`ArchiveError::Pending`] for an interrupted prune that is not proven, [`ArchiveError::Rollback`] for a root that only
     /// an old copy has, and those of the destination. Nothing is lost by an error: the next call begins anew.
     pub fn recover(&mut self, guard: &Guard<'_>) -> Result<()> {
         self.open_counters()?;
@@ -427,12 +427,7 @@ impl Archive {
         if found.tmp_files.iter().any(|name| name == layout::INFOS_MARK) {
             self.settle_infos(vid, volinfo)?;
         }
-        let merging = self
-            .vault
-            .store
-            .stat(&layout::path(format!("{}/merge", vid.as_str())))?
-            .is_some();
-        for name in found.tmp_files.iter().filter(|_| !merging) {
+        for name in &found.tmp_files {
             self.vault
                 .store
                 .remove(&layout::path(format!("{}/{name}", vid.as_str())))?;

@@ -405,7 +405,7 @@ impl Archive {
         to: &VolumeName,
         description: Option<&Description>,
         guard: &Guard<'_>,
-    ) -> Result<()> {
+    ) -> Result<Durability> {
         let old = self.volume(from)?.clone();
         let taken = |volume: &Volume| volume.volinfo.name == *to && volume.vid != old.vid;
         if self.volumes.iter().any(taken) {
@@ -419,7 +419,7 @@ impl Archive {
             volinfo.description = description.clone();
         }
         if volinfo == old.volinfo {
-            return Ok(());
+            return Ok(Durability::Confirmed);
         }
         self.publish(
             Step {
@@ -430,8 +430,7 @@ impl Archive {
             },
             Some(&old),
             guard,
-        )?;
-        Ok(())
+        )
     }
 
     /// Gives sessions of a volume other tags, all in one step.

@@ -27,7 +27,6 @@ pub(crate) enum RootTime {
     /// The present one: a change is complete.
     Now,
     /// That of the root before: an operation is only announced.
-    #[allow(dead_code, reason = "prune announces itself")]
     Kept,
 }
 
@@ -209,8 +208,8 @@ impl Archive {
         Ok(worse(durability, store.sync_dir(&StorePath::root())?))
     }
 
-    /// Takes over into memory, cache and `.bak` what has been committed. Nothing of this can undo it, so what fails is
-    /// only told.
+    /// Takes over into memory, cache and `.bak` what has been committed. Nothing of this can undo it; what fails is made good
+    /// by the next writer.
     pub(crate) fn adopt(&mut self, step: Step, sealed: &SealedObject, new: bool) {
         self.vault.remember(CacheFile::VolumeInfo(&step.vid), &sealed.stored);
         for (name, info) in &step.infos {
@@ -218,7 +217,8 @@ impl Archive {
                 .remember(CacheFile::SessionInfo(&step.vid, name), &info.stored);
         }
         // crash here: readers find the new infos under their temporary names; the next writer renames them.
-        let _ = self.put_infos_in_place(&step);
+        // Until then a further change would take the only copy away.
+        self.unfinished |= self.put_infos_in_place(&step).is_err();
         let vid = step.vid.clone();
         let volume = Volume {
             vid: step.vid,

@@ -120,7 +120,7 @@ impl fmt::Display for FullScanReason {
             Self::RecordMismatch { property } => {
                 return write!(
                     f,
-                    "the local snapshot is not the one of the last session: its {property} differs"
+                    "the local snapshot is not the one of the last session: it differs in {property}"
                 );
             }
             Self::Interrupted => "the last send was interrupted before its snapshot was kept",

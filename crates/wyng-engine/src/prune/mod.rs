@@ -4,11 +4,11 @@ mod plan;
 mod retention;
 mod thinning;
 
-use crate::api::{Event, PrunePlan, PruneReport, PruneRequest, Reporter, VolumeFailure, VolumePrunePlan, VolumePruned};
-use crate::error::{EngineError, Result};
-use crate::open::{OpenArchive, report_notice};
-use crate::send::ends_command;
-use wyng_archive::PruneRun;
+use crate::api::{
+    Event, PrunePlan, PruneReport, PruneRequest, Reporter, VolumeFailure, VolumePrunePlan, VolumePruned, Warning,
+};
+use crate::error::Result;
+use crate::open::OpenArchive;
 use wyng_store::Durability;
 
 /// Works out what is to be done. Nothing is changed.
@@ -36,19 +36,20 @@ pub fn prune(open: &mut OpenArchive, plan: PrunePlan, reporter: &dyn Reporter) -
             removed: Vec::new(),
         };
         let result = prune_volume(open, volume, &mut pruned, &mut report.durability_confirmed);
-        for notice in open.archive.take_notices() {
-            report_notice(&notice, reporter);
-        }
+        open.report_notices(reporter);
         report.volumes.push(pruned);
         match result {
             Ok(()) => {}
-            Err(error) if ends_command(&error) => return Err(error),
+            Err(error) if error.ends_command() => return Err(error),
             Err(error) => {
                 let failure = VolumeFailure::from((volume.volume.clone(), error));
                 reporter.event(Event::VolumeFailed(&failure));
                 report.failed.push(failure);
             }
         }
+    }
+    if !report.durability_confirmed {
+        reporter.event(Event::Warning(Warning::DurabilityUnconfirmed));
     }
     Ok(report)
 }
@@ -61,15 +62,12 @@ fn prune_volume(
 ) -> Result<()> {
     for run in &plan.runs {
         open.context.cancel.check()?;
-        *confirmed &= prune_run(open, plan, run)? == Durability::Confirmed;
+        let OpenArchive { archive, locks, .. } = &mut *open;
+        let guard = || locks.as_ref().map_or(Ok(()), |locks| locks.check());
+        *confirmed &= archive.prune(&plan.vid, run, &guard)? == Durability::Confirmed;
         pruned
             .removed
             .extend(run.sources.iter().map(|name| name.date().to_owned()));
     }
     Ok(())
-}
-
-fn prune_run(open: &mut OpenArchive, plan: &VolumePrunePlan, run: &PruneRun) -> Result<Durability, EngineError> {
-    let OpenArchive { archive, locks, .. } = &mut *open;
-    Ok(archive.prune(&plan.vid, run, &|| locks.as_ref().map_or(Ok(()), |locks| locks.check()))?)
 }

@@ -91,7 +91,7 @@ impl<'a> Planner<'a> {
         if sessions.len() < 2 {
             plan.note = Some(PruneNote::TooFew);
         }
-        let mut decided = self.decide(volume, &sessions, &mut plan)?;
+        let mut decided = self.decide(volume, &sessions, &mut plan);
         self.spare(&history, &mut decided)?;
         let goes: Vec<SessionName> = decided
             .iter()
@@ -112,13 +112,14 @@ impl<'a> Planner<'a> {
         Ok(plan)
     }
 
-    /// What is to become of each session, oldest first: whether it goes, and the rule that decided.
+    /// What is to become of each session, oldest first: whether it goes, and the rule that decided. A wrapper's metadata
+    /// are never thinned (behaviour.md §8.3).
     fn decide(
         &self,
         volume: &Volume,
         sessions: &[&Session],
         plan: &mut VolumePrunePlan,
-    ) -> Result<Vec<(SessionName, bool, PruneRule)>> {
+    ) -> Vec<(SessionName, bool, PruneRule)> {
         let names: Vec<SessionName> = sessions.iter().map(|session| session.name).collect();
         let rules = self.request.rules_for(volume.volinfo.name.as_str());
         let kept = retention::kept(&rules, &names);
@@ -131,6 +132,7 @@ impl<'a> Planner<'a> {
                     Some(PruneSelection::AllBefore(_)) => PruneRule::Before,
                     _ => PruneRule::Selected,
                 }),
+                (false, Some(PruneRule::Thinned)) if volume.volinfo.name.is_metadata() => None,
                 (false, Some(rule)) => Some(rule.clone()),
                 (false, None) => (by_rules && !rules.is_empty()).then_some(PruneRule::Unkept),
             };
@@ -148,7 +150,7 @@ impl<'a> Planner<'a> {
                 (None, None) => (*name, false, PruneRule::NotAsked),
             }
         };
-        Ok(sessions.iter().map(decide).collect())
+        sessions.iter().map(decide).collect()
     }
 
     fn keeps(&self, session: &Session) -> Option<PruneRule> {

@@ -19,7 +19,7 @@ use std::time::Duration;
 use volume::{Input, Planned};
 use wyng_archive::{ArchiveError, DedupIndex};
 use wyng_format::{SessionName, Tag, VolumeName};
-use wyng_store::{Durability, StoreError};
+use wyng_store::Durability;
 use wyng_sys::{CivilTime, Context};
 use wyng_volume::{FreezeRequest, Import, Owners, Pool, StreamSource, VolumeError};
 
@@ -198,7 +198,7 @@ impl Run<'_> {
                 self.report.volumes.push(sent);
                 Ok(())
             }
-            Err(error) if ends_command(&error) => Err(error),
+            Err(error) if error.ends_command() => Err(error),
             Err(error) => {
                 // A wait that the user ended is no failure of the volume.
                 self.open.context.cancel.check()?;
@@ -421,23 +421,4 @@ fn in_order(volumes: &[SetVolume]) -> Vec<&SetVolume> {
     };
     sorted.sort_by_key(key);
     sorted
-}
-
-/// Errors after which no other volume could be sent.
-pub(crate) fn ends_command(error: &EngineError) -> bool {
-    match error {
-        EngineError::Cancelled(_) | EngineError::State(_) | EngineError::Secret(_) => true,
-        EngineError::Archive(error) => matches!(
-            error,
-            ArchiveError::ChangedMeanwhile | ArchiveError::Unfinished | ArchiveError::Rollback { .. }
-        ),
-        EngineError::Store(error) => matches!(
-            error,
-            StoreError::LockLost { .. }
-                | StoreError::Locked { .. }
-                | StoreError::NotWritable { .. }
-                | StoreError::NoFolder { .. }
-        ),
-        _ => false,
-    }
 }

@@ -77,6 +77,8 @@ pub(super) fn install(
 ) -> Result<BaseEvidence> {
     let mark = mark_tag(&stamp.mark);
     let mut arguments = vec!["--addtag", stamp.session.as_str(), "--addtag", &mark];
+    // A wish to stop in the middle would cost the base.
+    let tools = lvm.tools.unstoppable();
     let survey = lvm.survey()?;
     let snapshot = survey.find(&lvm.group, fresh).ok_or(NoBase::Missing)?;
     let evidence = evidence_of(snapshot, stamp).ok_or(NoBase::Missing)?;
@@ -86,14 +88,14 @@ pub(super) fn install(
     }
     let full_name = snapshot.full_name();
     arguments.push(&full_name);
-    lvm.tools.run("lvchange", &arguments)?;
+    tools.run("lvchange", &arguments)?;
     // crash here: the old base, whose record the caller has invalidated, and a fresh snapshot from which the next run
     // finishes, or which it removes.
     if let Some(old) = old {
         lvm.remove(old)?;
     }
     // crash here: a fresh snapshot with its tags, from which the next run finishes, or the original would go on.
-    lvm.tools.run("lvrename", &[&lvm.group, fresh, base])?;
+    tools.run("lvrename", &[&lvm.group, fresh, base])?;
     // crash here: new base, which no record describes yet.
     prove(lvm.survey()?.find(&lvm.group, base), label, &evidence)?;
     Ok(BaseEvidence::Lvm(evidence))

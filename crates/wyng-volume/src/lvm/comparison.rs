@@ -165,9 +165,9 @@ impl Reserved {
         let arguments = ["-m", "--thin1", &one, "--thin2", &two, &self.pool.metadata()];
         let parsed = lvm
             .tools
-            .stream("thin_delta", &arguments, |text| delta::parse(text, first.id, second.id))?;
+            .stream("thin_delta", &arguments, |text| delta::parse(text, first.id, second.id));
         self.reservation.check()?;
-        let delta = parsed.map_err(|error| VolumeError::BadOutput {
+        let delta = parsed?.map_err(|error| VolumeError::BadOutput {
             tool: "thin_delta",
             detail: error.to_string(),
         })?;

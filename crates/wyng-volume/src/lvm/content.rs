@@ -57,7 +57,7 @@ pub(super) fn zero(file: &dyn File, from: u64, to: u64) -> Result<()> {
 }
 
 /// Writes zeros over the pages of `block`, which `file` holds at `offset`, that are not zeros. They have storage already, so
-/// that none is taken.
+/// that none is taken, unless they are an external origin's.
 fn overwrite(file: &dyn File, block: &[u8], offset: u64) -> Result<()> {
     let first = usize::try_from(offset % PAGE as u64)
         .map_or(0, |into| PAGE.saturating_sub(into))
@@ -105,11 +105,13 @@ impl WholeChunks {
         let _alone = self.alone();
         let end = offset.saturating_add(data.len() as u64);
         let whole = offset - offset % self.chunk..end.next_multiple_of(self.chunk).min(self.size);
-        for beside in [whole.start..offset, end..whole.end] {
-            let mut bytes = vec![0; usize::try_from(beside.end.saturating_sub(beside.start)).unwrap_or(0)];
-            read_exact_at(file, &mut bytes, beside.start)?;
-            write_all_at(file, &bytes, beside.start)?;
+        // All is read before anything is written, which gives a new chunk its old data.
+        let mut bytes = vec![0; usize::try_from(whole.end.saturating_sub(whole.start)).unwrap_or(0)];
+        read_exact_at(file, &mut bytes, whole.start)?;
+        let into = usize::try_from(offset.saturating_sub(whole.start)).unwrap_or(0);
+        if let Some(place) = bytes.get_mut(into..into.saturating_add(data.len())) {
+            place.copy_from_slice(data);
         }
-        Ok(write_all_at(file, data, offset)?)
+        Ok(write_all_at(file, &bytes, whole.start)?)
     }
 }

@@ -52,8 +52,9 @@ impl Note {
     fn is_in_use(&self) -> bool {
         let of_this_boot = process::boot_id().is_none_or(|boot| boot == self.boot);
         self.holder.as_ref().is_some_and(|holder| {
+            // Of another pid namespace nothing is known, so it may live.
             let comparable = process::pid_namespace() == Some(holder.namespace);
-            of_this_boot && comparable && process::is_alive(holder.pid, holder.start)
+            of_this_boot && (!comparable || process::is_alive(holder.pid, holder.start))
         })
     }
 }

@@ -69,7 +69,7 @@ impl LvPlan {
         remove_marked(&lvm, &survey, &part)?;
         let left = survey.find(&lvm.group, &replaced).filter(|left| left.has_tag(TAG));
         let back = match left {
-            Some(left) if survey.find(&lvm.group, &name).is_none() => Some(take_back(&lvm, left, &name)?),
+            Some(left) if survey.find(&lvm.group, &name).is_none() => Some(take_back(&lvm, &replaced, left, &name)?),
             _ => {
                 remove_marked(&lvm, &survey, &replaced)?;
                 None
@@ -135,9 +135,10 @@ fn resize(lvm: &Lvm, name: &str, size: &str) -> Result<()> {
 }
 
 /// Gives the volume that a restore had just replaced its name back: that restore came no further.
-fn take_back(lvm: &Lvm, left: &Volume, name: &str) -> Result<Volume> {
-    lvm.tools.run("lvrename", &[&lvm.group, &left.name, name])?;
-    lvm.tools.run("lvchange", &["--deltag", TAG, &lvm.full_name(name)])?;
+fn take_back(lvm: &Lvm, replaced: &str, left: &Volume, name: &str) -> Result<Volume> {
+    let tools = lvm.tools.unstoppable();
+    tools.run("lvrename", &[&lvm.group, replaced, name])?;
+    tools.run("lvchange", &["--deltag", TAG, &lvm.full_name(name)])?;
     let mut volume = left.clone();
     name.clone_into(&mut volume.name);
     volume.tags.retain(|tag| tag != TAG);
@@ -190,26 +191,33 @@ impl LvTarget {
     /// Gives the new volume the name, and removes the old one.
     fn install(&self, writable: bool) -> Result<()> {
         let (lvm, part) = (&self.lvm, self.lvm.full_name(&self.part));
+        // From here on a wish to stop would leave the volume without its name.
+        let tools = lvm.tools.unstoppable();
         let mut arguments = vec!["--deltag", TAG];
         for tag in self.old.iter().flat_map(|old| &old.tags) {
             arguments.extend(["--addtag", tag]);
         }
         let replaced = format!("{}{OLD}", self.name);
         if self.old.is_some() {
-            lvm.tools
-                .run("lvchange", &["--addtag", TAG, &lvm.full_name(&self.name)])?;
-            lvm.tools.run("lvrename", &[&lvm.group, &self.name, &replaced])?;
+            tools.run("lvchange", &["--addtag", TAG, &lvm.full_name(&self.name)])?;
+            tools.run("lvrename", &[&lvm.group, &self.name, &replaced])?;
         }
         // crash here: both volumes are whole, the new one as NAME.wyng-part, the old one as NAME.wyng-old.
-        lvm.tools.run("lvrename", &[&lvm.group, &self.part, &self.name])?;
+        if let Err(error) = tools.run("lvrename", &[&lvm.group, &self.part, &self.name]) {
+            if let Some(old) = &self.old {
+                // The first error is the one to report.
+                let _ = take_back(lvm, &replaced, old, &self.name);
+            }
+            return Err(error);
+        }
         arguments.push(&part);
         let named = lvm.full_name(&self.name);
         if let Some(last) = arguments.last_mut() {
             *last = &named;
         }
-        lvm.tools.run("lvchange", &arguments)?;
+        tools.run("lvchange", &arguments)?;
         if !writable {
-            lvm.tools.run("lvchange", &["-pr", &named])?;
+            tools.run("lvchange", &["-pr", &named])?;
         }
         if self.old.is_some() {
             lvm.remove(&replaced)?;

@@ -9,7 +9,7 @@ use wyng_engine::{DeleteReport, EngineError, OpenArchive, Purpose, VolumeChoice}
 
 impl Run<'_> {
     pub(super) fn delete(&mut self, args: &DeleteArgs) -> Result<Done, Failure> {
-        let purpose = if args.dry_run { Purpose::Local } else { Purpose::Write };
+        let purpose = if args.dry_run { Purpose::Read } else { Purpose::Write };
         self.with_archive(purpose, |run, archive| run.delete_from(archive, args))
     }
 

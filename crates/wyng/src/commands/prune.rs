@@ -1,6 +1,5 @@
 //! `prune`.
 
-use super::verify::unreadable;
 use super::{Done, Run};
 use crate::errors::{Failed, Failure};
 use crate::options::arguments::PruneArgs;
@@ -16,8 +15,8 @@ impl Run<'_> {
     }
 
     fn prune_in(&mut self, archive: &mut OpenArchive, args: &PruneArgs) -> Result<Done, Failure> {
-        let volumes: Vec<String> = args.wanted.in_archive(&archive.volume_names()).into_keys().collect();
-        self.requested = volumes.iter().cloned().collect();
+        let chosen = args.wanted.in_archive(&archive.volume_names());
+        let (volumes, lost) = self.known(archive, chosen, args.wanted.all);
         let request = PruneRequest {
             volumes,
             everything: args.wanted.all && args.wanted.except.is_empty(),
@@ -28,11 +27,6 @@ impl Run<'_> {
             retention: args.retention,
             volume_retention: args.volume_retention.clone(),
             measure: args.dry_run,
-        };
-        let lost: Vec<Failed> = if args.wanted.all {
-            unreadable(archive).collect()
-        } else {
-            Vec::new()
         };
         let plan = wyng_engine::plan_prune(archive, &request)?;
         if args.dry_run {

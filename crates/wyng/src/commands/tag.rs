@@ -9,7 +9,7 @@ use wyng_engine::{OpenArchive, Purpose, TagRequest};
 impl Run<'_> {
     pub(super) fn tag(&mut self, args: &TagArgs) -> Result<Done, Failure> {
         self.requested = args.wanted.names.iter().cloned().collect();
-        let purpose = if args.dry_run { Purpose::Local } else { Purpose::Write };
+        let purpose = if args.dry_run { Purpose::Read } else { Purpose::Write };
         self.with_archive(purpose, |run, archive| run.tag_in(archive, args))
     }
 

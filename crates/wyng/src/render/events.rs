@@ -111,7 +111,7 @@ mod tests {
         };
         assert_eq!(
             full_scan("v", &mismatch),
-            "  Queuing full scan of 'v': the local snapshot is not the one of the last session: its inode differs\n"
+            "  Queuing full scan of 'v': the local snapshot is not the one of the last session: it differs in inode\n"
         );
         assert_eq!(
             full_scan("v", &FullScanReason::Import),

@@ -30,6 +30,7 @@ pub struct Place {
     program: Program,
     prefix: Vec<String>,
     archive: PathBuf,
+    state: PathBuf,
 }
 
 impl Place {
@@ -44,6 +45,7 @@ impl Place {
         let starter = ["unshare", "--mount", "sh", "-c", &bind, root.to_str().unwrap()];
         let mut place = Self::through(&starter.map(str::to_owned), archive, state);
         place.archive = root.join(archive);
+        place.state = root.join(state);
         place
     }
 
@@ -66,6 +68,7 @@ impl Place {
             program,
             prefix: words.chain(options).collect(),
             archive: Path::new(ROOT).join(archive),
+            state: Path::new(ROOT).join(state),
         }
     }
 
@@ -77,6 +80,11 @@ impl Place {
     /// Where this process finds the archive.
     pub fn archive(&self) -> &Path {
         &self.archive
+    }
+
+    /// Where this process finds what the host remembers.
+    pub fn state(&self) -> &Path {
+        &self.state
     }
 
     fn arguments<'a>(&'a self, arguments: &'a [&str]) -> impl Iterator<Item = &'a str> {

@@ -59,7 +59,7 @@ fn written_to(archived: &mut Archived) {
     write("a", 70_000, b"changed in both");
     tool(&["lvchange", "-q", "-prw", "vg0/a.tick"]);
     write("a.tick", 70_000, b"changed in both");
-    let reason = "the local snapshot is not the one of the last session: its read-only differs";
+    let reason = "the local snapshot is not the one of the last session: it differs in read-only";
     assert_full_scan(archived, reason);
 }
 
@@ -73,7 +73,7 @@ fn replaced(archived: &mut Archived) {
     for tag in tags.split(',') {
         tool(&["lvchange", "-q", "--addtag", tag, "vg0/a.tick"]);
     }
-    let reason = "the local snapshot is not the one of the last session: its uuid differs";
+    let reason = "the local snapshot is not the one of the last session: it differs in uuid";
     assert_full_scan(archived, reason);
 }
 
@@ -82,7 +82,7 @@ fn without_tags(archived: &mut Archived) {
     let tags = told("lv_tags", "a.tick");
     let session = tags.split(',').find(|tag| tag.starts_with("S_")).unwrap();
     tool(&["lvchange", "-q", "--deltag", session, "vg0/a.tick"]);
-    let reason = "the local snapshot is not the one of the last session: its tags differs";
+    let reason = "the local snapshot is not the one of the last session: it differs in tags";
     assert_full_scan(archived, reason);
 }
 

@@ -2,8 +2,8 @@
 
 use crate::place::tool;
 use crate::thin::{
-    Archived, LOCAL, MIB, discard, fill, full_name, make_snapshot, make_volume, read, remove_volume, resize_volume,
-    size, told, volumes,
+    Archived, LOCAL, MIB, discard, fill, full_name, held_root, make_snapshot, make_volume, message, read,
+    remove_volume, resize_volume, size, told, volumes,
 };
 use crate::thin_rounds::{NAMES, change, resize};
 use serde_json::Value;
@@ -120,6 +120,23 @@ impl Users {
         let delay = self.send_time.mul_f64(self.rng.below(1000) as f64 / 1000.0);
         let killed = self.archived.place.kill_after(arguments, delay);
         println!("killed after {delay:?}: {killed}");
+        self.release_unproven();
+    }
+
+    /// Does what the message says after a run was killed between a reservation and its note: nobody can prove then whose
+    /// it is, and sends would be full scans for as long as it is held (decisions.md §12).
+    fn release_unproven(&self) {
+        // A tool that the killed run has started goes on.
+        while is_running("dmsetup") {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let root = held_root();
+        let note = format!("wyng-notes/thin-pool-{}", told("lv_uuid", "pool"));
+        let note = std::fs::read_to_string(self.archived.place.state().join(note)).unwrap_or_default();
+        if root != "-" && note.contains("\"root\":null") {
+            println!("released by hand: {root}");
+            message("release_metadata_snap");
+        }
     }
 
     fn monitor(&mut self) {
@@ -185,6 +202,8 @@ impl Users {
         if volumes().iter().any(|volume| volume == name) {
             let after = sha256_hex(&read(name));
             assert!(after == before || after == sum, "{name}");
+        } else {
+            assert_eq!(sha256_hex(&read(&format!("{name}.wyng-old"))), before, "{name}");
         }
         self.receive(name, &[LOCAL]);
     }
@@ -209,6 +228,13 @@ impl Users {
         remove_volume(&format!("{name}.tick"));
         self.archived.place.ok(&["diff", name, LOCAL, "--remap"]);
     }
+}
+
+/// A process of this name runs.
+fn is_running(name: &str) -> bool {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let mut names = processes.filter_map(|process| std::fs::read_to_string(process.path().join("comm")).ok());
+    names.any(|found| found.trim_end() == name)
 }
 
 /// How many bytes differ.

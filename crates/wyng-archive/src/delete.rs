@@ -21,7 +21,7 @@ impl Archive {
         Ok(self.lists(vid) || folder.is_some_and(|meta| meta.kind == EntryKind::Dir))
     }
 
-    fn lists(&self, vid: &VolumeId) -> bool {
+    pub(crate) fn lists(&self, vid: &VolumeId) -> bool {
         self.root.volumes().iter().any(|entry| entry.key() == vid.as_str())
     }
 

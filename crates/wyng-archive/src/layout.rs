@@ -10,6 +10,18 @@ pub(crate) const SESSION_TMP: &str = "S-tmp";
 pub(crate) const LINK_TMP: &str = "chunk-link.tmp";
 pub(crate) const INFOS_MARK: &str = "infos.tmp";
 
+/// Half-made copies of the root's files, and links of chunks.
+pub(crate) const HALF_MADE: [&str; 5] = [
+    LINK_TMP,
+    "archive.ini.bak.tmp",
+    "archive.ini.new",
+    "archive.salt.tmp",
+    "salt.bak.tmp",
+];
+
+/// An `archive.ini.tmp` that could neither be put in place nor undone.
+pub(crate) const UNFINISHED: &str = "archive.ini.unfinished";
+
 /// A path made of validated ids and constants.
 pub(crate) fn path(text: impl AsRef<str>) -> StorePath {
     #[expect(clippy::expect_used, reason = "ids are validated and contain only [A-Za-z0-9_-]")]

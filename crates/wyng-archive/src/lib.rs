@@ -6,6 +6,7 @@
 
 mod archive;
 mod changes;
+mod check;
 mod dedup;
 mod deduplicate;
 mod delete;
@@ -24,6 +25,7 @@ mod write;
 
 pub use archive::{Archive, Attach, Volume};
 pub use changes::{Changes, Predecessor};
+pub use check::{State, Stray, StrayKind, TakeState, TakeStray};
 pub use dedup::{DedupIndex, Place};
 pub use deduplicate::{DedupOutcome, Deduplicated};
 pub use error::{ArchiveError, Damage, DamageReason, Notice, Result};

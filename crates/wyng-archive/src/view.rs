@@ -1,6 +1,7 @@
 //! A volume as one session sees it: which chunk, or zeros, lies at each address (archive-format.md §8.1).
 
 use crate::changes::add_run;
+use crate::check::State;
 use crate::error::{Damage, DamageReason, Notice};
 use crate::history::{History, Session};
 use crate::layout;
@@ -73,6 +74,38 @@ impl View {
             runs,
             mfcs,
         })
+    }
+
+    /// What a session lists itself, without those that it builds on: the runs have gaps.
+    pub(crate) fn own(vault: &Vault, history: &History, name: &SessionName, trust: Trust) -> Result<Self, Damage> {
+        let Some(session) = history.session(name)? else {
+            return Err(Damage::new(layout::session(&history.vid, name), DamageReason::Missing));
+        };
+        let layer = open_manifest(vault, history, session, 0, trust)?;
+        Ok(Self {
+            vault: vault.clone(),
+            vid: history.vid.clone(),
+            session: session.clone(),
+            chain: vec![*name],
+            dirs: vec![history.places.dirs(&history.vid, name)],
+            runs: RunList::of(layer.stream(), vault)?,
+            mfcs: 0,
+        })
+    }
+
+    /// The whole of it, for those who check all sessions.
+    pub(crate) fn state(&self) -> State<'_> {
+        let object = layout::session(&self.vid, &self.session.name).to_string();
+        State::new(&self.runs, self.vault.chunk, self.size(), object, &self.chain)
+    }
+
+    /// The file of a data chunk, where it has several names: the same number for each of them.
+    #[must_use]
+    pub fn shared_file(&self, run: &Run) -> Option<u64> {
+        let dirs = usize::try_from(run.session).ok().and_then(|index| self.dirs.get(index))?;
+        let path = layout::chunk(dirs.first()?, ChunkAddr(run.addr));
+        let meta = self.vault.store.stat(&path).ok()??;
+        meta.file.filter(|_| meta.links.is_some_and(|links| links > 1))
     }
 
     /// Size of the volume, bytes.
@@ -202,7 +235,7 @@ pub(crate) fn open_manifest(
     Ok(Layer::Stream(std::sync::Mutex::new(Some(stream))))
 }
 
-fn check_mfcs(object: &str, chain: &[&Session], computed: u32, notice: &mut dyn FnMut(Notice)) -> Result<(), Damage> {
+pub(crate) fn check_mfcs(object: &str, chain: &[&Session], computed: u32, notice: &mut dyn FnMut(Notice)) -> Result<(), Damage> {
     let Some(session) = chain.first() else { return Ok(()) };
     let Some(recorded) = session.info.mfcs else {
         return Ok(());

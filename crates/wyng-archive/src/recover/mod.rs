@@ -34,9 +34,6 @@ struct Leftovers {
     merging: bool,
 }
 
-/// An `archive.ini.tmp` that could neither be put in place nor undone.
-const UNFINISHED: &str = "archive.ini.unfinished";
-
 impl Archive {
     /// Prepares the archive for writing. The locks of a writer must be held; `guard` checks them before each deletion. A
     /// volume in which something can't be put right is told by a notice and not written to; the others go on.
@@ -77,7 +74,7 @@ impl Archive {
             self.may_change(guard)?;
             if lost && self.next_root().is_some() {
                 // The next commit replaces it, and it may be all that still proves what the volume was.
-                let kept = layout::path(UNFINISHED);
+                let kept = layout::path(layout::UNFINISHED);
                 self.replace_by(&tmp, &kept)?;
                 self.note(Notice::Unlisted { path: kept.to_string() });
             } else {

@@ -55,17 +55,10 @@ impl Archive {
     /// Locks that dead processes had taken away, to give them up or to steal them (none of them is ours: `guard` knows), and
     /// half-made copies of the root's files and links of chunks.
     pub(super) fn remove_file_remains(&self, guard: &Guard<'_>) -> Result<()> {
-        const HALF_MADE: [&str; 5] = [
-            layout::LINK_TMP,
-            "archive.ini.bak.tmp",
-            "archive.ini.new",
-            "archive.salt.tmp",
-            "salt.bak.tmp",
-        ];
         let entries = self.vault.store.list(&StorePath::root())?.unwrap_or_default();
         for entry in entries {
             let lock = entry.name.starts_with(".wyng-lock-") && entry.name.ends_with(".taken");
-            if entry.kind == EntryKind::File && (lock || HALF_MADE.contains(&entry.name.as_str())) {
+            if entry.kind == EntryKind::File && (lock || layout::HALF_MADE.contains(&entry.name.as_str())) {
                 self.may_change(guard)?;
                 self.vault.store.remove(&layout::path(&entry.name))?;
             }

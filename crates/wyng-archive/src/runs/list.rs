@@ -2,6 +2,7 @@
 
 use super::Run;
 use crate::error::{Damage, DamageReason};
+use crate::vault::Vault;
 use std::io;
 use wyng_format::{ChunkHash, ChunkSize, Digest};
 use wyng_sys::fs::{
@@ -62,6 +63,17 @@ impl RunList {
             spilled: None,
             in_file: 0,
         }
+    }
+
+    /// A list of all that `runs` gives.
+    pub(crate) fn of(runs: impl Iterator<Item = Result<Run, Damage>>, vault: &Vault) -> Result<Self, Damage> {
+        let scratch = || vault.scratch();
+        let mut list = Self::new();
+        for run in runs {
+            list.push(run?, vault.chunk, &scratch)
+                .map_err(|e| Damage::new("scratch file", DamageReason::Io(e.to_string())))?;
+        }
+        Ok(list)
     }
 
     /// Adds a run behind all others; neighbouring zeros are joined.

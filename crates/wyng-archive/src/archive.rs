@@ -226,7 +226,7 @@ impl Archive {
     }
 
     /// The destination's root, if it is another than the one that this archive was opened with.
-    fn root_now(&self) -> Option<Root> {
+    pub(crate) fn root_now(&self) -> Option<Root> {
         let bytes = self.vault.store.read(&layout::root(), ROOT_FILE).ok()??;
         let changed = bytes != self.root_bytes;
         Root::decode(&bytes, &self.vault.suite).ok().filter(|_| changed)

@@ -29,7 +29,7 @@ pub trait KeySource {
 /// The most bytes of `archive.ini` that are read.
 pub(crate) const ROOT_FILE: u64 = Header::LEN as u64 + wyng_format::limits::ROOT_BODY as u64 + 2000;
 /// The most bytes of `archive.salt` that are read.
-const SALT_LIMIT: u64 = wyng_format::limits::SALT_FILE as u64 + 2000;
+pub(crate) const SALT_LIMIT: u64 = wyng_format::limits::SALT_FILE as u64 + 2000;
 
 /// A file of the archive or a copy of it.
 struct Copy<T> {
@@ -452,7 +452,7 @@ fn used_copy(damage: &Damage, copy: &str) -> Notice {
     }
 }
 
-fn bad_salts() -> DamageReason {
+pub(crate) fn bad_salts() -> DamageReason {
     DamageReason::Content("the salts do not fit their checksum".to_owned())
 }
 

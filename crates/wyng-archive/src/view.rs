@@ -102,7 +102,9 @@ impl View {
     /// The file of a data chunk, where it has several names: the same number for each of them.
     #[must_use]
     pub fn shared_file(&self, run: &Run) -> Option<u64> {
-        let dirs = usize::try_from(run.session).ok().and_then(|index| self.dirs.get(index))?;
+        let dirs = usize::try_from(run.session)
+            .ok()
+            .and_then(|index| self.dirs.get(index))?;
         let path = layout::chunk(dirs.first()?, ChunkAddr(run.addr));
         let meta = self.vault.store.stat(&path).ok()??;
         meta.file.filter(|_| meta.links.is_some_and(|links| links > 1))
@@ -235,7 +237,12 @@ pub(crate) fn open_manifest(
     Ok(Layer::Stream(std::sync::Mutex::new(Some(stream))))
 }
 
-pub(crate) fn check_mfcs(object: &str, chain: &[&Session], computed: u32, notice: &mut dyn FnMut(Notice)) -> Result<(), Damage> {
+pub(crate) fn check_mfcs(
+    object: &str,
+    chain: &[&Session],
+    computed: u32,
+    notice: &mut dyn FnMut(Notice),
+) -> Result<(), Damage> {
     let Some(session) = chain.first() else { return Ok(()) };
     let Some(recorded) = session.info.mfcs else {
         return Ok(());

@@ -2,6 +2,7 @@
 //!
 //! Reports are serialised as they stand for `--json` (schemas in `docs/schemas`), so a renamed field is a new version.
 
+mod check;
 mod clean;
 mod diff;
 mod event;
@@ -12,6 +13,10 @@ mod prune;
 mod receive;
 mod send;
 
+pub use check::{
+    CheckReport, CheckRequest, CheckSessions, DamageKind, Finding, SessionChecked, Unreferenced, UnreferencedKind,
+    VolumeChecked,
+};
 pub use clean::{CleanPlan, CleanReport, CleanRequest, CleanScope, SnapshotRemoved};
 pub use diff::{ComparedWith, DiffPair, DiffReport, DiffRequest, Differences, Stretch, VolumeCompared};
 pub use event::{Event, Reporter, Warning};

@@ -69,6 +69,12 @@ pub enum EngineError {
         /// Their length together, bytes.
         bytes: u64,
     },
+    /// Something of a volume is damaged, as was told.
+    #[error("{count} {} found", if *count == 1 { "damage was" } else { "damages were" })]
+    DamageFound {
+        /// How many.
+        count: u64,
+    },
     /// A volume differs from a session.
     #[error("it differs from session {session}: {bytes} bytes in {ranges} {}", if *ranges == 1 { "range" } else { "ranges" })]
     Differs {

@@ -1,7 +1,7 @@
 //! The operations of the program, without a terminal: what is asked comes in as a request, what was done goes out as a
 //! report, what happens meanwhile as [`Event`]s.
 //!
-//! [`init`], [`open`], [`send`], [`monitor`], [`plan_receive`] and [`receive`], [`verify`], [`diff`],
+//! [`init`], [`open`], [`send`], [`monitor`], [`plan_receive`] and [`receive`], [`verify`], [`check()`], [`diff`],
 //! [`plan_prune`] and [`prune`], [`plan_clean`] and [`clean`], [`plan_delete`] and [`delete`], [`rename`], [`tag`],
 //! [`deduplicate`], [`change_uuid`] and [`add`] each are one straight line here: plan, apply, report.
 
@@ -9,6 +9,7 @@ mod alive;
 mod api;
 mod calendar;
 mod change_uuid;
+mod check;
 mod clean;
 mod compare;
 mod deduplicate;
@@ -36,6 +37,7 @@ mod verify;
 
 pub use api::*;
 pub use change_uuid::change_uuid;
+pub use check::check;
 pub use clean::{clean, plan_clean};
 pub use deduplicate::deduplicate;
 pub use delete::{delete, plan_delete};

@@ -33,7 +33,7 @@ pub(crate) fn choose(open: &OpenArchive, name: &str, choice: &SessionChoice, str
 }
 
 /// Where something is missing because another program pruned a session meanwhile, that is the error.
-fn blame(open: &OpenArchive, vid: &VolumeId, needed: &[SessionName], error: EngineError) -> EngineError {
+pub(crate) fn blame(open: &OpenArchive, vid: &VolumeId, needed: &[SessionName], error: EngineError) -> EngineError {
     let missing = matches!(&error, EngineError::Archive(ArchiveError::Damaged(damage)) if damage.lacks_something());
     let pruned = missing.then(|| open.archive.pruned_meanwhile(vid, needed)).flatten();
     pruned.map_or(error, |session| {

@@ -191,9 +191,10 @@ fn exit_code(error: &EngineError) -> u8 {
         | EngineError::BadSession { .. }
         | EngineError::MetadataVolume { .. }
         | EngineError::NamedTwice { .. } => BAD_OPTION,
-        EngineError::DamagedData { .. } | EngineError::NameMayBeLost { .. } | EngineError::SnapshotRequired { .. } => {
-            SOME_FAILED
-        }
+        EngineError::DamagedData { .. }
+        | EngineError::DamageFound { .. }
+        | EngineError::NameMayBeLost { .. }
+        | EngineError::SnapshotRequired { .. } => SOME_FAILED,
         _ => 1,
     }
 }
@@ -321,9 +322,6 @@ fn option_hint(error: &OptionError) -> Option<String> {
             "name it with --dest=file:/path, or with a line \"dest = file:/path\" in the ini file\n      \
              (wyng --help shows how); a new one is made by: wyng --dest=file:/path arch-init"
                 .to_owned()
-        }
-        OptionError::FormLater { .. } => {
-            "verify checks the data of sessions; the original program can check the archive".to_owned()
         }
         OptionError::NothingToDelete => "wyng help delete shows examples".to_owned(),
         OptionError::NothingToTag => "wyng help tag shows examples".to_owned(),

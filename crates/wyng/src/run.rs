@@ -3,7 +3,7 @@
 use crate::commands::{Done, Run};
 use crate::environment::Environment;
 use crate::errors::{BAD_OPTION, Failure, INTERRUPTED, SOME_FAILED};
-use crate::options::arguments::Manner;
+use crate::options::arguments::{ArchCheckArgs, Manner};
 use crate::options::ini::Config;
 use crate::options::meaning::{check, invocation, refuse_later};
 use crate::options::parse::CommandLine;
@@ -226,6 +226,7 @@ fn execute(invocation: &Invocation, manner: Manner, environment: &Environment, c
         Action::Verify(_) => Work::Verifying,
         Action::Monitor(_) => Work::Monitoring,
         Action::Diff(_) => Work::Comparing,
+        Action::ArchCheck(ArchCheckArgs::Check { .. }) => Work::Checking,
         Action::Init(_)
         | Action::List(_)
         | Action::Clean(_)

@@ -39,9 +39,9 @@ const REFUSED: &[(&[&str], i32, &str)] = &[
     // Commands to come.
     (&["prune", "--autoprune=full"], 9, "prune needs the name of a volume"),
     (
-        &["arch-check"],
-        2,
-        "checking all of an archive is not part of this version yet",
+        &["arch-check", "--session=^a", "--all-before"],
+        9,
+        "--all-before means nothing without --session=YYYYMMDD-HHMMSS",
     ),
     (
         &["arch-check", "--change-uuid", "--upgrade-format"],

@@ -10,10 +10,11 @@ use crate::changes::add_run;
 use crate::error::{Damage, DamageReason, Notice, Result};
 use crate::history::{History, Session};
 use crate::layout;
+use crate::open::{ROOT_FILE, SALT_LIMIT, bad_salts};
 use crate::runs::{Complete, Merge, Run, RunList, RunStream};
-use crate::vault::{Trust, Vault};
+use crate::vault::{Trust, Vault, store_damage};
 use crate::view::{View, check_mfcs, open_manifest};
-use wyng_format::{ChunkAddr, ChunkHash, ChunkSize, Mfcs, SessionName};
+use wyng_format::{ChunkAddr, ChunkHash, ChunkSize, Mfcs, Root, SaltFile, SessionName};
 use wyng_sys::Cancel;
 
 /// What a volume holds at one session: its chunks, and which session supplies each.
@@ -46,6 +47,12 @@ impl<'a> State<'a> {
     /// Its runs in address order.
     pub fn runs(&self) -> impl Iterator<Item = Result<Run, Damage>> + '_ {
         Complete::new(self.runs.iter(), self.chunk, self.size, self.object.clone())
+    }
+
+    /// Size of the volume, bytes.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.size
     }
 
     /// The session that supplies a run.
@@ -111,6 +118,54 @@ impl Archive {
         Ok(view)
     }
 
+    /// What is wrong with the files at the root and their copies. That the archive could be opened proves one of each only.
+    ///
+    /// # Errors
+    /// Those of the destination.
+    pub fn check_root(&self) -> Result<Vec<Damage>> {
+        let mut found = Vec::new();
+        let backup = layout::bak(&layout::root());
+        for (path, needed) in [(layout::root(), true), (backup, false)] {
+            match self.vault.store.read(&path, ROOT_FILE) {
+                Ok(Some(bytes)) => {
+                    if let Err(error) = Root::decode(&bytes, &self.vault.suite) {
+                        found.push(Damage::content(&path, &error));
+                    }
+                }
+                Ok(None) if needed => found.push(Damage::new(&path, DamageReason::Missing)),
+                Ok(None) => {}
+                Err(error) => found.push(store_damage(&path, error)),
+            }
+        }
+        let Some(salt) = &self.salt else { return Ok(found) };
+        let decoders: [(&str, fn(&[u8]) -> wyng_format::Result<SaltFile>); 2] = [
+            (layout::SALT, SaltFile::parse),
+            (layout::SALT_BACKUP, SaltFile::from_backup),
+        ];
+        for (name, decode) in decoders {
+            let path = layout::path(name);
+            let read = match self.vault.store.read(&path, SALT_LIMIT) {
+                Ok(Some(bytes)) => decode(&bytes).map_err(|error| Damage::content(&path, &error)),
+                Ok(None) => Err(Damage::new(&path, DamageReason::Missing)),
+                Err(error) => Err(store_damage(&path, error)),
+            };
+            match read {
+                Ok(copy) if copy.identity() != salt.identity() || copy.check(&self.vault.suite).is_err() => {
+                    found.push(Damage::new(&path, bad_salts()));
+                }
+                Ok(_) => {}
+                Err(damage) => found.push(damage),
+            }
+        }
+        Ok(found)
+    }
+
+    /// Whether somebody has changed the archive since it was opened.
+    #[must_use]
+    pub fn is_changed(&self) -> bool {
+        self.root_now().is_some()
+    }
+
     /// What one session lists and stores itself, without those that it builds on.
     ///
     /// # Errors
@@ -172,7 +227,13 @@ impl Lists<'_> {
                 return Ok(());
             }
         }
-        let state = State::new(&self.merged, self.vault.chunk, session.info.volsize, object, &self.names);
+        let state = State::new(
+            &self.merged,
+            self.vault.chunk,
+            session.info.volsize,
+            object,
+            &self.names,
+        );
         let before = index.checked_sub(1).and_then(|before| self.sessions.get(before));
         match self.check(&state, session, before.copied(), &mut |notice| notices.push(notice)) {
             Ok(()) => take(&session.name, Ok(state)),
@@ -182,13 +243,7 @@ impl Lists<'_> {
     }
 
     /// The lines so far with those of one more session.
-    fn add(
-        &self,
-        index: usize,
-        session: &Session,
-        trust: Trust,
-        cancel: &Cancel,
-    ) -> Result<Result<RunList, Damage>> {
+    fn add(&self, index: usize, session: &Session, trust: Trust, cancel: &Cancel) -> Result<Result<RunList, Damage>> {
         let layer = match open_manifest(self.vault, self.history, session, index, trust) {
             Ok(layer) => layer,
             Err(damage) => return Ok(Err(damage)),

@@ -60,12 +60,7 @@ impl Archive {
         Ok(())
     }
 
-    fn strays_of_volume<T>(
-        &self,
-        vid: &VolumeId,
-        listed: &[(SessionName, T)],
-        take: &mut TakeStray<'_>,
-    ) -> Result<()> {
+    fn strays_of_volume<T>(&self, vid: &VolumeId, listed: &[(SessionName, T)], take: &mut TakeStray<'_>) -> Result<()> {
         self.context.cancel.check()?;
         for Entry { name, kind } in sorted(self.list(&layout::volume(vid))?) {
             let found = match (kind, name.as_str()) {
@@ -112,12 +107,7 @@ impl Archive {
         Ok(())
     }
 
-    fn strays_of_folder(
-        &self,
-        folder: &StorePath,
-        listed: BTreeSet<String>,
-        take: &mut TakeStray<'_>,
-    ) -> Result<()> {
+    fn strays_of_folder(&self, folder: &StorePath, listed: BTreeSet<String>, take: &mut TakeStray<'_>) -> Result<()> {
         for Entry { name, kind } in sorted(self.list(folder)?) {
             if listed.contains(&name) {
                 continue;
@@ -177,10 +167,7 @@ fn at_root(entry: &Entry) -> Option<StrayKind> {
 }
 
 /// The names of the chunks that `runs` list in one folder. Folders must come in order.
-fn listed_in(
-    runs: &mut Peekable<impl Iterator<Item = Result<Run, Damage>>>,
-    folder: &str,
-) -> Result<BTreeSet<String>> {
+fn listed_in(runs: &mut Peekable<impl Iterator<Item = Result<Run, Damage>>>, folder: &str) -> Result<BTreeSet<String>> {
     let mut names = BTreeSet::new();
     while let Some(run) = runs.peek() {
         let run = match run {

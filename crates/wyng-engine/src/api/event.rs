@@ -1,8 +1,8 @@
 //! What happens while a command runs.
 
 use super::{
-    ComparedWith, FullScanReason, MapMissed, PoolNotice, SnapshotRefusal, VolumeCompared, VolumeFailure,
-    VolumeMonitored, VolumeRead, VolumeSent,
+    ComparedWith, FullScanReason, MapMissed, PoolNotice, SessionChecked, SnapshotRefusal, VolumeChecked,
+    VolumeCompared, VolumeFailure, VolumeMonitored, VolumeRead, VolumeSent,
 };
 use std::path::Path;
 
@@ -82,6 +82,15 @@ pub enum Event<'a> {
     VolumeMonitored(&'a VolumeMonitored),
     /// A volume is restored or verified; `bad` may hold damage.
     VolumeRead(&'a VolumeRead),
+    /// The check of a volume begins.
+    Checking {
+        /// Its name.
+        volume: &'a str,
+    },
+    /// A session is checked.
+    SessionChecked(&'a SessionChecked),
+    /// A volume is checked; the last of its events but for its failure.
+    VolumeChecked(&'a VolumeChecked),
     /// A volume failed.
     VolumeFailed(&'a VolumeFailure),
     /// An interrupted operation was found and is being finished or undone.

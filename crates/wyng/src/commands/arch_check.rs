@@ -1,14 +1,20 @@
-//! `arch-check`, in the forms that this version has.
+//! `arch-check`.
 
 use super::{Done, Run};
-use crate::errors::Failure;
+use crate::errors::{Failed, Failure};
 use crate::options::arguments::ArchCheckArgs;
-use crate::render::json;
-use wyng_engine::{OpenArchive, Purpose};
+use crate::progress::failures;
+use crate::render::{check, json};
+use crate::select::volumes::Wanted;
+use std::collections::BTreeMap;
+use wyng_engine::{CheckRequest, CheckSessions, OpenArchive, Purpose};
 
 impl Run<'_> {
     pub(super) fn arch_check(&mut self, args: ArchCheckArgs) -> Result<Done, Failure> {
         match args {
+            ArchCheckArgs::Check { wanted, sessions } => {
+                self.with_archive(Purpose::Read, |run, archive| run.check(archive, &wanted, sessions))
+            }
             ArchCheckArgs::ChangeUuid { force } => {
                 self.with_archive(Purpose::Write, |run, archive| run.change_uuid(archive, force))
             }
@@ -18,6 +24,35 @@ impl Run<'_> {
                 Ok(Done::default())
             }),
         }
+    }
+
+    fn check(&mut self, archive: &OpenArchive, wanted: &Wanted, sessions: CheckSessions) -> Result<Done, Failure> {
+        let chosen = wanted.in_archive(&archive.volume_names());
+        let named: BTreeMap<String, bool> = chosen.clone();
+        let (known, mut failed) = self.known(archive, chosen, true);
+        let volumes = known.into_iter().map(|name| {
+            let named = named.get(&name).copied().unwrap_or_default();
+            (name, named)
+        });
+        let request = CheckRequest {
+            volumes: volumes.collect(),
+            sessions,
+        };
+        let report = wyng_engine::check(archive, &request, &self.display)?;
+        self.display.finish();
+        // Volumes that can't be read were told of at once.
+        let of_archive = report.damage.iter().filter(|finding| finding.volume.is_empty());
+        failed.extend(of_archive.map(|finding| Failed {
+            hint: Some(check::hint(finding.kind).to_owned()),
+            ..Failed::damaged(&finding.file, finding.error.clone())
+        }));
+        self.display.announce(&failed);
+        failed.extend(failures(&report.failed, &[]));
+        self.output.say(&check::summary(&report, self.manner.verbose > 0));
+        Ok(Done {
+            report: json::fields(&report),
+            failed,
+        })
     }
 
     fn change_uuid(&self, archive: &mut OpenArchive, force: bool) -> Result<Done, Failure> {

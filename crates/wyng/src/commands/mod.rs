@@ -79,7 +79,7 @@ impl Run<'_> {
             Action::Rename(request) => self.rename(request),
             Action::Tag(args) => self.tag(args),
             Action::Deduplicate { dry_run } => self.deduplicate(*dry_run),
-            Action::ArchCheck(args) => self.arch_check(*args),
+            Action::ArchCheck(args) => self.arch_check(args.clone()),
             Action::Add(args) => self.add(args),
             Action::Prune(args) => self.prune(args),
         }

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use wyng_engine::{
-    AgeDays, Autoprune, CleanScope, DeleteRequest, Headroom, ImportSpec, Keep, PruneSelection, ReceiveMode,
-    RenameRequest, Retention, SessionChoice, TagChange,
+    AgeDays, Autoprune, CheckSessions, CleanScope, DeleteRequest, Headroom, ImportSpec, Keep, PruneSelection,
+    ReceiveMode, RenameRequest, Retention, SessionChoice, TagChange,
 };
 
 /// A command, ready to run.
@@ -105,7 +105,7 @@ pub enum Action {
         /// `--dry-run`.
         dry_run: bool,
     },
-    /// `arch-check` in the forms of this version.
+    /// `arch-check`.
     ArchCheck(ArchCheckArgs),
     /// `add`.
     Add(AddArgs),
@@ -301,8 +301,15 @@ pub struct TagArgs {
 }
 
 /// `arch-check`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ArchCheckArgs {
+    /// Look for damage.
+    Check {
+        /// The volumes whose data is checked.
+        wanted: Wanted,
+        /// Which sessions of each.
+        sessions: CheckSessions,
+    },
     /// `--change-uuid`.
     ChangeUuid {
         /// `--force`.

@@ -330,17 +330,30 @@ pub static COMMANDS: &[About] = &[
     About {
         command: Command::ArchCheck,
         name: "arch-check",
-        arguments: "",
-        summary: "give the archive a new identity, or upgrade its format",
-        text: "With --change-uuid: replaces the uuid of the archive, as is needed for a copy that is to live on beside its \
-               original. Local snapshots belong to the old one, so the next send reads everything, and delete --purge=other \
-               removes them. Asks first; where nobody can be asked it needs --force. With --upgrade-format: an archive of \
-               format V3 needs none; one of format V2 is refused, because only the original program upgrades it. Checking \
-               all of an archive is not part of this version yet; see verify.",
-        examples: &[(
-            "wyng --dest=file:/mnt/copy arch-check --change-uuid",
-            "make a copy an archive of its own",
-        )],
+        arguments: "[VOLUME]...",
+        summary: "look for damage in an archive, or give it a new identity",
+        text: "Checks the metadata of all volumes, and reads back the data of all sessions: each stored file once. With names, \
+               --session or --volex only the data of those is read; --all-before adds everything older. Says of each damage \
+               what it costs and what to do, and names files that nothing speaks of. Goes on after damage; the exit code is 2 \
+               if there is any. With --change-uuid: replaces the uuid of the archive, as is needed for a copy that is to live \
+               on beside its original. Local snapshots belong to the old one, so the next send reads everything, and delete \
+               --purge=other removes them. Asks first; where nobody can be asked it needs --force. With --upgrade-format: an \
+               archive of format V3 needs none; one of format V2 is refused, because only the original program upgrades it.",
+        examples: &[
+            ("wyng arch-check", "everything"),
+            (
+                "wyng arch-check --all --session=newest",
+                "the data that the newest sessions added",
+            ),
+            (
+                "wyng arch-check --session=20261120-235959 --all-before vm1.img",
+                "what a volume stored up to a date",
+            ),
+            (
+                "wyng --dest=file:/mnt/copy arch-check --change-uuid",
+                "make a copy an archive of its own",
+            ),
+        ],
         available: true,
     },
     About {

@@ -29,12 +29,6 @@ pub enum OptionError {
     /// The command comes with a later version (exit 2).
     #[error("{} is not part of this version yet", .0.name())]
     CommandLater(Command),
-    /// A form of the command comes with a later version (exit 2).
-    #[error("{what} is not part of this version yet")]
-    FormLater {
-        /// The form, as written.
-        what: &'static str,
-    },
     /// `delete` was not told what.
     #[error("delete needs the name of a volume, --vid, --clean or --purge")]
     NothingToDelete,
@@ -213,7 +207,7 @@ impl OptionError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Syntax(_) | Self::CommandLater(_) | Self::FormLater { .. } => 2,
+            Self::Syntax(_) | Self::CommandLater(_) => 2,
             Self::NoConfigFile(_) => 1,
             _ => 9,
         }

@@ -6,7 +6,7 @@ use super::error::OptionError;
 use super::meaning::Reader;
 use super::table::Id;
 use crate::select::tags;
-use wyng_engine::{DeleteRequest, RenameRequest, SessionChoice, TagChange, VolumeChoice};
+use wyng_engine::{CheckSessions, DeleteRequest, RenameRequest, SessionChoice, TagChange, VolumeChoice};
 use wyng_format::{Tag, VolumeId};
 
 impl Reader<'_> {
@@ -58,25 +58,45 @@ impl Reader<'_> {
         })
     }
 
-    pub(super) fn arch_check(&self, names: &[String]) -> Result<ArchCheckArgs, OptionError> {
+    pub(super) fn arch_check(&self, names: Vec<String>) -> Result<ArchCheckArgs, OptionError> {
         match (self.values.flag(Id::ChangeUuid), self.values.flag(Id::UpgradeFormat)) {
             (true, true) => Err(OptionError::Conflict {
                 first: "--change-uuid",
                 second: "--upgrade-format",
             }),
-            (false, false) => Err(OptionError::FormLater {
-                what: "checking all of an archive",
-            }),
+            (false, false) => self.check(names),
             (true, false) => {
-                self.no_names(names)?;
+                self.no_names(&names)?;
                 let force = self.values.flag(Id::Force);
                 Ok(ArchCheckArgs::ChangeUuid { force })
             }
             (false, true) => {
-                self.no_names(names)?;
+                self.no_names(&names)?;
                 Ok(ArchCheckArgs::UpgradeFormat)
             }
         }
+    }
+
+    /// Looking for damage.
+    fn check(&self, names: Vec<String>) -> Result<ArchCheckArgs, OptionError> {
+        let mut wanted = self.wanted(names);
+        let chosen = !wanted.is_empty();
+        wanted.all |= !chosen;
+        let sessions = match (self.session()?, self.values.flag(Id::AllBefore)) {
+            (None, false) => CheckSessions::All,
+            (Some(SessionChoice::Named(date)), true) => CheckSessions::UpTo(date),
+            (_, true) => {
+                return Err(OptionError::Needs {
+                    option: "--all-before",
+                    needed: "--session=YYYYMMDD-HHMMSS",
+                });
+            }
+            (Some(SessionChoice::Named(date)), false) => CheckSessions::Named(date),
+            (Some(SessionChoice::Tagged(tag)), false) => CheckSessions::Tagged(tag),
+            (Some(SessionChoice::Newest), false) if chosen => CheckSessions::NewestOfEach,
+            (Some(SessionChoice::Newest), false) => CheckSessions::Newest,
+        };
+        Ok(ArchCheckArgs::Check { wanted, sessions })
     }
 
     /// The command is about the archive as a whole.

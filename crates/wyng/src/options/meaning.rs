@@ -110,7 +110,7 @@ pub fn invocation(
         Command::Rename => Action::Rename(reader.rename(names)?),
         Command::Tag => Action::Tag(reader.tag(names)?),
         Command::ArchDeduplicate => reader.deduplicate(&names)?,
-        Command::ArchCheck => Action::ArchCheck(reader.arch_check(&names)?),
+        Command::ArchCheck => Action::ArchCheck(reader.arch_check(names)?),
         Command::Add => Action::Add(reader.add(names)?),
         Command::Prune => Action::Prune(reader.prune(names)?),
         _ => return Err(OptionError::CommandLater(command)),

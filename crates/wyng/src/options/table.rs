@@ -104,7 +104,18 @@ pub static OPTIONS: &[Opt] = &[
     flag(Id::All, "all", Selection, "all volumes of the archive")
         .short('a')
         .cli()
-        .on(&[Send, Monitor, Receive, Verify, Diff, List, Prune, Delete, Command::Tag]),
+        .on(&[
+            Send,
+            Monitor,
+            Receive,
+            Verify,
+            Diff,
+            List,
+            Prune,
+            Delete,
+            Command::Tag,
+            Command::ArchCheck,
+        ]),
     list(
         Id::Volex,
         "volex",
@@ -112,7 +123,17 @@ pub static OPTIONS: &[Opt] = &[
         Selection,
         "leave this volume out of --all",
     )
-    .on(&[Send, Monitor, Receive, Verify, Diff, List, Prune, Command::Tag]),
+    .on(&[
+        Send,
+        Monitor,
+        Receive,
+        Verify,
+        Diff,
+        List,
+        Prune,
+        Command::Tag,
+        Command::ArchCheck,
+    ]),
     value(
         Id::Session,
         "session",
@@ -121,7 +142,7 @@ pub static OPTIONS: &[Opt] = &[
         "YYYYMMDD-HHMMSS, ^TAG or newest; diff, prune: one, or two as A,B",
     )
     .cli()
-    .on(&[Receive, Verify, Diff, List, Prune, Command::Tag]),
+    .on(&[Receive, Verify, Diff, List, Prune, Command::Tag, Command::ArchCheck]),
     value(
         Id::SessionStrict,
         "session-strict",
@@ -359,9 +380,14 @@ pub static OPTIONS: &[Opt] = &[
     )
     .on(&[Receive])
     .ours(),
-    flag(Id::AllBefore, "all-before", Pruning, "everything older than --session")
-        .cli()
-        .on(&[Prune]),
+    flag(
+        Id::AllBefore,
+        "all-before",
+        Pruning,
+        "prune: everything older than --session; arch-check: it and everything older",
+    )
+    .cli()
+    .on(&[Prune, Command::ArchCheck]),
     list(
         Id::Keep,
         "keep",

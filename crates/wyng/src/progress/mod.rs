@@ -6,14 +6,14 @@ mod meter;
 use crate::errors::Failed;
 use crate::output::Output;
 use crate::render::size::approximate;
-use crate::render::{events, json, local, printable, results};
+use crate::render::{check, events, json, local, printable, results};
 use line::View;
 use meter::Meter;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use wyng_engine::{Event, Reporter, VolumeCompared, VolumeFailure, VolumeRead, VolumeSent};
+use wyng_engine::{Event, Reporter, VolumeChecked, VolumeCompared, VolumeFailure, VolumeRead, VolumeSent};
 use wyng_sys::Clock;
 
 /// The progress line is redrawn this often at most.
@@ -32,6 +32,8 @@ pub enum Work {
     Monitoring,
     /// `diff`.
     Comparing,
+    /// `arch-check`.
+    Checking,
     /// Anything that does not go through volumes.
     Other,
 }
@@ -148,7 +150,7 @@ impl Display {
             Work::Receiving => "Receiving",
             Work::Verifying => "Verifying",
             Work::Comparing => "Comparing",
-            Work::Sending | Work::Monitoring | Work::Other => return,
+            Work::Sending | Work::Monitoring | Work::Checking | Work::Other => return,
         };
         let session = session
             .map(|session| session.strip_prefix("S_").unwrap_or(session))
@@ -215,6 +217,19 @@ impl Display {
         }
     }
 
+    fn checked(&self, state: &mut State, volume: &VolumeChecked) {
+        state.note(volume);
+        self.output.say(&check::metadata(volume));
+        for (line, hint) in check::damage(&volume.damage) {
+            self.output.error(&line, hint.as_deref());
+        }
+        if volume.count() == 0 {
+            state.completed.insert(volume.volume.clone());
+        } else {
+            state.announced.insert(volume.volume.clone());
+        }
+    }
+
     /// Shows an event that is not progress.
     fn show(&self, state: &mut State, event: &Event<'_>) {
         match event {
@@ -246,6 +261,9 @@ impl Display {
             }
             Event::VolumeSent(volume) => self.sent(state, volume),
             Event::VolumeRead(volume) => self.read(state, volume),
+            Event::Checking { volume } => self.output.say(&format!("\nVolume '{volume}'\n")),
+            Event::SessionChecked(session) => self.output.say(&check::session(session, self.verbose)),
+            Event::VolumeChecked(volume) => self.checked(state, volume),
             Event::Monitoring { at } => self.output.say(&local::monitoring(at)),
             Event::VolumeMonitored(volume) => {
                 state.completed.insert(volume.volume.clone());

@@ -1,6 +1,7 @@
 //! What the user reads: pure functions from reports to text.
 
 pub mod archive;
+pub mod check;
 pub mod events;
 pub mod json;
 pub mod listing;

@@ -53,6 +53,52 @@ fn a_deleted_volume_is_gone_and_the_others_stay_whole() {
 }
 
 #[test]
+fn a_check_says_what_is_damaged_and_what_that_costs() {
+    let lab = Lab::with_archive();
+    let good = lab.source("good", 1, 300_000);
+    lab.source("bad", 2, 300_000);
+    lab.import(&["good", "bad"]);
+    std::thread::sleep(Duration::from_millis(1050));
+    lab.ok(&["send", &import("bad"), "--send-unchanged"]);
+    lab.ok(&["arch-check"]).prints(&[
+        "\nVolume 'bad'\n",
+        " :: OK\n  metadata of 2 sessions :: OK\n",
+        "\n2 volumes, data of 3 of 3 sessions checked, ",
+        ": no damage.\n",
+    ]);
+    let sessions = lab.sessions("bad");
+    let folder = lab
+        .archive()
+        .join(vid(&lab, "bad"))
+        .join(format!("S_{}", sessions[0].trim_start_matches("S_")));
+    let chunk = folder.join("000000000/x0000000000020000");
+    damage(&chunk);
+    std::fs::write(lab.archive().join("notes.txt"), b"mine").unwrap();
+    let dates: Vec<&str> = sessions.iter().map(|name| name.trim_start_matches("S_")).collect();
+    lab.run(&["arch-check"])
+        .expect(2)
+        .prints(&[
+            &format!("  {} :: OK\n  {} :: DAMAGED  128 KiB of its data\n", dates[1], dates[0]),
+            &format!("  {} can be restored but for 128 KiB\n", dates[1]),
+            "Nothing speaks of these, which costs room only:\n  notes.txt  unknown\n",
+            ": 1 damage.\n",
+        ])
+        .says(&[
+            &format!(
+                "error: bad {}: bytes 131072 to 262143: {}/S_",
+                dates[0],
+                vid(&lab, "bad")
+            ),
+            &format!("; all sessions up to {} need it\nhint: ", dates[1]),
+            "Error on volumes: bad\n",
+        ]);
+    // The newest session has no data of its own, and the other volume is whole.
+    lab.ok(&["arch-check", "bad", "--session=newest"]);
+    lab.ok(&["arch-check", "good"]);
+    lab.assert_newest("good", &good);
+}
+
+#[test]
 fn damaged_and_unlisted_volumes_are_deleted_by_their_id() {
     let lab = Lab::with_archive();
     let good = lab.source("good", 1, 200_000);

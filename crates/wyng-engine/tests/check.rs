@@ -1,0 +1,464 @@
+//! Checking an archive: what it calls whole can be restored, what it calls damaged can't, whatever is damaged and how.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation
+)]
+
+mod common;
+
+use common::{ARCHIVE, Lab, Passphrase, image, restore_from};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use wyng_engine::{
+    CheckReport, CheckRequest, CheckSessions, DamageKind, EngineError, Event, OpenArchive, Purpose, Reporter, Secrets,
+    SendRequest, SessionChoice, UnreferencedKind,
+};
+use wyng_sys::fs::{Dir, Fs, Links};
+use wyng_testkit::fixtures;
+
+fn request(open: &OpenArchive, sessions: CheckSessions) -> CheckRequest {
+    CheckRequest {
+        volumes: open.volume_names().into_iter().map(|name| (name, false)).collect(),
+        sessions,
+    }
+}
+
+fn check(lab: &Lab) -> CheckReport {
+    check_as(lab, &common::PASSPHRASE, CheckSessions::All).unwrap()
+}
+
+fn check_as(lab: &Lab, secrets: &dyn Secrets, sessions: CheckSessions) -> Result<CheckReport, EngineError> {
+    let open = lab.open_as(Purpose::Read, secrets, true)?;
+    wyng_engine::check(&open, &request(&open, sessions), &lab.reporter)
+}
+
+/// Three sessions of `a`, of which the second shrinks it and the third grows it again; two of `b`, which is equal in part.
+fn filled(cipher: &str) -> Lab {
+    let lab = Lab::new(11);
+    lab.init(cipher).unwrap();
+    let mut bytes = image(1, 500_000);
+    lab.write("a", &bytes);
+    lab.write("b", &bytes[..300_000]);
+    let send = |dedup| {
+        let sets = vec![common::set(&["a", "b"])];
+        let report = lab.send_with(SendRequest {
+            sets,
+            dedup,
+            ..SendRequest::default()
+        });
+        assert!(report.unwrap().failed.is_empty());
+    };
+    send(true);
+    bytes.truncate(333_000);
+    bytes[70_000..71_000].fill(9);
+    lab.write("a", &bytes);
+    send(true);
+    bytes.extend(image(2, 200_000));
+    lab.write("a", &bytes);
+    lab.write("b", &image(3, 310_000));
+    send(false);
+    lab
+}
+
+fn remove(lab: &Lab, path: &Path) {
+    let folder = lab.fs.open_dir(path.parent().unwrap(), Links::Beneath).unwrap();
+    folder.remove_file(Path::new(path.file_name().unwrap())).unwrap();
+}
+
+/// The files of the archive.
+fn files(lab: &Lab) -> Vec<PathBuf> {
+    let tree = lab.fs.tree(ARCHIVE);
+    let all = tree.0.keys().map(|path| Path::new(ARCHIVE).join(path));
+    all.filter(|path| lab.fs.read(path).is_some()).collect()
+}
+
+fn name(path: &Path) -> String {
+    path.strip_prefix(ARCHIVE).unwrap().display().to_string()
+}
+
+/// Volume and session of all that a restore gives.
+fn restorable(lab: &Lab, secrets: &dyn Secrets) -> BTreeSet<(String, String)> {
+    let Ok(open) = lab.open_as(Purpose::Read, secrets, true) else {
+        return BTreeSet::new();
+    };
+    let mut good = BTreeSet::new();
+    for volume in open.listing() {
+        for session in volume.sessions {
+            let choice = SessionChoice::Named(session.name.clone());
+            if restore_from(lab, &open, &volume.name, choice).is_ok() {
+                let date = session.name.trim_start_matches("S_").to_owned();
+                good.insert((volume.name.clone(), date));
+            }
+        }
+    }
+    good
+}
+
+/// Volume and session of all that a check calls whole.
+fn whole(report: &CheckReport) -> BTreeSet<(String, String)> {
+    let mut good = BTreeSet::new();
+    for volume in &report.volumes {
+        let whole = volume.sessions.iter().filter(|session| session.is_whole());
+        good.extend(whole.map(|session| (volume.volume.clone(), session.session.clone())));
+    }
+    good
+}
+
+fn damages(report: &CheckReport) -> Vec<String> {
+    let of_volumes = report.volumes.iter().flat_map(|volume| &volume.damage);
+    report
+        .damage
+        .iter()
+        .chain(of_volumes)
+        .map(|finding| format!("{finding:?}"))
+        .collect()
+}
+
+#[test]
+fn a_whole_archive_is_called_whole_and_each_file_is_read_once() {
+    for cipher in ["off", "xchacha20-dgr"] {
+        let lab = filled(cipher);
+        let report = check(&lab);
+        assert_eq!((damages(&report), report.unreferenced.len()), (vec![], 0), "{cipher}");
+        let mut inodes = BTreeSet::new();
+        let chunks = files(&lab).into_iter().filter(|path| name(path).contains("/x"));
+        let stat = |path: &PathBuf| wyng_sys::fs::Fs::stat(&lab.fs, path).unwrap().unwrap();
+        let distinct = chunks.filter(|path| inodes.insert(stat(path).inode));
+        let bytes: u64 = distinct.map(|path| stat(&path).size).sum();
+        let sessions = || report.volumes.iter().flat_map(|volume| &volume.sessions);
+        assert_eq!(
+            sessions().map(|session| session.bytes_fetched).sum::<u64>(),
+            bytes,
+            "{cipher}"
+        );
+        assert!(sessions().all(|session| session.data_checked && session.is_whole()));
+        assert_eq!(whole(&report), restorable(&lab, &common::PASSPHRASE));
+        // A check remembers and changes nothing at the destination.
+        let before = lab.fs.tree(ARCHIVE);
+        check(&lab);
+        assert!(lab.fs.tree(ARCHIVE) == before, "{cipher}");
+    }
+}
+
+#[test]
+fn whatever_is_damaged_is_found_and_what_is_called_whole_can_be_restored() {
+    for cipher in ["off", "xchacha20-dgr"] {
+        let good = filled(cipher);
+        let mut found = 0;
+        for path in files(&good) {
+            let bytes = good.fs.read(&path).unwrap();
+            let mut flipped = bytes.clone();
+            if let Some(byte) = flipped.get_mut(bytes.len() / 2) {
+                *byte ^= 0x10;
+            }
+            let short = bytes[..bytes.len().saturating_sub(1)].to_vec();
+            for (how, now) in [("flipped", Some(flipped)), ("short", Some(short)), ("missing", None)] {
+                // No cache helps out.
+                let mut lab = Lab::on(good.fs.fork(), good.clock.clone(), 5);
+                lab.seed = 77;
+                lab.fs.write("/other/x", b"");
+                let mut place = lab.place();
+                place.state_home = PathBuf::from("/other");
+                remove_state(&lab);
+                match &now {
+                    Some(now) => lab.fs.write(&path, now),
+                    None => remove(&lab, &path),
+                }
+                let restorable = restorable(&lab, &common::PASSPHRASE);
+                remove_state(&lab);
+                let Ok(report) = check_as(&lab, &common::PASSPHRASE, CheckSessions::All) else {
+                    assert!(restorable.is_empty(), "{cipher} {how} {}", name(&path));
+                    continue;
+                };
+                let file = name(&path);
+                let named = damages(&report);
+                assert_eq!(whole(&report), restorable, "{cipher} {how} {file}: {named:#?}");
+                // Nothing rests on these, and a missing copy is none.
+                let idle = ["sessions", "archive.dat", ".hardlink", "volinfo.bak"]
+                    .iter()
+                    .any(|name| file.ends_with(name));
+                let no_copy = how == "missing" && file == "archive.ini.bak";
+                assert_eq!(named.is_empty(), idle || no_copy, "{cipher} {how} {file}: {named:#?}");
+                if !named.is_empty() {
+                    found += 1;
+                    assert!(
+                        named.iter().any(|line| line.contains(&file)) || file.ends_with("volinfo"),
+                        "{cipher} {how} {file}: {named:#?}"
+                    );
+                }
+            }
+        }
+        assert!(found > 60, "{cipher}: {found}");
+    }
+}
+
+/// Forgets what this host has seen.
+fn remove_state(lab: &Lab) {
+    let state = lab.fs.open_dir(Path::new("/state"), Links::Beneath).unwrap();
+    wyng_sys::fs::ext::remove_tree(&*state, Path::new("wyng")).unwrap();
+}
+
+#[test]
+fn the_fixtures_that_are_damaged_are_called_so_and_the_others_not() {
+    let all = fixtures::fixtures();
+    for fixture in &all.good {
+        let lab = Lab::new(1);
+        fixtures::unpack_into(&fixture.name, &lab.fs, ARCHIVE);
+        let secrets = secrets(fixture.passphrase.as_deref());
+        let Ok(report) = check_full_cost(&lab, &secrets) else {
+            panic!("{}", fixture.name)
+        };
+        assert_eq!(damages(&report), Vec::<String>::new(), "{}", fixture.name);
+        assert!(report.failed.is_empty(), "{}", fixture.name);
+    }
+    let mut checked = 0;
+    for fixture in &all.damaged {
+        let lab = Lab::new(1);
+        fixtures::unpack_into(&fixture.name, &lab.fs, ARCHIVE);
+        let secrets = secrets(fixture.passphrase.as_deref());
+        let Ok(report) = check_full_cost(&lab, &secrets) else {
+            continue;
+        };
+        checked += 1;
+        let named = damages(&report);
+        let expected = fixture.expected.volumes.values().flat_map(|sessions| sessions.values());
+        let harmless = fixture.expected.open == "ok" && expected.clone().all(|outcome| outcome == "ok");
+        assert!(
+            harmless || !named.is_empty() || !report.failed.is_empty(),
+            "{}: {report:#?}",
+            fixture.name
+        );
+        // What it calls whole are the right bytes.
+        let open = open_full_cost(&lab, &secrets).unwrap();
+        for (volume, session) in whole(&report) {
+            let choice = SessionChoice::Named(session.clone());
+            let bytes = restore_from(&lab, &open, &volume, choice).unwrap_or_else(|e| panic!("{}: {e}", fixture.name));
+            if let Some(known) = fixture.volumes.get(&volume)
+                && let Some(known) = known.sessions.iter().find(|known| known.name.ends_with(&session))
+            {
+                assert_eq!(
+                    wyng_testkit::model::sha256_hex(&bytes),
+                    known.sha256,
+                    "{}",
+                    fixture.name
+                );
+            }
+        }
+    }
+    assert!(checked > 15, "{checked}");
+}
+
+fn secrets(passphrase: Option<&str>) -> Passphrase {
+    Passphrase(String::leak(passphrase.unwrap_or_default().to_owned()))
+}
+
+fn open_full_cost(lab: &Lab, secrets: &Passphrase) -> Result<OpenArchive, EngineError> {
+    let mut place = lab.place();
+    place.key_cost = wyng_format::ScryptCost::default();
+    let request = wyng_engine::OpenRequest {
+        place,
+        purpose: Purpose::Read,
+        remember_minutes: 0,
+        allow_rollback: false,
+        lock_wait: std::time::Duration::ZERO,
+        max_sync: false,
+        storage: wyng_engine::StorageSettings::default(),
+    };
+    wyng_engine::open(&lab.context(), &request, secrets, &lab.reporter)
+}
+
+fn check_full_cost(lab: &Lab, secrets: &Passphrase) -> Result<CheckReport, EngineError> {
+    let open = open_full_cost(lab, secrets)?;
+    wyng_engine::check(&open, &request(&open, CheckSessions::All), &lab.reporter)
+}
+
+#[test]
+fn a_damaged_chunk_costs_the_sessions_up_to_the_one_that_has_its_own() {
+    let lab = Lab::new(3);
+    lab.init("off").unwrap();
+    for (seed, change) in [(1, 0), (2, 1), (3, 0)] {
+        // The first chunk changes with the last session only, the second with each.
+        let mut bytes = image(9, 131_072);
+        bytes[..65_536].fill(if seed == 3 { 5 } else { 6 });
+        bytes[65_536..].copy_from_slice(&image(20 + seed + change, 65_536));
+        lab.write("v", &bytes);
+        lab.send(&["v"]).unwrap();
+    }
+    let report = check(&lab);
+    let sessions: Vec<String> = report.volumes[0].sessions.iter().map(|s| s.session.clone()).collect();
+    let path = files(&lab).into_iter().find(|path| {
+        let path = name(path);
+        path.contains(&format!("S_{}", sessions[2])) && path.ends_with("x0000000000000000")
+    });
+    lab.fs.write(path.unwrap(), b"no chunk");
+    let report = check(&lab);
+    let [finding] = report.volumes[0].damage.as_slice() else {
+        panic!("{report:#?}")
+    };
+    assert_eq!(finding.kind, DamageKind::Data);
+    assert_eq!(
+        (finding.session.as_ref(), finding.until.as_ref()),
+        (Some(&sessions[2]), Some(&sessions[1]))
+    );
+    assert_eq!((finding.offset, finding.length), (Some(0), Some(65_536)));
+    let lost: Vec<u64> = report.volumes[0]
+        .sessions
+        .iter()
+        .map(|session| session.bytes_lost)
+        .collect();
+    assert_eq!(lost, [0, 65_536, 65_536]);
+    assert_eq!(report.failed.len(), 1);
+}
+
+#[test]
+fn what_nothing_speaks_of_is_named_and_is_no_damage() {
+    let lab = filled("off");
+    let chunk = files(&lab).into_iter().find(|path| name(path).contains("/x")).unwrap();
+    let chunk = name(&chunk);
+    let (vid, _) = chunk.split_once('/').unwrap();
+    let mut expected = vec![
+        ("README".to_owned(), UnreferencedKind::Unknown),
+        ("Vol_00abcd".to_owned(), UnreferencedKind::Volume),
+        ("archive.ini.unfinished".to_owned(), UnreferencedKind::Unfinished),
+        (format!("{vid}/S-tmp"), UnreferencedKind::Unfinished),
+        (format!("{vid}/S_20200101-000000"), UnreferencedKind::Session),
+        (format!("{vid}/volinfo.new"), UnreferencedKind::Unfinished),
+        (format!("{chunk}-lnk"), UnreferencedKind::Chunk),
+        (
+            format!("{}xffffffffffffffff", &chunk[..chunk.len() - 17]),
+            UnreferencedKind::Chunk,
+        ),
+    ];
+    for (path, kind) in &expected {
+        let path = Path::new(ARCHIVE).join(path);
+        let is_folder = matches!(kind, UnreferencedKind::Volume | UnreferencedKind::Session) || path.ends_with("S-tmp");
+        lab.fs.write(if is_folder { path.join("x") } else { path }, b"?");
+    }
+    let report = check(&lab);
+    let mut found: Vec<_> = report
+        .unreferenced
+        .iter()
+        .map(|one| (one.path.clone(), one.kind))
+        .collect();
+    found.sort_by(|a, b| a.0.cmp(&b.0));
+    expected.sort_by(|a, b| a.0.cmp(&b.0));
+    assert_eq!(found, expected);
+    assert_eq!((damages(&report), report.failed.len()), (vec![], 0));
+}
+
+#[test]
+fn only_the_data_of_the_chosen_sessions_is_read() {
+    let lab = filled("off");
+    let dates = |volume: usize| -> Vec<String> {
+        let report = check(&lab);
+        report.volumes[volume]
+            .sessions
+            .iter()
+            .map(|s| s.session.clone())
+            .collect()
+    };
+    let (a, b) = (dates(0), dates(1));
+    assert_eq!((a.len(), b.len()), (3, 2));
+    let mut open = lab.open(Purpose::Write).unwrap();
+    let tag = wyng_engine::TagRequest {
+        volumes: vec![("a".to_owned(), true)],
+        session: SessionChoice::Named(a[1].clone()),
+        change: wyng_engine::TagChange {
+            add: vec![("mine".to_owned(), String::new())],
+            remove: vec![],
+        },
+        dry_run: false,
+    };
+    wyng_engine::tag(&mut open, &tag, &lab.reporter).unwrap();
+    open.close();
+    let checked = |sessions: CheckSessions| -> Vec<Vec<String>> {
+        let report = check_as(&lab, &common::PASSPHRASE, sessions).unwrap();
+        let of = |volume: &wyng_engine::VolumeChecked| {
+            let checked = volume.sessions.iter().filter(|session| session.data_checked);
+            checked.map(|session| session.session.clone()).collect()
+        };
+        report.volumes.iter().map(of).collect()
+    };
+    assert_eq!(checked(CheckSessions::NewestOfEach), [[a[0].clone()], [b[0].clone()]]);
+    assert_eq!(checked(CheckSessions::Newest), [[a[0].clone()], [b[0].clone()]]);
+    assert_eq!(
+        checked(CheckSessions::Named(a[1].clone())),
+        [vec![a[1].clone()], vec![]]
+    );
+    assert_eq!(
+        checked(CheckSessions::UpTo(a[1].clone())),
+        [a[1..].to_vec(), b[1..].to_vec()]
+    );
+    assert_eq!(
+        checked(CheckSessions::UpTo("20000101-000000".to_owned())),
+        [vec![], Vec::<String>::new()]
+    );
+    assert_eq!(
+        checked(CheckSessions::Tagged("mine".to_owned())),
+        [vec![a[1].clone()], vec![]]
+    );
+    // A volume that was named must have the session.
+    let open = lab.open(Purpose::Read).unwrap();
+    let mut request = request(&open, CheckSessions::Named(a[1].clone()));
+    request.volumes.iter_mut().for_each(|(_, named)| *named = true);
+    let report = wyng_engine::check(&open, &request, &lab.reporter).unwrap();
+    let failed: Vec<&str> = report.failed.iter().map(|failure| failure.volume.as_str()).collect();
+    assert_eq!(failed, ["b"]);
+}
+
+/// Prunes while a volume is being checked.
+struct Meanwhile<'a>(&'a Lab);
+
+impl Reporter for Meanwhile<'_> {
+    fn event(&self, event: Event<'_>) {
+        if let Event::VolumeStart { volume: "a", .. } = event {
+            let lab = self.0;
+            let mut open = lab.open(Purpose::Write).unwrap();
+            let request = wyng_engine::PruneRequest {
+                volumes: vec!["a".to_owned()],
+                selection: Some(wyng_engine::PruneSelection::AllBefore(
+                    wyng_engine::SessionPoint::Newest,
+                )),
+                ..Default::default()
+            };
+            let plan = wyng_engine::plan_prune(&open, &request).unwrap();
+            wyng_engine::prune(&mut open, plan, &lab.reporter).unwrap();
+            open.close();
+        }
+    }
+}
+
+#[test]
+fn a_session_that_is_pruned_meanwhile_is_no_damage() {
+    let lab = filled("off");
+    let open = lab.open(Purpose::Read).unwrap();
+    let report = wyng_engine::check(&open, &request(&open, CheckSessions::All), &Meanwhile(&lab)).unwrap();
+    assert_eq!((damages(&report), report.unreferenced.len()), (vec![], 0));
+    let [failure] = report.failed.as_slice() else {
+        panic!("{report:#?}")
+    };
+    assert!(
+        failure.volume == "a" && failure.error.to_string().contains("was pruned"),
+        "{failure:?}"
+    );
+}
+
+#[test]
+fn a_copy_on_this_host_stands_in_and_is_named() {
+    let lab = filled("off");
+    lab.contents().unwrap();
+    let info = files(&lab).into_iter().find(|path| path.ends_with("info")).unwrap();
+    lab.fs.write(&info, b"no info");
+    let report = check(&lab);
+    let found: Vec<_> = report.volumes.iter().flat_map(|volume| &volume.damage).collect();
+    assert!(
+        matches!(found.as_slice(), [one] if one.kind == DamageKind::Copied
+            && one.file == name(&info) && one.copy.as_deref() == Some("the local cache")),
+        "{found:#?}"
+    );
+    assert_eq!(whole(&report).len(), 5);
+    assert_eq!(report.failed.len(), 1);
+}

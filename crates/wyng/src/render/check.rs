@@ -1,0 +1,181 @@
+//! What arch-check found: a line for each session, the damage with what it costs and what to do, and what lies there
+//! that nothing speaks of.
+
+use super::plural;
+use super::results::plural_u64;
+use super::size::{seconds, size};
+use std::fmt::Write;
+use wyng_engine::{CheckReport, DamageKind, Finding, SessionChecked, Unreferenced, UnreferencedKind, VolumeChecked};
+
+/// So much of one kind is named; `--json` lists it all.
+const NAMED: usize = 50;
+
+/// A session whose data was checked, or can't be.
+#[must_use]
+pub fn session(session: &SessionChecked, verbose: bool) -> String {
+    let state = match session {
+        SessionChecked {
+            bytes_damaged: 0,
+            readable: true,
+            ..
+        } => "OK".to_owned(),
+        SessionChecked { bytes_damaged: 0, .. } => "CAN'T BE READ".to_owned(),
+        SessionChecked { bytes_damaged, .. } => format!("DAMAGED  {} of its data", size(*bytes_damaged)),
+    };
+    let more = if verbose && session.data_checked {
+        format!(
+            "  {}, {} fetched",
+            plural_u64(session.chunks, "chunk", "chunks"),
+            size(session.bytes_fetched)
+        )
+    } else {
+        String::new()
+    };
+    format!("  {} :: {state}{more}\n", session.session)
+}
+
+/// That the metadata of a volume are whole, and what its older sessions' damage costs the newer ones.
+#[must_use]
+pub fn metadata(volume: &VolumeChecked) -> String {
+    let mut text = String::new();
+    for session in &volume.sessions {
+        if session.bytes_lost > 0 {
+            let lost = size(session.bytes_lost);
+            let _ = writeln!(text, "  {} can be restored but for {lost}", session.session);
+        }
+    }
+    let is_metadata = |finding: &Finding| finding.kind != DamageKind::Data;
+    if !volume.damage.iter().any(is_metadata) {
+        let sessions = plural(volume.sessions.len(), "session", "sessions");
+        let _ = writeln!(text, "  metadata of {sessions} :: OK");
+    }
+    text
+}
+
+/// Damage, a line each; the last of its kind has a hint.
+#[must_use]
+pub fn damage(findings: &[Finding]) -> Vec<(String, Option<String>)> {
+    let mut lines = Vec::new();
+    for kind in [
+        DamageKind::Archive,
+        DamageKind::Volume,
+        DamageKind::Copied,
+        DamageKind::Session,
+        DamageKind::List,
+        DamageKind::Data,
+    ] {
+        let of_kind: Vec<&Finding> = findings.iter().filter(|finding| finding.kind == kind).collect();
+        let mut shown: Vec<String> = of_kind.iter().take(NAMED).map(|finding| line(finding)).collect();
+        let more = of_kind.len().saturating_sub(NAMED);
+        if more > 0 {
+            shown.push(format!("and {more} more of this kind; --json lists them"));
+        }
+        let last = shown.pop();
+        lines.extend(shown.into_iter().map(|line| (line, None)));
+        lines.extend(last.map(|line| (line, Some(hint(kind).to_owned()))));
+    }
+    lines
+}
+
+fn line(finding: &Finding) -> String {
+    let Finding {
+        volume, file, error, ..
+    } = finding;
+    let name = match (volume.as_str(), &finding.session) {
+        ("", _) => String::new(),
+        (volume, Some(session)) => format!("{volume} {session}: "),
+        (volume, None) => format!("{volume}: "),
+    };
+    let place = match (finding.offset, finding.length) {
+        (Some(offset), Some(length)) => {
+            let last = offset.saturating_add(length).saturating_sub(1);
+            format!("bytes {offset} to {last}: ")
+        }
+        _ => String::new(),
+    };
+    let copy = finding
+        .copy
+        .as_ref()
+        .map(|copy| format!("; {copy} has it"))
+        .unwrap_or_default();
+    let until = finding
+        .until
+        .as_ref()
+        .filter(|until| Some(*until) != finding.session.as_ref())
+        .map(|until| format!("; all sessions up to {until} need it"))
+        .unwrap_or_default();
+    format!("{name}{place}{file}: {error}{copy}{until}")
+}
+
+/// What a kind of damage costs, and what can be done.
+#[must_use]
+pub fn hint(kind: DamageKind) -> &'static str {
+    match kind {
+        DamageKind::Archive => {
+            "the archive can be read all the same; the next command that writes makes archive.ini and archive.salt anew"
+        }
+        DamageKind::Volume => "no session of it can be read; another copy of the archive may still have the file",
+        DamageKind::Copied => "nothing is lost as long as that copy is there, so do not remove it",
+        DamageKind::Session => {
+            "older sessions can be restored, those named can't; another copy of the archive may have the file"
+        }
+        DamageKind::List => "older sessions can be restored, those named can't",
+        DamageKind::Data => {
+            "all other data of these sessions can be restored, and so can sessions that have their own data there"
+        }
+    }
+}
+
+/// The foot: how much was checked, and what lies there that nothing speaks of.
+#[must_use]
+pub fn summary(report: &CheckReport, verbose: bool) -> String {
+    let mut text = String::new();
+    if !report.unreferenced.is_empty() {
+        let _ = writeln!(text, "\nNothing speaks of these, which costs room only:");
+        let shown = if verbose { report.unreferenced.len() } else { NAMED };
+        for Unreferenced { path, kind } in report.unreferenced.iter().take(shown) {
+            let _ = writeln!(text, "  {path}  {}", what(*kind));
+        }
+        let hidden = report.unreferenced.len().saturating_sub(shown) as u64;
+        let more = hidden.saturating_add(report.unreferenced_more);
+        if more > 0 {
+            let _ = writeln!(text, "  and {more} more");
+        }
+    }
+    let sessions: Vec<&SessionChecked> = report.volumes.iter().flat_map(|volume| &volume.sessions).collect();
+    let checked = sessions.iter().filter(|session| session.data_checked).count();
+    let fetched = sessions
+        .iter()
+        .map(|session| session.bytes_fetched)
+        .fold(0, u64::saturating_add);
+    let count = report
+        .volumes
+        .iter()
+        .map(VolumeChecked::count)
+        .fold(report.damage.len() as u64, u64::saturating_add);
+    let found = if count == 0 {
+        "no damage".to_owned()
+    } else {
+        plural_u64(count, "damage", "damages")
+    };
+    let _ = writeln!(
+        text,
+        "\n{}, data of {} of {} checked, {} fetched in {}: {found}.",
+        plural(report.volumes.len(), "volume", "volumes"),
+        checked,
+        plural(sessions.len(), "session", "sessions"),
+        size(fetched),
+        seconds(report.seconds)
+    );
+    text
+}
+
+fn what(kind: UnreferencedKind) -> &'static str {
+    match kind {
+        UnreferencedKind::Volume => "folder of a volume",
+        UnreferencedKind::Session => "folder of a session",
+        UnreferencedKind::Chunk => "chunk",
+        UnreferencedKind::Unfinished => "left by a command that was interrupted, or runs now",
+        UnreferencedKind::Unknown => "unknown",
+    }
+}

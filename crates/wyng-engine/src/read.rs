@@ -190,7 +190,7 @@ pub(crate) trait Place: Sync {
     fn zeros(&self, range: Range<u64>, look: bool, desk: &mut Desk) -> Result<()>;
     /// Bytes must come in ascending order.
     fn in_order(&self) -> bool;
-    /// A chunk that can't be read ends the work.
+    /// A chunk that can't be read ends the work; otherwise it is taken for zeros.
     fn stop_at_damage(&self) -> bool;
 }
 
@@ -280,7 +280,12 @@ fn take(view: &View, step: &Step, place: &dyn Place, work: &mut ChunkWork, desk:
                     done.fetched = work.fetched;
                     place.data(run, &work.data, desk)?;
                 }
-                Err(damage) => done.damage = Some(damage),
+                Err(damage) => {
+                    if !place.stop_at_damage() {
+                        place.zeros(done.start..done.end, *look, desk)?;
+                    }
+                    done.damage = Some(damage);
+                }
             }
             Ok(done)
         }

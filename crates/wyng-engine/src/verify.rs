@@ -70,7 +70,7 @@ pub fn verify(open: &OpenArchive, request: &VerifyRequest, reporter: &dyn Report
 }
 
 /// The bad ranges of a volume as one error.
-fn damage_of(read: &VolumeRead) -> Option<EngineError> {
+pub(crate) fn damage_of(read: &VolumeRead) -> Option<EngineError> {
     (!read.bad.is_empty()).then(|| damaged(&read.bad))
 }
 

@@ -1,4 +1,5 @@
-//! Checking an archive: what it calls whole can be restored, what it calls damaged can't, whatever is damaged and how.
+//! Checking an archive: what it calls whole can be restored, what it calls damaged can't, whatever is damaged and how; and
+//! restoring around damage.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -16,7 +17,7 @@ use wyng_engine::{
     CheckReport, CheckRequest, CheckSessions, DamageKind, EngineError, Event, OpenArchive, Purpose, Reporter, Secrets,
     SendRequest, SessionChoice, UnreferencedKind,
 };
-use wyng_sys::fs::{Dir, Fs, Links};
+use wyng_sys::fs::{Fs, Links};
 use wyng_testkit::fixtures;
 
 fn request(open: &OpenArchive, sessions: CheckSessions) -> CheckRequest {
@@ -156,12 +157,8 @@ fn whatever_is_damaged_is_found_and_what_is_called_whole_can_be_restored() {
             }
             let short = bytes[..bytes.len().saturating_sub(1)].to_vec();
             for (how, now) in [("flipped", Some(flipped)), ("short", Some(short)), ("missing", None)] {
+                let lab = Lab::on(good.fs.fork(), good.clock.clone(), 5);
                 // No cache helps out.
-                let mut lab = Lab::on(good.fs.fork(), good.clock.clone(), 5);
-                lab.seed = 77;
-                lab.fs.write("/other/x", b"");
-                let mut place = lab.place();
-                place.state_home = PathBuf::from("/other");
                 remove_state(&lab);
                 match &now {
                     Some(now) => lab.fs.write(&path, now),
@@ -201,16 +198,22 @@ fn remove_state(lab: &Lab) {
     wyng_sys::fs::ext::remove_tree(&*state, Path::new("wyng")).unwrap();
 }
 
+/// Deriving keys takes a second, so most of the encrypted ones are left to the long tests.
+fn is_chosen(name: &str, passphrase: Option<&str>) -> bool {
+    passphrase.is_none() || name.starts_with("dmg-dgr-chunk") || std::env::var_os("WYNG_TEST_FULL").is_some()
+}
+
 #[test]
 fn the_fixtures_that_are_damaged_are_called_so_and_the_others_not() {
     let all = fixtures::fixtures();
     for fixture in &all.good {
+        if !is_chosen(&fixture.name, fixture.passphrase.as_deref()) {
+            continue;
+        }
         let lab = Lab::new(1);
         fixtures::unpack_into(&fixture.name, &lab.fs, ARCHIVE);
-        let secrets = secrets(fixture.passphrase.as_deref());
-        let Ok(report) = check_full_cost(&lab, &secrets) else {
-            panic!("{}", fixture.name)
-        };
+        let open = open_at_full_cost(&lab, fixture.passphrase.as_deref()).unwrap();
+        let report = wyng_engine::check(&open, &request(&open, CheckSessions::All), &lab.reporter).unwrap();
         assert_eq!(damages(&report), Vec::<String>::new(), "{}", fixture.name);
         assert!(report.failed.is_empty(), "{}", fixture.name);
     }
@@ -218,21 +221,22 @@ fn the_fixtures_that_are_damaged_are_called_so_and_the_others_not() {
     for fixture in &all.damaged {
         let lab = Lab::new(1);
         fixtures::unpack_into(&fixture.name, &lab.fs, ARCHIVE);
-        let secrets = secrets(fixture.passphrase.as_deref());
-        let Ok(report) = check_full_cost(&lab, &secrets) else {
+        if !is_chosen(&fixture.name, fixture.passphrase.as_deref()) {
+            continue;
+        }
+        let Ok(open) = open_at_full_cost(&lab, fixture.passphrase.as_deref()) else {
             continue;
         };
         checked += 1;
-        let named = damages(&report);
-        let expected = fixture.expected.volumes.values().flat_map(|sessions| sessions.values());
-        let harmless = fixture.expected.open == "ok" && expected.clone().all(|outcome| outcome == "ok");
+        let report = wyng_engine::check(&open, &request(&open, CheckSessions::All), &lab.reporter).unwrap();
+        let outcomes = || fixture.expected.volumes.values().flat_map(|sessions| sessions.values());
+        let harmless = fixture.expected.open == "ok" && outcomes().all(|outcome| outcome == "ok");
         assert!(
-            harmless || !named.is_empty() || !report.failed.is_empty(),
+            harmless || !damages(&report).is_empty() || !report.failed.is_empty(),
             "{}: {report:#?}",
             fixture.name
         );
         // What it calls whole are the right bytes.
-        let open = open_full_cost(&lab, &secrets).unwrap();
         for (volume, session) in whole(&report) {
             let choice = SessionChoice::Named(session.clone());
             let bytes = restore_from(&lab, &open, &volume, choice).unwrap_or_else(|e| panic!("{}: {e}", fixture.name));
@@ -251,11 +255,7 @@ fn the_fixtures_that_are_damaged_are_called_so_and_the_others_not() {
     assert!(checked > 15, "{checked}");
 }
 
-fn secrets(passphrase: Option<&str>) -> Passphrase {
-    Passphrase(String::leak(passphrase.unwrap_or_default().to_owned()))
-}
-
-fn open_full_cost(lab: &Lab, secrets: &Passphrase) -> Result<OpenArchive, EngineError> {
+fn open_at_full_cost(lab: &Lab, passphrase: Option<&str>) -> Result<OpenArchive, EngineError> {
     let mut place = lab.place();
     place.key_cost = wyng_format::ScryptCost::default();
     let request = wyng_engine::OpenRequest {
@@ -267,12 +267,8 @@ fn open_full_cost(lab: &Lab, secrets: &Passphrase) -> Result<OpenArchive, Engine
         max_sync: false,
         storage: wyng_engine::StorageSettings::default(),
     };
-    wyng_engine::open(&lab.context(), &request, secrets, &lab.reporter)
-}
-
-fn check_full_cost(lab: &Lab, secrets: &Passphrase) -> Result<CheckReport, EngineError> {
-    let open = open_full_cost(lab, secrets)?;
-    wyng_engine::check(&open, &request(&open, CheckSessions::All), &lab.reporter)
+    let secrets = Passphrase(String::leak(passphrase.unwrap_or_default().to_owned()));
+    wyng_engine::open(&lab.context(), &request, &secrets, &lab.reporter)
 }
 
 #[test]
@@ -461,4 +457,94 @@ fn a_copy_on_this_host_stands_in_and_is_named() {
     );
     assert_eq!(whole(&report).len(), 5);
     assert_eq!(report.failed.len(), 1);
+}
+
+/// Restores `v` with holes, to a file or to standard output.
+fn salvage(lab: &Lab, mode: wyng_engine::ReceiveMode, stdout: bool) -> (wyng_engine::ReadReport, Vec<u8>) {
+    let open = lab.open(Purpose::Read).unwrap();
+    let file = stdout.then(|| {
+        lab.fs
+            .open(Path::new("/pool/out"), wyng_sys::fs::OpenHow::new(0o600))
+            .unwrap()
+    });
+    let target = if stdout {
+        wyng_engine::RestoreTarget::Stdout
+    } else {
+        wyng_engine::RestoreTarget::Path("/pool/out".into())
+    };
+    let request = wyng_engine::ReceiveRequest {
+        items: vec![wyng_engine::ReceiveItem {
+            volume: "v".to_owned(),
+            target,
+        }],
+        session: SessionChoice::Newest,
+        strict: true,
+        force: false,
+        force_in_use: false,
+        mode: wyng_engine::ReceiveMode {
+            skip_corrupt: true,
+            ..mode
+        },
+        stdout: file,
+    };
+    let plan = wyng_engine::plan_receive(&open, &request).unwrap();
+    let report = wyng_engine::receive(&open, &request, plan, &lab.reporter).unwrap();
+    (report, lab.fs.read("/pool/out").unwrap_or_default())
+}
+
+#[test]
+fn damage_leaves_holes_of_zeros_in_what_is_salvaged_and_a_map_of_them() {
+    const CHUNK: usize = 65_536;
+    let lab = Lab::new(4);
+    lab.init("off").unwrap();
+    let bytes: Vec<u8> = (0..5 * CHUNK + 777).map(|at| (at * 7 / 5) as u8 | 1).collect();
+    lab.write("v", &bytes);
+    lab.send(&["v"]).unwrap();
+    let chunks = files(&lab).into_iter().filter(|path| name(path).contains("/x"));
+    for (number, path) in chunks.enumerate() {
+        match number {
+            1 | 2 => lab.fs.write(&path, b"no chunk"),
+            5 => remove(&lab, &path),
+            _ => {}
+        }
+    }
+    let mut expected = bytes.clone();
+    expected[CHUNK..3 * CHUNK].fill(0);
+    expected[5 * CHUNK..].fill(0);
+    let plain = wyng_engine::ReceiveMode::default();
+    let sparse = wyng_engine::ReceiveMode { sparse: true, ..plain };
+    let sparse_write = wyng_engine::ReceiveMode {
+        sparse_write: true,
+        ..plain
+    };
+    for (mode, stdout, old) in [
+        (plain, false, None),
+        (plain, true, None),
+        (plain, false, Some(vec![9u8; 1000])),
+        (sparse, false, Some(vec![9u8; 8 * CHUNK])),
+        (sparse_write, false, Some(vec![9u8; bytes.len()])),
+    ] {
+        if let Some(old) = &old {
+            lab.fs.write("/pool/out", old);
+        }
+        let (report, salvaged) = salvage(&lab, mode, stdout);
+        let what = format!("{mode:?}, to a pipe: {stdout}, old: {}", old.is_some());
+        assert_eq!(
+            wyng_testkit::model::first_difference(&expected, &salvaged, 0),
+            None,
+            "{what}"
+        );
+        let read = &report.volumes[0];
+        let map: Vec<(u64, u64)> = read.bad.listed.iter().map(|bad| (bad.offset, bad.length)).collect();
+        let chunk = CHUNK as u64;
+        assert_eq!(map, [(chunk, 2 * chunk), (5 * chunk, 777)], "{what}");
+        assert!(!read.restored.as_ref().unwrap().paired, "{what}");
+        let failed: Vec<String> = report.failed.iter().map(|failure| failure.error.to_string()).collect();
+        assert_eq!(
+            failed,
+            [format!("2 damaged ranges, {} bytes in all", 2 * chunk + 777)],
+            "{what}"
+        );
+        remove(&lab, Path::new("/pool/out"));
+    }
 }

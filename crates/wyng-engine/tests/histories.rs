@@ -441,6 +441,7 @@ impl<'a> History<'a> {
             use_snapshot: self.rng.chance(1, 2),
             require_snapshot: false,
             share: self.rng.chance(1, 4),
+            skip_corrupt: self.rng.chance(1, 4),
         };
         let local = self.volumes[index].name.clone();
         self.story.push(format!(

@@ -41,6 +41,7 @@ const PLAIN: ReceiveMode = ReceiveMode {
     use_snapshot: false,
     require_snapshot: false,
     share: false,
+    skip_corrupt: false,
 };
 const SPARSE: ReceiveMode = ReceiveMode { sparse: true, ..PLAIN };
 const SPARSE_WRITE: ReceiveMode = ReceiveMode {
@@ -626,6 +627,7 @@ fn random_history(machine: &mut Machine, rng: &mut Rng, seed: u64) {
             use_snapshot: rng.chance(1, 2),
             require_snapshot: false,
             share: rng.chance(1, 4),
+            skip_corrupt: rng.chance(1, 2),
         };
         let number = if rng.chance(1, 2) {
             machine.sessions.len() - 1

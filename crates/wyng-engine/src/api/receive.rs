@@ -44,6 +44,8 @@ pub struct ReceiveMode {
     pub require_snapshot: bool,
     /// Let chunks that several of the volumes hold share their data.
     pub share: bool,
+    /// Make zeros of chunks that can't be read, and go on; the volume counts as failed.
+    pub skip_corrupt: bool,
 }
 
 /// What to restore.

@@ -14,7 +14,7 @@ use crate::open::{OpenArchive, report_notice};
 use crate::read;
 use data::Seen;
 use findings::Findings;
-use wyng_archive::{ArchiveError, History, Stray, StrayKind, Trust, Volume};
+use wyng_archive::{ArchiveError, Damage, History, Stray, StrayKind, Trust, Volume};
 use wyng_format::SessionName;
 
 /// Checks an archive.
@@ -258,14 +258,12 @@ impl Job<'_> {
     ) -> Result<()> {
         let own = match self.open.archive.own_view(history, session, Trust::Destination) {
             Ok(own) => own,
-            // That of the lists says so already.
-            Err(_) => return Ok(()),
+            Err(damage) => return self.unreadable(history, session, &damage, findings),
         };
         let done = match data::check(self.open, self.volume, &own, self.seen, self.reporter) {
             Ok(done) => done,
             Err(EngineError::Archive(ArchiveError::Damaged(damage))) => {
-                findings.metadata(session, &damage);
-                return Ok(());
+                return self.unreadable(history, session, &damage, findings);
             }
             Err(error) => return Err(error),
         };
@@ -278,6 +276,26 @@ impl Job<'_> {
             .archive
             .strays_of_session(history, &own, &mut |stray| note_stray(report, &stray))?;
         Ok(())
+    }
+
+    /// A session's own list can't be read; the check of all lists has mostly told so already.
+    fn unreadable(
+        &self,
+        history: &History,
+        session: &SessionName,
+        damage: &Damage,
+        findings: &mut Findings,
+    ) -> Result<()> {
+        if !findings.is_readable(session) {
+            return Ok(());
+        }
+        match read::blame(self.open, &history.vid, &[*session], damage.clone().into()) {
+            pruned @ EngineError::Archive(ArchiveError::PrunedMeanwhile { .. }) => Err(pruned),
+            _ => {
+                findings.metadata(session, damage);
+                Ok(())
+            }
+        }
     }
 
     /// How much of each session is lost to damaged chunks, and which is the newest that each of them costs something.

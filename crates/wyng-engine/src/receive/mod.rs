@@ -14,6 +14,7 @@ use crate::api::{
 use crate::error::{EngineError, Result};
 use crate::open::OpenArchive;
 use crate::read::{self, Chosen};
+use crate::verify;
 use one::One;
 use share::Shares;
 use snapshot::Snapshot;
@@ -206,7 +207,12 @@ pub fn receive(
         match restore.volume(item) {
             Ok(read) => {
                 reporter.event(Event::VolumeRead(&read));
+                let damage = verify::damage_of(&read);
                 report.volumes.push(read);
+                if let Some(error) = damage {
+                    let volume = item.volume.clone();
+                    report.failed.push(VolumeFailure { volume, error });
+                }
             }
             Err(error @ EngineError::Cancelled(_)) => return Err(error),
             Err(error) => {

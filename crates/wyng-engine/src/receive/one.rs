@@ -99,7 +99,9 @@ impl One<'_> {
             view: &view,
             path: &opened.path,
         };
-        let paired = ending.finish(opened.writer, pairs == Pairs::Anew)? || pairs == Pairs::Still;
+        // What has holes is not the session.
+        let anew = pairs == Pairs::Anew && filled.read.bad.is_empty();
+        let paired = ending.finish(opened.writer, anew)? || pairs == Pairs::Still;
         Ok(VolumeRead {
             volume: item.volume.clone(),
             session: chosen.session.date().to_owned(),
@@ -196,6 +198,7 @@ impl One<'_> {
             },
             kind: opened.kind,
             in_order: opened.kind == TargetKind::Stdout,
+            skip_corrupt: self.request.mode.skip_corrupt,
             suite: self.open.archive.suite().clone(),
             compression: self.open.archive.root().compression(),
             chunk: usize::try_from(view.chunk_size().bytes()).unwrap_or(usize::MAX),

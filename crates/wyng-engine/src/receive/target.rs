@@ -33,6 +33,8 @@ pub(super) struct Target<'a> {
     pub reuse: Reuse,
     pub kind: TargetKind,
     pub in_order: bool,
+    /// Damage leaves a hole.
+    pub skip_corrupt: bool,
     pub suite: Arc<Suite>,
     pub compression: Compression,
     /// Bytes of a whole chunk.
@@ -199,6 +201,6 @@ impl Place for Target<'_> {
     }
 
     fn stop_at_damage(&self) -> bool {
-        true
+        !self.skip_corrupt
     }
 }

@@ -131,7 +131,9 @@ pub static COMMANDS: &[About] = &[
         arguments: "[VOLUME]...",
         summary: "restore volumes",
         text: "Writes the newest session of each volume, or the one named by --session, to --local or --save-to. \
-               Files that exist already are replaced only when the new data is complete and verified. After the newest \
+               Files that exist already are replaced only when the new data is complete and verified. Damage fails \
+               the volume; with --skip-corrupt-chunks zeros stand for what can't be read, each range is listed, and the exit \
+               code is 2. After the newest \
                session is restored to a --local on Btrfs or XFS, the next send is incremental.",
         examples: &[
             (

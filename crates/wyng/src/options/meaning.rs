@@ -285,6 +285,7 @@ impl Reader<'_> {
             use_snapshot: flag(Id::UseSnapshot) || flag(Id::UseSnapshotDiff),
             require_snapshot: flag(Id::ReqSnapshot),
             share: flag(Id::Share),
+            skip_corrupt: flag(Id::SkipCorruptChunks),
         }
     }
 

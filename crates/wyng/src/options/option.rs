@@ -244,13 +244,7 @@ impl Opt {
         self
     }
 
-    pub(super) const fn later(mut self, commands: &'static [Command], harmless: Option<&'static str>) -> Self {
-        self.standing = Standing::Later(commands, harmless);
-        self.topic = Topic::Later;
-        self
-    }
-
-    /// As [`Opt::later`] for an option that other commands honour.
+    /// These commands do not honour it yet, unless it has this harmless value; others do.
     pub(super) const fn later_for(mut self, commands: &'static [Command], harmless: Option<&'static str>) -> Self {
         self.standing = Standing::Later(commands, harmless);
         self

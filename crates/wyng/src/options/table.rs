@@ -443,12 +443,11 @@ pub static OPTIONS: &[Opt] = &[
     flag(
         Id::SkipCorruptChunks,
         "skip-corrupt-chunks",
-        Later,
-        "restore around damage",
+        Restoring,
+        "restore around damage: zeros stand for what can't be read",
     )
     .cli()
-    .on(&[Receive])
-    .later(&[Receive], None),
+    .on(&[Receive]),
     value(
         Id::Encrypt,
         "encrypt",

@@ -169,8 +169,9 @@ pub fn read(volume: &VolumeRead, verbose: bool) -> String {
             volume.restored.as_ref().map(reused).unwrap_or_default()
         );
     }
+    let filled = volume.restored.as_ref().map_or("", |_| "; zeros stand there");
     format!(
-        "  DAMAGED  {} of {} can't be read ({})\n{fetched}",
+        "  DAMAGED  {} of {} can't be read ({}){filled}\n{fetched}",
         size(bad.bytes()),
         size(*bytes),
         plural_u64(bad.ranges(), "range", "ranges")

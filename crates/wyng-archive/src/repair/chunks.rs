@@ -1,0 +1,119 @@
+//! Healing chunks: a chunk file is known by its digest, so an equal one from anywhere is as good as the lost one.
+
+use crate::archive::Archive;
+use crate::dedup::newest_first;
+use crate::error::{Damage, Result};
+use crate::layout;
+use crate::vault::ChunkWork;
+use crate::write::Guard;
+use std::collections::HashMap;
+use wyng_format::{ChunkAddr, ChunkHash, Digest, SessionName, VolumeId, limits};
+use wyng_store::{Rename, StorePath};
+
+/// A chunk file that is missing or damaged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BrokenChunk {
+    /// The volume's id.
+    pub vid: VolumeId,
+    /// The session that stores it.
+    pub session: SessionName,
+    /// Where it belongs in the volume.
+    pub addr: ChunkAddr,
+    /// What its data must hash to.
+    pub digest: Digest,
+    /// Length of its data, bytes.
+    pub length: u32,
+}
+
+impl BrokenChunk {
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> StorePath {
+        layout::chunk(&layout::session(&self.vid, &self.session), self.addr)
+    }
+}
+
+/// A good chunk that can take the place of a broken one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cure {
+    /// Its path in the archive in which it was found.
+    pub path: StorePath,
+    /// That is the other archive.
+    pub of_sibling: bool,
+}
+
+/// Equal chunks that are tried for each broken one.
+const TRIED: usize = 16;
+
+impl Archive {
+    /// Finds for each broken chunk a good one with the same data, in this archive or `sibling`. All lists of chunks are read
+    /// once.
+    ///
+    /// # Errors
+    /// The user's wish to stop.
+    pub fn cures(&self, broken: &[BrokenChunk], sibling: Option<&Self>) -> Result<Vec<Option<Cure>>> {
+        let mut equal: HashMap<[u8; 32], Vec<Cure>> = broken.iter().map(|chunk| (chunk.digest.0, Vec::new())).collect();
+        for (archive, of_sibling) in std::iter::once((self, false)).chain(sibling.map(|sibling| (sibling, true))) {
+            for session in newest_first(archive, &mut |_| {}) {
+                self.context.cancel.check()?;
+                let Ok(runs) = session.runs(&archive.vault) else { continue };
+                for run in runs.map_while(|run: Result<_, Damage>| run.ok()) {
+                    let ChunkHash::Data(digest) = run.hash else { continue };
+                    if let Some(known) = equal.get_mut(&digest.0).filter(|known| known.len() < TRIED) {
+                        let path = layout::chunk(&session.dir(), ChunkAddr(run.addr));
+                        known.push(Cure { path, of_sibling });
+                    }
+                }
+            }
+        }
+        let mut work = ChunkWork::new(self.vault.compression);
+        let mut cures = Vec::new();
+        for chunk in broken {
+            self.context.cancel.check()?;
+            let mut tried = equal.get(&chunk.digest.0).into_iter().flatten();
+            let good = tried.find(|cure| self.stored_chunk(chunk, cure, sibling, &mut work).is_some());
+            cures.push(good.cloned());
+        }
+        Ok(cures)
+    }
+
+    /// The stored bytes of a cure, if it is one.
+    fn stored_chunk(
+        &self,
+        chunk: &BrokenChunk,
+        cure: &Cure,
+        sibling: Option<&Self>,
+        work: &mut ChunkWork,
+    ) -> Option<Vec<u8>> {
+        let vault = if cure.of_sibling { &sibling?.vault } else { &self.vault };
+        let stored = vault.store.read(&cure.path, u64::from(limits::chunk(vault.chunk))).ok()??;
+        // With this archive's keys and compression, whichever it comes from.
+        self.vault
+            .decode_chunk(&cure.path, stored.clone(), &chunk.digest, chunk.length, work)
+            .ok()?;
+        Some(stored)
+    }
+
+    /// Puts a good chunk in the place of a broken one, and looks at it there; `false` if the cure is none any more. To be
+    /// made durable by the caller: what is interrupted leaves the chunk broken, as it was. The locks of a writer must be held.
+    ///
+    /// # Errors
+    /// [`ArchiveError::ChangedMeanwhile`](crate::ArchiveError::ChangedMeanwhile), or those of the destination.
+    pub fn heal(&self, chunk: &BrokenChunk, cure: &Cure, sibling: Option<&Self>, guard: &Guard<'_>) -> Result<bool> {
+        let mut work = ChunkWork::new(self.vault.compression);
+        let Some(stored) = self.stored_chunk(chunk, cure, sibling, &mut work) else {
+            return Ok(false);
+        };
+        self.may_change(guard)?;
+        let (store, path, tmp) = (&self.vault.store, chunk.path(), layout::link_tmp());
+        self.put_new(&tmp, &stored)?;
+        if let Some(folder) = path.parent() {
+            store.make_dir(&folder)?;
+        }
+        // crash here: a name that the next writer removes. A rename, because the broken file may have other names.
+        store.rename(&tmp, &path, Rename::Replace)?;
+        let dir = [layout::session(&chunk.vid, &chunk.session)];
+        let mended = self.vault.chunk(&dir, chunk.addr, &chunk.digest, chunk.length, &mut work);
+        Ok(mended.is_ok())
+    }
+}

@@ -1,0 +1,206 @@
+//! Putting right what is damaged (decisions.md §10). Nothing is written that does not have the digest that the metadata
+//! above it list: it comes from a copy at the destination, from this host's cache, from an equal chunk elsewhere in the
+//! archive, or from another archive with the same keys. Volumes that stay unreadable can be taken back to an older session.
+
+mod chunks;
+mod rewind;
+
+pub use chunks::{BrokenChunk, Cure};
+
+use crate::archive::Archive;
+use crate::error::{Damage, DamageReason, Result, check_digest};
+use crate::history::Places;
+use crate::layout;
+use crate::open::ROOT_FILE;
+use crate::vault::{LOCAL_CACHE, Trust, Vault, store_damage};
+use crate::write::Guard;
+use std::sync::Arc;
+use wyng_format::{Digest, MetaObject, Root, SessionName, VolumeId, limits};
+use wyng_state::CacheFile;
+use wyng_store::{Store, StorePath};
+use std::sync::atomic::AtomicBool;
+
+/// A metadata file of an archive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum MetaFile {
+    RootCopy,
+    SaltCopy,
+    VolInfo(VolumeId),
+    Info(VolumeId, SessionName),
+    Manifest(VolumeId, SessionName),
+}
+
+impl MetaFile {
+    /// The file with this path below the archive's folder.
+    fn parse(path: &str) -> Option<Self> {
+        let parts: Vec<&str> = path.split('/').collect();
+        match parts.as_slice() {
+            ["archive.ini.bak"] => Some(Self::RootCopy),
+            [layout::SALT_BACKUP] => Some(Self::SaltCopy),
+            [vid, "volinfo"] => Some(Self::VolInfo(VolumeId::new(vid).ok()?)),
+            [vid, session, file] => {
+                let (vid, session) = (VolumeId::new(vid).ok()?, SessionName::parse(session).ok()?);
+                match *file {
+                    "info" => Some(Self::Info(vid, session)),
+                    "manifest.z" => Some(Self::Manifest(vid, session)),
+                    _ => None,
+                }
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A good copy of a metadata file.
+pub struct GoodCopy {
+    /// Where it was found: a file of the destination, the local cache, or a file of another archive.
+    pub from: String,
+    bytes: Vec<u8>,
+}
+
+impl Archive {
+    /// Another archive from whose files this one may be mended: one with the same keys, such as a copy of it, or if this one
+    /// is not encrypted any other that is not. It is only read.
+    ///
+    /// # Errors
+    /// [`Damage`] if its root can't be read with the keys of this archive.
+    pub fn sibling(&self, store: Arc<dyn Store>) -> Result<Self> {
+        let bytes = match store.read(&layout::root(), ROOT_FILE)? {
+            Some(bytes) => bytes,
+            None => return Err(Damage::new(layout::ROOT, DamageReason::Missing).into()),
+        };
+        let root = Root::decode(&bytes, &self.vault.suite).map_err(|error| Damage::content(layout::ROOT, &error))?;
+        let vault = Vault {
+            store,
+            compression: root.compression(),
+            chunk: root.chunk_size(),
+            cache: None,
+            caching: Arc::new(AtomicBool::new(false)),
+            copies: Arc::default(),
+            ..self.vault.clone()
+        };
+        Ok(Self::beside(self, vault, root, bytes))
+    }
+
+    /// Looks for a good copy of a damaged metadata file, named by its path: in this archive, on this host, in `sibling`.
+    #[must_use]
+    pub fn good_copy(&self, path: &str, sibling: Option<&Self>) -> Option<GoodCopy> {
+        match MetaFile::parse(path)? {
+            MetaFile::RootCopy => Some(GoodCopy {
+                from: layout::ROOT.to_owned(),
+                bytes: self.root_bytes.clone(),
+            }),
+            MetaFile::SaltCopy => Some(GoodCopy {
+                from: layout::SALT.to_owned(),
+                bytes: self.salt.as_ref()?.to_backup(),
+            }),
+            MetaFile::VolInfo(vid) => {
+                let digest = self.root.volume(&vid)?;
+                let own = layout::volinfo(&vid);
+                let places = [own.clone(), layout::tmp(&own), layout::bak(&own)];
+                let find = |vault: &Vault| {
+                    vault.stored(CacheFile::VolumeInfo(&vid), &places, &digest, MetaObject::VolInfo)
+                };
+                self.find(sibling, find)
+            }
+            MetaFile::Info(vid, session) => {
+                let digest = self.listed_info(&vid, &session)?;
+                let places = Places::discover(&self.vault, &vid).object(&vid, &session, "info");
+                let find =
+                    |vault: &Vault| vault.stored(CacheFile::SessionInfo(&vid, &session), &places, &digest, MetaObject::Info);
+                self.find(sibling, find)
+            }
+            MetaFile::Manifest(vid, session) => {
+                let digest = self.listed_info(&vid, &session)?;
+                let places = Places::discover(&self.vault, &vid);
+                let info = self.vault.session(&places, &vid, session, &digest, Trust::Destination);
+                let info = info.ok()?.info;
+                let manifest = info.manifest?;
+                let most = limits::manifest(info.volsize, self.vault.chunk);
+                let places = places.object(&vid, &session, "manifest.z");
+                let find =
+                    |vault: &Vault| vault.stored_manifest(CacheFile::Manifest(&vid, &session), &places, &manifest, most);
+                self.find(sibling, find)
+            }
+        }
+    }
+
+    /// The digest that `volinfo` lists for a session's `info`.
+    fn listed_info(&self, vid: &VolumeId, session: &SessionName) -> Option<Digest> {
+        let volume = self.volume_by_id(vid).ok()?;
+        let listed = volume.volinfo.sessions.iter().find(|(name, _)| name == session);
+        listed.map(|(_, digest)| *digest)
+    }
+
+    fn find(
+        &self,
+        sibling: Option<&Self>,
+        find: impl Fn(&Vault) -> Option<(String, Vec<u8>)>,
+    ) -> Option<GoodCopy> {
+        if let Some((from, bytes)) = find(&self.vault) {
+            return Some(GoodCopy { from, bytes });
+        }
+        let sibling = sibling?;
+        let (from, bytes) = find(&sibling.vault)?;
+        let from = format!("{} of {}", from, sibling.vault.store.url());
+        Some(GoodCopy { from, bytes })
+    }
+
+    /// Puts a good copy in the place of a damaged metadata file, durably and in one step. The locks of a writer must be
+    /// held.
+    ///
+    /// # Errors
+    /// [`ArchiveError::ChangedMeanwhile`](crate::ArchiveError::ChangedMeanwhile), or those of the destination.
+    pub fn put_back(&self, path: &str, copy: &GoodCopy, guard: &Guard<'_>) -> Result<()> {
+        self.may_change(guard)?;
+        let path = StorePath::new(path)?;
+        let store = &self.vault.store;
+        let fresh = layout::path(format!("{}.new", path.as_str()));
+        self.put_new(&fresh, &copy.bytes)?;
+        store.sync()?;
+        // crash here: a name that readers ignore, which arch-check --clean removes.
+        self.replace_by(&fresh, &path)?;
+        store.sync_dir(&path.parent().unwrap_or_else(StorePath::root))?;
+        Ok(())
+    }
+}
+
+impl Vault {
+    /// The stored bytes of a small metadata object, from another place than its own, or else from there.
+    fn stored(
+        &self,
+        cache: CacheFile<'_>,
+        places: &[StorePath],
+        digest: &Digest,
+        kind: MetaObject,
+    ) -> Option<(String, Vec<u8>)> {
+        let object = self.object(cache, places, digest, kind, Trust::Destination).ok()?;
+        let own = places.first().map(ToString::to_string).unwrap_or_default();
+        Some((object.copy.map_or(own, |(place, _)| place), object.stored))
+    }
+
+    /// The stored bytes of a manifest.
+    fn stored_manifest(
+        &self,
+        cache: CacheFile<'_>,
+        places: &[StorePath],
+        digest: &Digest,
+        limit: u64,
+    ) -> Option<(String, Vec<u8>)> {
+        let most = self.most(limit);
+        let good = |stored: &Vec<u8>| {
+            let text = self.opened("manifest.z", stored)?;
+            check_digest("manifest.z", &self.suite.meta_hash(&text), digest)
+        };
+        for place in places {
+            let stored = self.store.read(place, most).map_err(|error| store_damage(place, error));
+            if let Ok(Some(stored)) = stored
+                && good(&stored).is_ok()
+            {
+                return Some((place.to_string(), stored));
+            }
+        }
+        let cached = self.cache.as_ref()?.read(cache, most).ok()??;
+        good(&cached).is_ok().then(|| (LOCAL_CACHE.to_owned(), cached))
+    }
+}

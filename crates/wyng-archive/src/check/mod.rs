@@ -138,14 +138,18 @@ impl Archive {
             }
         }
         let Some(salt) = &self.salt else { return Ok(found) };
-        let decoders: [(&str, fn(&[u8]) -> wyng_format::Result<SaltFile>); 2] = [
-            (layout::SALT, SaltFile::parse),
-            (layout::SALT_BACKUP, SaltFile::from_backup),
-        ];
-        for (name, decode) in decoders {
+        for (name, is_backup) in [(layout::SALT, false), (layout::SALT_BACKUP, true)] {
             let path = layout::path(name);
+            let decode = |bytes: Vec<u8>| {
+                let decoded = if is_backup {
+                    SaltFile::from_backup(&bytes)
+                } else {
+                    SaltFile::parse(&bytes)
+                };
+                decoded.map_err(|error| Damage::content(&path, &error))
+            };
             let read = match self.vault.store.read(&path, SALT_LIMIT) {
-                Ok(Some(bytes)) => decode(&bytes).map_err(|error| Damage::content(&path, &error)),
+                Ok(Some(bytes)) => decode(bytes),
                 Ok(None) => Err(Damage::new(&path, DamageReason::Missing)),
                 Err(error) => Err(store_damage(&path, error)),
             };

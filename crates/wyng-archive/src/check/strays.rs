@@ -99,7 +99,7 @@ impl Archive {
                 }
                 (EntryKind::Dir, folder) if is_hex(folder, 9) => {
                     let listed = listed_in(&mut runs, folder)?;
-                    self.strays_of_folder(&path, listed, take)?;
+                    self.strays_of_folder(&path, &listed, take)?;
                 }
                 _ => take(Stray::new(path.as_str(), StrayKind::Unknown)),
             }
@@ -107,7 +107,7 @@ impl Archive {
         Ok(())
     }
 
-    fn strays_of_folder(&self, folder: &StorePath, listed: BTreeSet<String>, take: &mut TakeStray<'_>) -> Result<()> {
+    fn strays_of_folder(&self, folder: &StorePath, listed: &BTreeSet<String>, take: &mut TakeStray<'_>) -> Result<()> {
         for Entry { name, kind } in sorted(self.list(folder)?) {
             if listed.contains(&name) {
                 continue;

@@ -21,8 +21,8 @@ pub use clean::{CleanPlan, CleanReport, CleanRequest, CleanScope, SnapshotRemove
 pub use diff::{ComparedWith, DiffPair, DiffReport, DiffRequest, Differences, Stretch, VolumeCompared};
 pub use event::{Event, Reporter, Warning};
 pub use manage::{
-    DeduplicateReport, DeletePlan, DeleteReport, DeleteRequest, RenameReport, RenameRequest, SessionTagged, TagChange,
-    TagReport, TagRequest, UuidReport, VolumeChoice,
+    DeduplicateReport, DeletePlan, DeleteReport, DeleteRequest, LeftAlone, RenameReport, RenameRequest, SessionTagged,
+    TagChange, TagReport, TagRequest, UuidReport, VolumeChoice,
 };
 pub use map::{ChangeMap, MapError, MapMissed};
 pub use monitor::{MonitorKind, MonitorReport, MonitorRequest, SkipReason, VolumeMonitored};

@@ -2,7 +2,7 @@
 
 use crate::api::{Reporter, UuidReport};
 use crate::error::Result;
-use crate::open::OpenArchive;
+use crate::open::{Locks, OpenArchive};
 
 /// Replaces the archive's uuid by a new one. Local snapshots and delta maps belong to the old one, so the next send reads
 /// everything; keys that were remembered are forgotten.
@@ -18,7 +18,7 @@ pub fn change_uuid(open: &mut OpenArchive, reporter: &dyn Reporter) -> Result<Uu
         place,
         ..
     } = &mut *open;
-    let guard = || locks.as_ref().map_or(Ok(()), |locks| locks.check());
+    let guard = || locks.as_ref().map_or(Ok(()), Locks::check);
     let memory = |uuid: &str| match home {
         Some(home) => Ok(home.archive(place.uid, uuid, &place.url, true)?),
         None => Ok(None),

@@ -1,8 +1,9 @@
 //! Storing equal chunks of an archive once (behaviour.md §9.6).
 
-use crate::api::{DeduplicateReport, Event, Reporter, Warning};
+use crate::api::{DeduplicateReport, Event, LeftAlone, Reporter};
 use crate::error::Result;
 use crate::open::{OpenArchive, is_confirmed};
+use wyng_archive::Damage;
 
 /// Makes equal chunks of the whole archive one file each.
 ///
@@ -27,10 +28,6 @@ pub fn deduplicate(open: &mut OpenArchive, dry_run: bool, reporter: &dyn Reporte
             moved: done.bytes_freed,
         });
     })?;
-    for damage in &outcome.damaged {
-        let (volume, error) = (damage.object.as_str(), damage.reason.to_string());
-        reporter.event(Event::Warning(Warning::Damaged { volume, error: &error }));
-    }
     let durability_confirmed = is_confirmed(outcome.durability, reporter);
     open.report_notices(reporter);
     let done = outcome.done;
@@ -43,10 +40,17 @@ pub fn deduplicate(open: &mut OpenArchive, dry_run: bool, reporter: &dyn Reporte
         shared: done.shared,
         too_many_links: done.too_many_links,
         bytes_freed: done.bytes_freed,
-        damaged: outcome.damaged.iter().map(ToString::to_string).collect(),
+        damaged: outcome.damaged.into_iter().map(left_alone).collect(),
         free_before,
         free_after: free(open)?,
         durability_confirmed,
         seconds: open.context.clock.monotonic().saturating_sub(start).as_secs_f64(),
     })
+}
+
+fn left_alone(damage: Damage) -> LeftAlone {
+    LeftAlone {
+        error: damage.reason.to_string(),
+        object: damage.object,
+    }
 }

@@ -44,8 +44,7 @@ pub fn plan_delete(open: &OpenArchive, request: &DeleteRequest) -> Result<Delete
 /// # Errors
 /// Those of the destination, and the user's wish to stop. Snapshots that can't be removed are only warned about.
 pub fn delete(open: &mut OpenArchive, plan: &DeletePlan, reporter: &dyn Reporter) -> Result<DeleteReport> {
-    let OpenArchive { archive, locks, .. } = &mut *open;
-    let guard = || locks.as_ref().map_or(Ok(()), |locks| locks.check());
+    let (archive, guard) = open.writing();
     let durability = archive.delete_volume(&plan.id, &guard)?;
     open.report_notices(reporter);
     let durability_confirmed = is_confirmed(durability, reporter);

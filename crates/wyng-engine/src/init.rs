@@ -157,8 +157,7 @@ pub fn add(
             continue;
         }
         let added = VolumeName::new(name).map_err(EngineError::from).and_then(|name| {
-            let OpenArchive { archive, locks, .. } = &mut *open;
-            let guard = || locks.as_ref().map_or(Ok(()), |locks| locks.check());
+            let (archive, guard) = open.writing();
             let vid = archive.add_volume(&name, &description, &guard)?;
             open.report_notices(reporter);
             Ok(vid)

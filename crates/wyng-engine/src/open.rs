@@ -384,6 +384,13 @@ impl OpenArchive {
         self.keys.forget(self.archive.identity());
     }
 
+    /// The archive to change it, and what fails once the locks of a writer are no longer held.
+    pub(crate) fn writing(&mut self) -> (&mut Archive, impl Fn() -> Result<(), ArchiveError> + Copy) {
+        let Self { archive, locks, .. } = self;
+        let locks = locks.as_ref();
+        (archive, move || locks.map_or(Ok(()), Locks::check))
+    }
+
     /// Fails if the locks of a writer are no longer held.
     pub(crate) fn guard(&self) -> Result<(), ArchiveError> {
         self.locks.as_ref().map_or(Ok(()), Locks::check)

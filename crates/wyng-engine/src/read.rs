@@ -65,11 +65,7 @@ fn chosen(open: &OpenArchive, name: &str, choice: &SessionChoice, strict: bool) 
             (newest.name, false)
         }
         SessionChoice::Tagged(tag) => {
-            let tagged = history
-                .sessions()
-                .into_iter()
-                .rev()
-                .find(|s| s.info.tags.iter().any(|t| t.id() == tag));
+            let tagged = history.sessions().into_iter().rev().find(|s| s.info.has_tag(tag));
             (tagged.ok_or_else(|| no_session(&format!("^{tag}"), false))?.name, false)
         }
         SessionChoice::Named(text) => {

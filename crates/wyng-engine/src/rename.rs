@@ -17,8 +17,7 @@ pub fn rename(open: &mut OpenArchive, request: &RenameRequest, reporter: &dyn Re
     let vid = open.archive.volume(&request.from)?.vid.clone();
     let name = VolumeName::new(&request.to)?;
     let description = request.description.as_deref().map(Description::new).transpose()?;
-    let OpenArchive { archive, locks, .. } = &mut *open;
-    let guard = || locks.as_ref().map_or(Ok(()), |locks| locks.check());
+    let (archive, guard) = open.writing();
     let durability = archive.rename_volume(&request.from, &name, description.as_ref(), &guard)?;
     is_confirmed(durability, reporter);
     open.report_notices(reporter);
@@ -60,8 +59,10 @@ fn move_snapshot(open: &OpenArchive, local: &Path, vid: &VolumeId, request: &Ren
     };
     state.drop_snapshot_record(vid)?;
     // crash here: no record, so the next send reads everything.
-    let moved = pool.move_base(&label, &request.from, &request.to, &evidence)?;
-    record.evidence = serde_json::json!(moved).to_string();
+    let moved = pool.move_base(&label, &request.from, &request.to, &evidence);
+    if let Ok(moved) = &moved {
+        record.evidence = serde_json::json!(moved).to_string();
+    }
     state.store_snapshot_record(&record)?;
-    Ok(())
+    Ok(moved.map(drop)?)
 }

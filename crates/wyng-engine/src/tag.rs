@@ -61,8 +61,7 @@ fn tag_volume(
         }
     }
     if !request.dry_run && !changes.is_empty() {
-        let OpenArchive { archive, locks, .. } = open;
-        let guard = || locks.as_ref().map_or(Ok(()), |locks| locks.check());
+        let (archive, guard) = open.writing();
         let durability = archive.set_tags(&vid, &changes, &guard)?;
         is_confirmed(durability, reporter);
     }
@@ -80,21 +79,17 @@ fn chosen(open: &OpenArchive, name: &str, choice: &SessionChoice) -> Result<(Vol
     };
     let sessions: Vec<Session> = match choice {
         SessionChoice::Newest => {
-            let volume = || name.to_owned();
-            let newest = history.newest()?;
-            vec![
-                newest
-                    .ok_or_else(|| ArchiveError::NoSessions { volume: volume() })?
-                    .clone(),
-            ]
+            let volume = name.to_owned();
+            let newest = history.newest()?.ok_or(ArchiveError::NoSessions { volume })?;
+            vec![newest.clone()]
         }
         SessionChoice::Named(text) => {
             let session = history.session(&session_name(text)?)?;
             vec![session.ok_or_else(|| no_session(text))?.clone()]
         }
         SessionChoice::Tagged(tag) => {
-            let has = |session: &&Session| session.info.tags.iter().any(|known| known.id() == tag);
-            let found: Vec<_> = history.sessions().into_iter().filter(has).cloned().collect();
+            let all = history.sessions().into_iter();
+            let found: Vec<_> = all.filter(|session| session.info.has_tag(tag)).cloned().collect();
             if found.is_empty() {
                 return Err(no_session(&format!("^{tag}")).into());
             }

@@ -82,7 +82,10 @@ fn a_damaged_chunk_takes_no_good_one_with_it() {
     lab.fs.write(&path, &vec![7; size]);
     let report = deduplicate(&lab, false).unwrap();
     assert_eq!(report.damaged.len(), 1, "{report:?}");
-    assert!(report.damaged[0].contains(&newest) && report.linked > 4, "{report:?}");
+    assert!(
+        report.damaged[0].object.contains(&newest) && report.linked > 4,
+        "{report:?}"
+    );
     let open = lab.open(Purpose::Read).unwrap();
     for volume in ["a", "b"] {
         for (session, bytes) in &good[volume] {

@@ -102,7 +102,13 @@ impl SessionInfo {
     /// The session may not be pruned: it has the tag [`Tag::HOLD`].
     #[must_use]
     pub fn is_held(&self) -> bool {
-        self.tags.iter().any(|tag| tag.id() == Tag::HOLD)
+        self.has_tag(Tag::HOLD)
+    }
+
+    /// It has a tag of this id.
+    #[must_use]
+    pub fn has_tag(&self, id: &str) -> bool {
+        self.tags.iter().any(|tag| tag.id() == id)
     }
 }
 

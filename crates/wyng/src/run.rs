@@ -227,13 +227,13 @@ fn execute(invocation: &Invocation, manner: Manner, environment: &Environment, c
         Action::Monitor(_) => Work::Monitoring,
         Action::Diff(_) => Work::Comparing,
         Action::ArchCheck(ArchCheckArgs::Check { .. }) => Work::Checking,
+        Action::Deduplicate { .. } => Work::Deduplicating,
         Action::Init(_)
         | Action::List(_)
         | Action::Clean(_)
         | Action::Delete(_)
         | Action::Rename(_)
         | Action::Tag(_)
-        | Action::Deduplicate { .. }
         | Action::ArchCheck(_)
         | Action::Add(_)
         | Action::Prune(_) => Work::Other,

@@ -120,13 +120,6 @@ pub enum Warning<'a> {
         /// What was wrong with it.
         error: &'a str,
     },
-    /// Metadata of a volume or session can't be read.
-    Damaged {
-        /// Volume name, or its id.
-        volume: &'a str,
-        /// What is wrong.
-        error: &'a str,
-    },
     /// The wall clock is behind the archive.
     ClockBehind {
         /// By how many seconds.

@@ -132,6 +132,15 @@ pub struct TagReport {
     pub failed: Vec<VolumeFailure>,
 }
 
+/// A file of the archive that was not looked into.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LeftAlone {
+    /// Path in the archive's folder.
+    pub object: String,
+    /// What is wrong with it.
+    pub error: String,
+}
+
 /// What became of the chunks of an archive.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct DeduplicateReport {
@@ -151,8 +160,8 @@ pub struct DeduplicateReport {
     pub too_many_links: u64,
     /// Bytes of chunk files that went.
     pub bytes_freed: u64,
-    /// Metadata and chunks that can't be read and were left alone, with the reason, the first thousand of them.
-    pub damaged: Vec<String>,
+    /// Metadata and chunks that can't be read and were left alone, the first thousand of them.
+    pub damaged: Vec<LeftAlone>,
     /// Free bytes at the destination before, where it tells.
     pub free_before: Option<u64>,
     /// And after.

@@ -230,7 +230,7 @@ impl Job<'_> {
             }
             CheckSessions::Tagged(tag) => {
                 let sessions = history.sessions().into_iter();
-                let tagged = sessions.filter(|session| session.info.tags.iter().any(|known| known.id() == tag));
+                let tagged = sessions.filter(|session| session.info.has_tag(tag));
                 (tagged.map(|session| session.name).collect(), tag)
             }
         };

@@ -62,8 +62,7 @@ fn prune_volume(
 ) -> Result<()> {
     for run in &plan.runs {
         open.context.cancel.check()?;
-        let OpenArchive { archive, locks, .. } = &mut *open;
-        let guard = || locks.as_ref().map_or(Ok(()), |locks| locks.check());
+        let (archive, guard) = open.writing();
         *confirmed &= archive.prune(&plan.vid, run, &guard)? == Durability::Confirmed;
         pruned
             .removed

@@ -249,7 +249,7 @@ impl<'a> Planner<'a> {
 }
 
 fn has_tag(session: &Session, id: &str) -> bool {
-    session.info.tags.iter().any(|tag| tag.id() == id)
+    session.info.has_tag(id)
 }
 
 /// The names of all sessions that are the newest of no volume, ascending.

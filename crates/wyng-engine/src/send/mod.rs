@@ -347,10 +347,8 @@ impl Run<'_> {
         if self.request.dry_run {
             return self.job(name, &volume.name).map(Some);
         }
-        let OpenArchive { archive, locks, .. } = &mut *self.open;
-        archive.rename_volume(&volume.name, &name, None, &|| {
-            locks.as_ref().map_or(Ok(()), |locks| locks.check())
-        })?;
+        let (archive, guard) = self.open.writing();
+        archive.rename_volume(&volume.name, &name, None, &guard)?;
         self.job(name, local).map(Some)
     }
 

@@ -5,7 +5,7 @@ use super::transfer::{Sink, Source, Transferred, data_bytes, transfer};
 use crate::api::{ChangeMap, Event, FullScanReason, SendKind, VolumeSent, Warning};
 use crate::compare::NextData;
 use crate::error::Result;
-use crate::open::{OpenArchive, source_nanos};
+use crate::open::source_nanos;
 use crate::pairing::{Job, Pairing};
 use crate::scan::{Before, Scan, Spans};
 use std::ops::Range;
@@ -383,16 +383,10 @@ impl Run<'_> {
                 sequence: newest.info.sequence,
             }),
         };
-        let OpenArchive {
-            archive,
-            locks,
-            max_sync,
-            ..
-        } = &mut *self.open;
-        if *max_sync {
-            archive.store().sync()?;
+        if self.open.max_sync {
+            self.open.archive.store().sync()?;
         }
-        let guard = || locks.as_ref().map_or(Ok(()), |locks| locks.check());
+        let (archive, guard) = self.open.writing();
         let durability = archive.commit(draft, &record, changes, &guard)?;
         self.open.report_notices(self.reporter);
         self.note_durability(durability);

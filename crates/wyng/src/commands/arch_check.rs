@@ -67,9 +67,7 @@ impl Run<'_> {
                 "\nWarning: the archive will have a new uuid. Local snapshots belong to the old one, so the next send of each \
                  volume reads everything.\n",
             );
-            if !self.terminal.confirm()? {
-                return Err(Failure::declined(0));
-            }
+            self.consent(0)?;
         }
         let report = wyng_engine::change_uuid(archive, &self.display)?;
         self.output

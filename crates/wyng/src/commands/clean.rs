@@ -39,10 +39,6 @@ impl Run<'_> {
 
     fn may_clean(&self, plan: &CleanPlan) -> Result<(), Failure> {
         self.output.say(&local::clean_plan(plan));
-        if self.terminal.confirm()? {
-            Ok(())
-        } else {
-            Err(Failure::declined(0))
-        }
+        self.consent(0)
     }
 }

@@ -43,9 +43,7 @@ impl Run<'_> {
         }
         if !args.request.force && self.terminal.attended() {
             self.output.say(&manage::delete_plan(&plan));
-            if !self.terminal.confirm()? {
-                return Err(Failure::declined(0));
-            }
+            self.consent(0)?;
         }
         let report = wyng_engine::delete(archive, &plan, &self.display)?;
         self.output.say(&manage::deleted(&report));

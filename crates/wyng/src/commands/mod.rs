@@ -127,6 +127,15 @@ impl Run<'_> {
         result
     }
 
+    /// Asks whether to go on, if somebody is there; after a no the command ends with `code`.
+    fn consent(&self, code: u8) -> Result<(), Failure> {
+        if self.terminal.confirm()? {
+            Ok(())
+        } else {
+            Err(Failure::declined(code))
+        }
+    }
+
     fn introduce(&self, archive: &OpenArchive) {
         let summary = archive.summary();
         if let Some((kind, vid)) = &summary.in_process {

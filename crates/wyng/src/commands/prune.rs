@@ -57,10 +57,6 @@ impl Run<'_> {
             return Ok(());
         }
         self.output.say(&prune::warning(plan));
-        if self.terminal.confirm()? {
-            Ok(())
-        } else {
-            Err(Failure::declined(0))
-        }
+        self.consent(0)
     }
 }

@@ -71,11 +71,7 @@ impl Run<'_> {
             self.output.say(&results::plan_warning(plan));
             self.output.say(&results::plan(plan));
         }
-        if self.terminal.confirm()? {
-            Ok(())
-        } else {
-            Err(Failure::declined(1))
-        }
+        self.consent(1)
     }
 }
 

@@ -34,7 +34,9 @@ pub enum Work {
     Comparing,
     /// `arch-check`.
     Checking,
-    /// Anything that does not go through volumes.
+    /// `arch-deduplicate`.
+    Deduplicating,
+    /// Anything that shows no progress.
     Other,
 }
 
@@ -135,7 +137,8 @@ impl Display {
 
     fn failed(&self, state: &mut State, failure: &Failed) {
         if state.announced.insert(failure.volume.clone()) {
-            if self.work != Work::Other && !state.compared.contains(&failure.volume) {
+            let of_volumes = !matches!(self.work, Work::Deduplicating | Work::Other);
+            if of_volumes && !state.compared.contains(&failure.volume) {
                 self.output.say(&format!("  FAILED  {}\n", printable(&failure.volume)));
             }
             self.output.error(&failure.line(), failure.hint.as_deref());
@@ -150,7 +153,7 @@ impl Display {
             Work::Receiving => "Receiving",
             Work::Verifying => "Verifying",
             Work::Comparing => "Comparing",
-            Work::Sending | Work::Monitoring | Work::Checking | Work::Other => return,
+            Work::Sending | Work::Monitoring | Work::Checking | Work::Deduplicating | Work::Other => return,
         };
         let session = session
             .map(|session| session.strip_prefix("S_").unwrap_or(session))
@@ -170,7 +173,7 @@ impl Display {
         }
         let verb = match self.work {
             Work::Sending => "sent",
-            Work::Other => "freed",
+            Work::Deduplicating => "freed",
             _ => "fetched",
         };
         let place = (state.expected > 1).then_some((state.started, state.expected.max(state.started)));

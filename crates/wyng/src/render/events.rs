@@ -31,7 +31,6 @@ pub fn taken_over(volume: &str) -> String {
 pub fn warning(warning: &Warning<'_>) -> String {
     match warning {
         Warning::UsedCopy { file, copy, error } => format!("{file} can't be used ({error}); {copy} was used instead"),
-        Warning::Damaged { volume, error } => format!("{volume}: {error}"),
         Warning::ClockBehind { seconds } => format!(
             "the clock of this machine is {} behind the archive's last change",
             span(Duration::from_secs(*seconds))

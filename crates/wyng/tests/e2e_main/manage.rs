@@ -78,7 +78,10 @@ fn a_check_says_what_is_damaged_and_what_that_costs() {
     lab.run(&["arch-check"])
         .expect(2)
         .prints(&[
-            &format!("  {} :: OK\n  {} :: DAMAGED  64.0 KiB of its data\n", dates[1], dates[0]),
+            &format!(
+                "  {} :: OK\n  {} :: DAMAGED  64.0 KiB of its data\n",
+                dates[1], dates[0]
+            ),
             &format!("  {} can be restored but for 64.0 KiB\n", dates[1]),
             "Nothing speaks of these, which costs room only:\n  notes.txt  unknown\n",
             ": 1 damage.\n",

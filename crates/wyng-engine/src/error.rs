@@ -113,6 +113,9 @@ pub enum EngineError {
         /// What is wrong with it.
         error: String,
     },
+    /// Old sessions of a volume could not be removed before a send.
+    #[error("its old sessions could not be removed: {0}")]
+    NotPruned(#[source] Box<EngineError>),
     /// The session asked for is not a date and time.
     #[error("{text:?} is not a session: YYYYMMDD-HHMMSS is expected")]
     BadSession {

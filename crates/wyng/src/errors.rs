@@ -191,6 +191,7 @@ fn exit_code(error: &EngineError) -> u8 {
         | EngineError::BadSession { .. }
         | EngineError::MetadataVolume { .. }
         | EngineError::NamedTwice { .. } => BAD_OPTION,
+        EngineError::NotPruned(error) => exit_code(error),
         EngineError::DamagedData { .. }
         | EngineError::DamageFound { .. }
         | EngineError::NameMayBeLost { .. }
@@ -253,6 +254,7 @@ fn hint(error: &EngineError) -> Option<String> {
             VolumeError::System(error) => return system_hint(error),
             _ => return None,
         },
+        EngineError::NotPruned(error) => return hint(error),
         EngineError::NoSnapshots { .. } => NO_SNAPSHOTS_HINT,
         EngineError::NameMayBeLost { .. } => {
             "repair that volume first; if this one is really new, make it by: wyng add NAME"
@@ -325,14 +327,16 @@ fn option_hint(error: &OptionError) -> Option<String> {
         }
         OptionError::NothingToDelete => "wyng help delete shows examples".to_owned(),
         OptionError::NothingToTag => "wyng help tag shows examples".to_owned(),
+        OptionError::NothingToPrune => {
+            "wyng help prune shows examples; with --dry-run it only says what would go".to_owned()
+        }
+        OptionError::EmptyRange(_) => "name the older session first".to_owned(),
         OptionError::ImportMap { .. } => {
             "the file looks like this: {\"version\": 1, \"size\": 1048576, \"base_session\": \"YYYYMMDD-HHMMSS\", \
              \"changed\": [[offset, length], …]}"
                 .to_owned()
         }
-        OptionError::CommandLater(_) | OptionError::OptionLater { .. } => {
-            "the original program can do this with the same archive".to_owned()
-        }
+        OptionError::CommandLater(_) => "the original program can do this with the same archive".to_owned(),
         OptionError::UnknownKey { .. } => {
             "keys are the long names of options without the dashes; wyng --help lists them".to_owned()
         }

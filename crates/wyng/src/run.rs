@@ -5,7 +5,7 @@ use crate::environment::Environment;
 use crate::errors::{BAD_OPTION, Failure, INTERRUPTED, SOME_FAILED};
 use crate::options::arguments::{ArchCheckArgs, Manner};
 use crate::options::ini::Config;
-use crate::options::meaning::{check, invocation, refuse_later};
+use crate::options::meaning::{check, invocation};
 use crate::options::parse::CommandLine;
 use crate::options::table::{Id, option};
 use crate::options::value::Values;
@@ -20,7 +20,7 @@ use crate::{error_file, files};
 use serde_json::{Map, json};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use wyng_state::reduce::ReduceMode;
@@ -102,7 +102,7 @@ fn understood(
     if command == Command::Version {
         return Ok(Asked::Version);
     }
-    let (config, config_file) = config(&line.values, environment, context, output).map_err(wrong)?;
+    let config = config(&line.values, environment, context, output).map_err(wrong)?;
     let over = |own: Values| config.values.clone().overlaid_by(own).overlaid_by(line.values.clone());
     let values = over(Values::default());
     let volumes: VolumeValues = config
@@ -110,11 +110,6 @@ fn understood(
         .iter()
         .map(|(name, own)| (name.clone(), over(own.clone())))
         .collect();
-    let origin = |id| match &config_file {
-        Some(path) if !line.values.has(id) => Origin::Ini(path.clone()),
-        _ => Origin::CommandLine,
-    };
-    refuse_later(&values, origin, command).map_err(wrong)?;
     let invocation = invocation(command, names, &values, &volumes, environment, &*context.fs).map_err(wrong)?;
     Ok(Asked::Command(Manner::of(&values), Box::new(invocation)))
 }
@@ -148,16 +143,11 @@ fn help(names: &[OsString]) -> Result<String, OptionError> {
     }
 }
 
-/// The options in the ini file, checked, and which file that is.
-fn config(
-    line: &Values,
-    environment: &Environment,
-    context: &Context,
-    output: &Output,
-) -> Result<(Config, Option<PathBuf>), OptionError> {
+/// The options in the ini file, checked.
+fn config(line: &Values, environment: &Environment, context: &Context, output: &Output) -> Result<Config, OptionError> {
     let named = line.os(Id::Config).map(|path| environment.absolute(path));
     let Some(path) = named.clone().or_else(|| environment.default_config()) else {
-        return Ok((Config::default(), None));
+        return Ok(Config::default());
     };
     let file = files::read(&*context.fs, &path, INI_LIMIT);
     let Some((text, stat)) = file.map_err(|source| OptionError::File {
@@ -168,7 +158,7 @@ fn config(
         return if named.is_some() {
             Err(OptionError::NoConfigFile(path))
         } else {
-            Ok((Config::default(), None))
+            Ok(Config::default())
         };
     };
     if stat.mode & 0o022 != 0 || (stat.uid != 0 && stat.uid != environment.uid) {
@@ -184,7 +174,7 @@ fn config(
     for values in std::iter::once(&config.values).chain(config.volumes.values()) {
         check(values, &Origin::Ini(path.clone()))?;
     }
-    Ok((config, Some(path)))
+    Ok(config)
 }
 
 /// Ends a command that was not understood.

@@ -2,7 +2,7 @@
 
 use super::{
     ComparedWith, FullScanReason, MapMissed, PoolNotice, SessionChecked, SnapshotRefusal, VolumeChecked,
-    VolumeCompared, VolumeFailure, VolumeMonitored, VolumeRead, VolumeSent,
+    VolumeCompared, VolumeFailure, VolumeMonitored, VolumePruned, VolumeRead, VolumeSent,
 };
 use std::path::Path;
 
@@ -56,6 +56,8 @@ pub enum Event<'a> {
         /// Bytes added to the archive (send) or fetched from it.
         moved: u64,
     },
+    /// Old sessions of a volume were removed to make room.
+    VolumePruned(&'a VolumePruned),
     /// A volume is sent.
     VolumeSent(&'a VolumeSent),
     /// A comparison begins.
@@ -138,6 +140,13 @@ pub enum Warning<'a> {
     LockStolen {
         /// Who left it.
         holder: &'a str,
+    },
+    /// Old sessions of a volume that failed could not be removed either.
+    NotPruned {
+        /// The volume.
+        volume: &'a str,
+        /// Why.
+        error: &'a str,
     },
     /// A local volume selected by `--all` does not exist.
     LocalMissing {

@@ -117,7 +117,7 @@ impl Retention {
 
 /// What to prune. What any rule keeps stays, whoever asks for it to go; so do the newest session of each volume and those
 /// that are held.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PruneRequest {
     /// Volumes of the archive.
     pub volumes: Vec<String>,
@@ -297,6 +297,17 @@ pub struct VolumePruned {
     pub note: Option<PruneNote>,
     /// The sessions that are gone, `YYYYMMDD-HHMMSS`, oldest first.
     pub removed: Vec<String>,
+}
+
+impl VolumePruned {
+    /// Before anything of a plan is done.
+    pub(crate) fn nothing(plan: &VolumePrunePlan) -> Self {
+        Self {
+            volume: plan.volume.clone(),
+            note: plan.note,
+            removed: Vec::new(),
+        }
+    }
 }
 
 /// What was done.

@@ -1,6 +1,6 @@
 //! Words of `send`.
 
-use super::{ChangeMap, MapMissed, VolumeFailure};
+use super::{ChangeMap, MapMissed, PruneRequest, VolumeFailure, VolumePruned};
 use serde::Serialize;
 use std::fmt;
 use std::path::PathBuf;
@@ -70,6 +70,8 @@ pub struct SendRequest {
     pub verify_map: bool,
     /// Remove snapshots of other archives that are in the way (LVM).
     pub remap: bool,
+    /// What may go by its age to make room for it (`autoprune`), and what stays; its volumes and selection count for nothing.
+    pub autoprune: PruneRequest,
     /// Standard input, for [`ImportSource::Stdin`].
     pub stdin: Option<wyng_sys::fs::FileRef>,
 }
@@ -194,6 +196,8 @@ pub struct SendReport {
     pub dry_run: bool,
     /// In the order of sending.
     pub volumes: Vec<VolumeSent>,
+    /// Old sessions that were removed to make room, in that order.
+    pub pruned: Vec<VolumePruned>,
     /// The destination could not confirm that the data is on disk.
     pub durability_confirmed: bool,
     /// Maps of imports that miss changes; these imports were not sent.

@@ -2,6 +2,7 @@
 
 mod plan;
 mod retention;
+mod room;
 mod thinning;
 
 use crate::api::{
@@ -9,6 +10,8 @@ use crate::api::{
 };
 use crate::error::Result;
 use crate::open::OpenArchive;
+use plan::{Batch, Planner};
+pub(crate) use room::{Need, Thinner};
 use wyng_store::Durability;
 
 /// Works out what is to be done. Nothing is changed.
@@ -16,7 +19,8 @@ use wyng_store::Durability;
 /// # Errors
 /// What keeps the destination from being read. Volumes without a plan are in it.
 pub fn plan_prune(open: &OpenArchive, request: &PruneRequest) -> Result<PrunePlan> {
-    plan::Planner::new(open, request).plan()
+    let old = plan::old(open, request);
+    Planner::new(open, request, &old, Batch::without_need(request.autoprune)).plan()
 }
 
 /// Carries out what was planned. A volume that fails keeps the sessions that are left of it, whole, and the others go on.
@@ -30,11 +34,7 @@ pub fn prune(open: &mut OpenArchive, plan: PrunePlan, reporter: &dyn Reporter) -
         failed: plan.failed,
     };
     for volume in &plan.volumes {
-        let mut pruned = VolumePruned {
-            volume: volume.volume.clone(),
-            note: volume.note,
-            removed: Vec::new(),
-        };
+        let mut pruned = VolumePruned::nothing(volume);
         let result = prune_volume(open, volume, &mut pruned, &mut report.durability_confirmed);
         open.report_notices(reporter);
         report.volumes.push(pruned);
@@ -54,6 +54,7 @@ pub fn prune(open: &mut OpenArchive, plan: PrunePlan, reporter: &dyn Reporter) -
     Ok(report)
 }
 
+/// Carries out the plan of one volume, run by run.
 fn prune_volume(
     open: &mut OpenArchive,
     plan: &VolumePrunePlan,

@@ -12,28 +12,58 @@ use std::collections::{BTreeMap, BTreeSet};
 use wyng_archive::{ArchiveError, History, PruneRun, SavingsIndex, Session, Trust, Volume};
 use wyng_format::SessionName;
 
-/// The least that goes at a time where room is needed, sessions.
-const BATCH: usize = 3;
+/// How much of what is old goes at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Batch {
+    /// Everything.
+    All,
+    /// The oldest runs, until at least so many sessions go.
+    Runs(usize),
+    /// The oldest session alone.
+    One,
+}
+
+impl Batch {
+    /// The least that goes at a time where room is needed, sessions.
+    pub const LEAST: usize = 3;
+
+    /// What `prune` takes, which needs no room.
+    pub fn without_need(autoprune: Autoprune) -> Self {
+        match autoprune {
+            Autoprune::Off | Autoprune::Full => Self::All,
+            Autoprune::On => Self::Runs(Self::LEAST),
+            Autoprune::Min => Self::Runs(0),
+        }
+    }
+}
+
+/// What may go by its age, in any volume.
+pub(super) type Old = BTreeMap<SessionName, PruneRule>;
+
+/// The sessions that are old by the rules of a request.
+pub(super) fn old(open: &OpenArchive, request: &PruneRequest) -> Old {
+    match request.autoprune {
+        Autoprune::Off => Old::new(),
+        _ => thinning::candidates(&common_names(open), today(open), &request.apdays),
+    }
+}
 
 /// Plans one request.
 pub(super) struct Planner<'a> {
     open: &'a OpenArchive,
     request: &'a PruneRequest,
-    /// What may go by its age, in any volume.
-    old: BTreeMap<SessionName, PruneRule>,
+    old: &'a Old,
+    batch: Batch,
     index: SavingsIndex,
 }
 
 impl<'a> Planner<'a> {
-    pub fn new(open: &'a OpenArchive, request: &'a PruneRequest) -> Self {
-        let old = match request.autoprune {
-            Autoprune::Off => BTreeMap::new(),
-            _ => thinning::candidates(&common_names(open), today(open), &request.apdays),
-        };
+    pub fn new(open: &'a OpenArchive, request: &'a PruneRequest, old: &'a Old, batch: Batch) -> Self {
         Self {
             open,
             request,
             old,
+            batch,
             index: SavingsIndex::default(),
         }
     }
@@ -71,7 +101,8 @@ impl<'a> Planner<'a> {
         Ok(plan)
     }
 
-    fn volume(&mut self, volume: &Volume) -> Result<VolumePrunePlan> {
+    /// Plans one volume.
+    pub fn volume(&mut self, volume: &Volume) -> Result<VolumePrunePlan> {
         let mut plan = VolumePrunePlan {
             volume: volume.volinfo.name.to_string(),
             vid: volume.vid.clone(),
@@ -205,25 +236,27 @@ impl<'a> Planner<'a> {
         found.unwrap_or_default().into_iter().collect()
     }
 
-    /// Of what goes by its age alone, leaves what is not needed: nothing is, so one batch goes, or none.
+    /// Of what goes by its age alone, takes one batch.
     fn spare(&self, history: &History, decided: &mut [(SessionName, bool, PruneRule)]) -> Result<()> {
-        let most = match self.request.autoprune {
-            Autoprune::Off | Autoprune::Full => return Ok(()),
-            Autoprune::On => BATCH,
-            Autoprune::Min => 0,
-        };
         let by_age = |(_, goes, rule): &&mut (SessionName, bool, PruneRule)| {
             *goes && matches!(rule, PruneRule::Age | PruneRule::Thinned)
         };
         let old: Vec<SessionName> = decided.iter_mut().filter(by_age).map(|(name, ..)| *name).collect();
-        let runs = PruneRun::of(history, &old).map_err(ArchiveError::Damaged)?;
-        let mut taken = BTreeSet::new();
-        for run in runs {
-            if taken.len() >= most {
-                break;
+        let taken: BTreeSet<SessionName> = match self.batch {
+            Batch::All => old.into_iter().collect(),
+            Batch::One => old.into_iter().take(1).collect(),
+            Batch::Runs(least) => {
+                let runs = PruneRun::of(history, &old).map_err(ArchiveError::Damaged)?;
+                let mut taken = BTreeSet::new();
+                for run in runs {
+                    if taken.len() >= least {
+                        break;
+                    }
+                    taken.extend(run.sources);
+                }
+                taken
             }
-            taken.extend(run.sources);
-        }
+        };
         for (name, goes, rule) in decided.iter_mut().filter(by_age) {
             if !taken.contains(name) {
                 *goes = false;

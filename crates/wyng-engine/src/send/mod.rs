@@ -13,6 +13,7 @@ use crate::error::{EngineError, Result};
 use crate::open::OpenArchive;
 use crate::pairing::{Job, Pairing, Storage};
 use crate::progress::Progress;
+use crate::prune::{Need, Thinner};
 use crate::storage::{fail_all, open_capable, report_notices};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -31,6 +32,8 @@ struct Run<'a> {
     session: SessionName,
     tags: Vec<Tag>,
     dedup: Option<DedupIndex>,
+    /// Makes room; `None` if nothing is to be removed.
+    thinner: Option<Thinner>,
     owners: Owners,
     /// The session has been announced.
     announced: bool,
@@ -50,15 +53,12 @@ pub fn send(open: &mut OpenArchive, request: &SendRequest, reporter: &dyn Report
         .collect::<Result<Vec<_>>>()?;
     check_names(request)?;
     let session = free_session(open, request)?;
-    let dedup = if request.dedup {
-        dedup_index(open, reporter)?
-    } else {
-        None
-    };
+    let thinner = Thinner::new(open, &request.autoprune).filter(|_| !request.dry_run);
     let report = SendReport {
         session: session.date().to_owned(),
         dry_run: request.dry_run,
         volumes: Vec::new(),
+        pruned: Vec::new(),
         durability_confirmed: true,
         maps_missed: Vec::new(),
         seconds: 0.0,
@@ -71,18 +71,20 @@ pub fn send(open: &mut OpenArchive, request: &SendRequest, reporter: &dyn Report
         reporter,
         session,
         tags,
-        dedup,
+        dedup: None,
+        thinner,
         owners,
         announced: false,
         report,
     };
-    for import in &request.imports {
-        run.import(import)?;
+    let ended = run.all();
+    let Run {
+        mut report, thinner, ..
+    } = run;
+    if let Some(thinner) = thinner {
+        thinner.conclude(&mut report, reporter);
     }
-    for set in &request.sets {
-        run.set(set)?;
-    }
-    let mut report = run.report;
+    ended?;
     report.seconds = open.context.clock.monotonic().saturating_sub(begun).as_secs_f64();
     if !report.durability_confirmed {
         reporter.event(Event::Warning(Warning::DurabilityUnconfirmed));
@@ -181,6 +183,45 @@ fn following(context: &Context, newest: &SessionName, ahead: i64) -> Result<Sess
 }
 
 impl Run<'_> {
+    fn all(&mut self) -> Result<()> {
+        if let Some(thinner) = &mut self.thinner {
+            thinner.begin(self.open, self.reporter)?;
+        }
+        self.index_chunks()?;
+        for import in &self.request.imports {
+            self.import(import)?;
+        }
+        for set in &self.request.sets {
+            self.set(set)?;
+        }
+        Ok(())
+    }
+
+    /// Finds out which chunks the archive has.
+    fn index_chunks(&mut self) -> Result<()> {
+        if self.request.dedup {
+            self.dedup = dedup_index(self.open, self.reporter)?;
+        }
+        Ok(())
+    }
+
+    /// Removes old sessions of a volume if what is to be read of it, in bytes of whole chunks, may not fit otherwise.
+    fn make_room(&mut self, job: &mut Job, bytes: impl FnOnce(&OpenArchive) -> Result<u64>) -> Result<()> {
+        let Some(thinner) = &mut self.thinner else {
+            return Ok(());
+        };
+        let need = Need::of(bytes(self.open)?, self.open.archive.chunk_size());
+        if !thinner.make_room(self.open, job.name.as_str(), need, self.reporter)? {
+            return Ok(());
+        }
+        *job = Job::existing(self.open, job.name.as_str())?;
+        // The index names sessions that are gone.
+        if self.dedup.is_some() {
+            self.index_chunks()?;
+        }
+        Ok(())
+    }
+
     /// Tells once that sending begins.
     fn announce(&mut self) {
         if !self.announced {
@@ -228,7 +269,7 @@ impl Run<'_> {
             }
         };
         let job = self.job(name, &import.volume)?;
-        self.imported(&job, input)
+        self.imported(job, input)
     }
 
     fn set(&mut self, set: &StorageSet) -> Result<()> {

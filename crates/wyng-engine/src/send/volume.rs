@@ -78,16 +78,27 @@ impl Run<'_> {
     }
 
     /// Carries out a plan.
-    pub(super) fn apply(&mut self, planned: Planned) -> Result<VolumeSent> {
-        self.timed(|run| run.frozen(planned))
+    pub(super) fn apply(&mut self, mut planned: Planned) -> Result<VolumeSent> {
+        self.timed(|run| {
+            let Planned { job, frozen, scan, .. } = &mut planned;
+            run.room_for(job, scan, &|from| Ok(frozen.next_data(from)?))?;
+            run.frozen(planned)
+        })
     }
 
     /// Sends an import or a pipe.
-    pub(super) fn imported(&mut self, job: &Job, input: Input<'_>) -> Result<VolumeSent> {
+    pub(super) fn imported(&mut self, job: Job, input: Input<'_>) -> Result<VolumeSent> {
         self.timed(|run| match input {
             Input::Import(import, map) => run.import_of(job, &import, map),
             Input::Stream(stream) => run.streamed(job, stream),
         })
+    }
+
+    /// Makes room for what of a volume is to be looked at.
+    fn room_for(&mut self, job: &mut Job, scan: &Scan, next_data: &NextData<'_>) -> Result<()> {
+        let nothing = Spans::all(0);
+        let spans = scan.spans.as_ref().unwrap_or(&nothing);
+        self.make_room(job, |open| data_bytes(next_data, spans, open.archive.chunk_size()))
     }
 
     fn timed(&mut self, act: impl FnOnce(&mut Self) -> Result<VolumeSent>) -> Result<VolumeSent> {
@@ -146,26 +157,30 @@ impl Run<'_> {
         Ok(sent)
     }
 
-    fn import_of(&mut self, job: &Job, import: &Import, map: Option<&ChangeMap>) -> Result<VolumeSent> {
+    fn import_of(&mut self, mut job: Job, import: &Import, map: Option<&ChangeMap>) -> Result<VolumeSent> {
         let info = import.info();
         let facts = self.facts(info, Some(info.size));
-        let mut scan = self.scan_of_import(job, import, map);
-        self.report_full_scan(job, &scan);
+        let mut scan = self.scan_of_import(&job, import, map);
+        self.report_full_scan(&job, &scan);
         self.announce();
         let next_data = |from: u64| Ok(import.next_data(from)?);
+        self.room_for(&mut job, &scan, &next_data)?;
         if self.request.verify_map {
-            self.verify_map(job, import, &mut scan, &next_data)?;
+            self.verify_map(&job, import, &mut scan, &next_data)?;
         }
         let source = Reading::File {
             file: import.file(),
             next_data: &next_data,
         };
         Ok(self
-            .transfer(job, &scan, &facts, source, &|| Ok(import.unchanged()?), None)?
+            .transfer(&job, &scan, &facts, source, &|| Ok(import.unchanged()?), None)?
             .0)
     }
 
-    fn streamed(&mut self, job: &Job, stream: StreamSource) -> Result<VolumeSent> {
+    fn streamed(&mut self, mut job: Job, stream: StreamSource) -> Result<VolumeSent> {
+        // How long it is nobody knows; its last session was this long.
+        let length = job.newest.as_ref().map_or(0, |newest| newest.info.volsize);
+        self.make_room(&mut job, |_| Ok(length))?;
         let newest = job.newest.as_ref();
         let permissions = newest.map_or(Permissions::None, |newest| newest.info.permissions.clone());
         let facts = SourceFacts {
@@ -180,7 +195,7 @@ impl Run<'_> {
         };
         self.announce();
         Ok(self
-            .transfer(job, &scan, &facts, Reading::Stream(stream), &|| Ok(()), None)?
+            .transfer(&job, &scan, &facts, Reading::Stream(stream), &|| Ok(()), None)?
             .0)
     }
 

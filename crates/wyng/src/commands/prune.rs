@@ -20,13 +20,8 @@ impl Run<'_> {
         let request = PruneRequest {
             volumes,
             everything: args.wanted.all && args.wanted.except.is_empty(),
-            selection: args.selection.clone(),
-            keep: args.keep.clone(),
-            autoprune: args.autoprune,
-            apdays: args.apdays,
-            retention: args.retention,
-            volume_retention: args.volume_retention.clone(),
             measure: args.dry_run,
+            ..args.request.clone()
         };
         let plan = wyng_engine::plan_prune(archive, &request)?;
         if args.dry_run {

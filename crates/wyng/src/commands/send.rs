@@ -32,6 +32,7 @@ impl Run<'_> {
             dry_run: args.dry_run,
             verify_map: args.verify_map,
             remap: args.remap,
+            autoprune: args.autoprune.clone(),
             stdin: self.environment.stdin.clone(),
         };
         // Nobody knows which local volumes these were.

@@ -5,12 +5,11 @@ use super::table::Id;
 use super::value::Values;
 use crate::select::tags::Tags;
 use crate::select::volumes::{Storage, Wanted};
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use wyng_engine::{
-    AgeDays, Autoprune, CheckSessions, CleanScope, DeleteRequest, Headroom, ImportSpec, Keep, PruneSelection,
-    ReceiveMode, RenameRequest, Retention, SessionChoice, TagChange,
+    CheckSessions, CleanScope, DeleteRequest, Headroom, ImportSpec, PruneRequest, ReceiveMode, RenameRequest,
+    SessionChoice, TagChange,
 };
 
 /// A command, ready to run.
@@ -187,6 +186,8 @@ pub struct SendArgs {
     pub verify_map: bool,
     /// Snapshots of other archives that are in the way are removed (LVM).
     pub remap: bool,
+    /// `--autoprune` and what goes with it.
+    pub autoprune: PruneRequest,
 }
 
 /// `receive`.
@@ -324,28 +325,10 @@ pub enum ArchCheckArgs {
 pub struct PruneArgs {
     /// Which volumes.
     pub wanted: Wanted,
-    /// `--session`, `--all-before`.
-    pub selection: Option<PruneSelection>,
-    /// `--keep`.
-    pub keep: Vec<Keep>,
-    /// `--autoprune`.
-    pub autoprune: Autoprune,
-    /// `--apdays`.
-    pub apdays: AgeDays,
-    /// `--keep-last` and the like.
-    pub retention: Retention,
-    /// Those of single volumes, from the ini file.
-    pub volume_retention: BTreeMap<String, Retention>,
+    /// What goes and what stays; the volumes are not filled in.
+    pub request: PruneRequest,
     /// `--dry-run`.
     pub dry_run: bool,
-}
-
-impl PruneArgs {
-    /// Sessions may go by their age.
-    #[must_use]
-    pub fn ages(&self) -> bool {
-        self.autoprune != Autoprune::Off
-    }
 }
 
 /// `list`.

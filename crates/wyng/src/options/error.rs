@@ -54,14 +54,6 @@ pub enum OptionError {
     /// A range that ends before it begins.
     #[error("--session={0} ends before it begins")]
     EmptyRange(String),
-    /// The option comes with a later version.
-    #[error("{} is not part of this version yet", shown(origin, name))]
-    OptionLater {
-        /// Its name.
-        name: &'static str,
-        /// Where it was given.
-        origin: Origin,
-    },
     /// A value that the option does not take.
     #[error("{}={value} {reason}", shown(origin, name))]
     Value {

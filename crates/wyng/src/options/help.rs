@@ -81,13 +81,10 @@ pub fn of(command: Command) -> String {
     text.push_str(&wrapped(about.text, 0));
     let own = |option: &Opt| !option.commands.is_empty() && option.applies_to(command);
     options(&mut text, "Options", |option| {
-        own(option) && option.honoured_by(command)
+        own(option) && option.standing == Standing::Honoured
     });
     options(&mut text, Topic::Compatibility.heading(), |option| {
         own(option) && option.standing == Standing::Compatibility
-    });
-    options(&mut text, Topic::Later.heading(), |option| {
-        own(option) && matches!(option.standing, Standing::Later(..)) && !option.honoured_by(command)
     });
     if command != Command::Version {
         options(&mut text, "Options for all commands", |option| {

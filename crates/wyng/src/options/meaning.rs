@@ -4,7 +4,7 @@ use super::arguments::{Action, AddArgs, General, InitArgs, Invocation, ListArgs,
 use super::command::Command;
 use super::error::{OptionError, Origin};
 use super::prune::VolumeValues;
-use super::table::{Id, Standing, option};
+use super::table::{Id, option};
 use super::value::{Value, Values};
 use crate::environment::Environment;
 use crate::files;
@@ -42,32 +42,6 @@ pub fn check(values: &Values, origin: &Origin) -> Result<(), OptionError> {
                 value: text.to_string_lossy().into_owned(),
                 reason,
             })?;
-        }
-    }
-    Ok(())
-}
-
-/// Refuses what this version can't honour yet, where the command would have to. `origin` tells where an option was given.
-///
-/// # Errors
-/// [`OptionError::OptionLater`].
-pub fn refuse_later(values: &Values, origin: impl Fn(Id) -> Origin, command: Command) -> Result<(), OptionError> {
-    for (id, value) in values.iter() {
-        let option = option(id);
-        let Standing::Later(commands, harmless) = option.standing else {
-            continue;
-        };
-        let asked = match value {
-            Value::Flag(on) => *on,
-            Value::Count(count) => *count > 0,
-            Value::Text(text) => harmless.is_none_or(|harmless| !text.eq_ignore_ascii_case(harmless)),
-            Value::List(texts) => !texts.is_empty(),
-        };
-        if asked && commands.contains(&command) {
-            return Err(OptionError::OptionLater {
-                name: option.name,
-                origin: origin(id),
-            });
         }
     }
     Ok(())
@@ -236,6 +210,7 @@ impl Reader<'_> {
             no_takeover: self.values.flag(Id::NoTakeover),
             dry_run: self.values.flag(Id::DryRun),
             verify_map,
+            autoprune: self.prune_rules(),
             remap: self.values.flag(Id::Remap),
         })
     }

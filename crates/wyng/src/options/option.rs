@@ -146,8 +146,6 @@ pub enum Standing {
     Honoured,
     /// It has nothing to do any more (decisions.md §1).
     Compatibility,
-    /// Not yet: refused for these commands unless it has this harmless value.
-    Later(&'static [Command], Option<&'static str>),
 }
 
 /// One option.
@@ -244,22 +242,6 @@ impl Opt {
         self
     }
 
-    /// These commands do not honour it yet, unless it has this harmless value; others do.
-    pub(super) const fn later_for(mut self, commands: &'static [Command], harmless: Option<&'static str>) -> Self {
-        self.standing = Standing::Later(commands, harmless);
-        self
-    }
-
-    /// Whether this version honours it for `command`.
-    #[must_use]
-    pub fn honoured_by(&self, command: Command) -> bool {
-        match self.standing {
-            Standing::Honoured => true,
-            Standing::Compatibility => false,
-            Standing::Later(commands, _) => !commands.contains(&command),
-        }
-    }
-
     /// The name that switches a flag off (for `--no-…` flags: on again), or sets a count to 0.
     #[must_use]
     pub fn negation(&self) -> Option<String> {
@@ -294,6 +276,6 @@ pub(super) const fn list(id: Id, name: &'static str, metavar: &'static str, topi
 pub(super) const fn keep(id: Id, name: &'static str, help: &'static str) -> Opt {
     value(id, name, "N", Topic::Pruning, help)
         .check(|value| check::whole(value, 0, 1_000_000))
-        .on(&[Command::Prune])
+        .on(&[Command::Send, Command::Prune])
         .ours()
 }

@@ -1,4 +1,4 @@
-//! What the options of `prune` ask for.
+//! What the options of `prune` ask for, and those of `send` that prune.
 
 use super::arguments::PruneArgs;
 use super::error::OptionError;
@@ -7,7 +7,7 @@ use super::table::Id;
 use super::value::Values;
 use crate::select::prune;
 use std::collections::BTreeMap;
-use wyng_engine::{AgeDays, Autoprune, Retention};
+use wyng_engine::{AgeDays, Autoprune, PruneRequest, Retention};
 
 impl Reader<'_> {
     pub(super) fn prune(&self, names: Vec<String>) -> Result<PruneArgs, OptionError> {
@@ -24,30 +24,35 @@ impl Reader<'_> {
                 needed: "--session",
             });
         }
-        let args = PruneArgs {
-            wanted,
+        let request = PruneRequest {
             selection,
-            keep: self
-                .values
-                .texts(Id::Keep)
-                .iter()
-                .filter_map(|value| prune::keep(value))
-                .collect(),
+            ..self.prune_rules()
+        };
+        let mut ruled = std::iter::once(&request.retention).chain(request.volume_retention.values());
+        if request.selection.is_none() && request.autoprune == Autoprune::Off && ruled.all(Retention::is_empty) {
+            return Err(OptionError::NothingToPrune);
+        }
+        Ok(PruneArgs {
+            wanted,
+            request,
+            dry_run: self.values.flag(Id::DryRun),
+        })
+    }
+
+    /// What goes by its age, and what stays whoever asks.
+    pub(super) fn prune_rules(&self) -> PruneRequest {
+        let keep = self.values.texts(Id::Keep);
+        let volumes = self.volumes.iter();
+        PruneRequest {
+            keep: keep.iter().filter_map(|value| prune::keep(value)).collect(),
             autoprune: autoprune(self.values),
             apdays: apdays(self.values),
             retention: retention(self.values),
-            volume_retention: self
-                .volumes
-                .iter()
+            volume_retention: volumes
                 .map(|(name, values)| (name.clone(), retention(values)))
                 .collect(),
-            dry_run: self.values.flag(Id::DryRun),
-        };
-        let ruled = std::iter::once(&args.retention).chain(args.volume_retention.values());
-        if args.selection.is_none() && !args.ages() && ruled.into_iter().all(Retention::is_empty) {
-            return Err(OptionError::NothingToPrune);
+            ..PruneRequest::default()
         }
-        Ok(args)
     }
 }
 

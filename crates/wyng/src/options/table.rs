@@ -396,19 +396,17 @@ pub static OPTIONS: &[Opt] = &[
         "keep this session, those with ^TAG, or ^all that have any",
     )
     .check(check_keep)
-    .on(&[Send, Prune])
-    .later_for(&[Send], None),
+    .on(&[Send, Prune]),
     value(
         Id::Autoprune,
         "autoprune",
         "MODE",
         Pruning,
-        "remove what is old by --apdays: off, on (a few), min (none unless needed) or full",
+        "remove what is old by --apdays: off, on (send: where room is short; prune: a few), min (no more than room needs) or full",
     )
     .is("off")
     .check(check::autoprune)
-    .on(&[Send, Prune])
-    .later_for(&[Send], Some("off")),
+    .on(&[Send, Prune]),
     value(
         Id::Apdays,
         "apdays",
@@ -418,8 +416,7 @@ pub static OPTIONS: &[Opt] = &[
     )
     .is("0:62:1:2")
     .check(check::apdays)
-    .on(&[Send, Prune])
-    .later_for(&[Send], Some("0:62:1:2")),
+    .on(&[Send, Prune]),
     keep(Id::KeepLast, "keep-last", "keep the newest N sessions"),
     keep(
         Id::KeepHourly,
@@ -438,7 +435,7 @@ pub static OPTIONS: &[Opt] = &[
         "keep all of this time before the newest, such as 30d or 1y6m2w",
     )
     .check(check_within)
-    .on(&[Prune])
+    .on(&[Send, Prune])
     .ours(),
     flag(
         Id::SkipCorruptChunks,

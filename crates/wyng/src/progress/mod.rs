@@ -6,7 +6,7 @@ mod meter;
 use crate::errors::Failed;
 use crate::output::Output;
 use crate::render::size::approximate;
-use crate::render::{check, events, json, local, printable, results};
+use crate::render::{check, events, json, local, printable, prune, results};
 use line::View;
 use meter::Meter;
 use serde_json::{Map, Value, json};
@@ -71,9 +71,9 @@ struct State {
 }
 
 impl State {
-    /// Adds a volume to the report.
-    fn note(&mut self, volume: &impl serde::Serialize) {
-        let volumes = self.report.entry("volumes").or_insert_with(|| json!([]));
+    /// Adds a volume to a list of the report.
+    fn note(&mut self, list: &str, volume: &impl serde::Serialize) {
+        let volumes = self.report.entry(list).or_insert_with(|| json!([]));
         if let Some(volumes) = volumes.as_array_mut() {
             volumes.push(json!(volume));
         }
@@ -191,13 +191,13 @@ impl Display {
     }
 
     fn sent(&self, state: &mut State, volume: &VolumeSent) {
-        state.note(volume);
+        state.note("volumes", volume);
         state.completed.insert(volume.volume.clone());
         self.output.say(&results::sent(volume, state.dry_run, self.verbose));
     }
 
     fn read(&self, state: &mut State, volume: &VolumeRead) {
-        state.note(volume);
+        state.note("volumes", volume);
         self.output.say(&results::read(volume, self.verbose));
         if volume.bad.is_empty() {
             state.completed.insert(volume.volume.clone());
@@ -221,7 +221,7 @@ impl Display {
     }
 
     fn checked(&self, state: &mut State, volume: &VolumeChecked) {
-        state.note(volume);
+        state.note("volumes", volume);
         self.output.say(&check::metadata(volume));
         for (line, hint) in check::damage(&volume.damage) {
             self.output.error(&line, hint.as_deref());
@@ -261,6 +261,10 @@ impl Display {
                     let path = printable(&path.to_string_lossy());
                     self.output.say(&format!("Saving to {kind} '{path}'\n"));
                 }
+            }
+            Event::VolumePruned(volume) => {
+                state.note("pruned", volume);
+                self.output.say(&prune::made_room(volume, self.verbose));
             }
             Event::VolumeSent(volume) => self.sent(state, volume),
             Event::VolumeRead(volume) => self.read(state, volume),

@@ -45,6 +45,7 @@ pub fn warning(warning: &Warning<'_>) -> String {
         Warning::LockStolen { holder } => {
             format!("the destination was still locked by {holder}, which is gone; going on")
         }
+        Warning::NotPruned { volume, error } => format!("{volume}: {error}"),
         Warning::LocalMissing { volume, path } => {
             format!("{volume} was not sent: local '{}' does not exist", path.display())
         }

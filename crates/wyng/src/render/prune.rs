@@ -3,7 +3,7 @@
 use super::size::size;
 use super::{columns, plural, printable};
 use std::fmt::Write;
-use wyng_engine::{PruneNote, PrunePlan, PruneReport, VolumePrunePlan};
+use wyng_engine::{PruneNote, PrunePlan, PruneReport, VolumePrunePlan, VolumePruned};
 
 /// What will go, before the question.
 #[must_use]
@@ -58,6 +58,20 @@ fn note_text(note: PruneNote) -> &'static str {
         PruneNote::Metadata => "holds metadata, so it is pruned with --all only",
         PruneNote::TooFew => "has fewer than two sessions",
     }
+}
+
+/// What was removed of one volume to make room.
+#[must_use]
+pub fn made_room(volume: &VolumePruned, verbose: bool) -> String {
+    let mut text = format!(
+        "  Removed {} of '{}'\n",
+        plural(volume.removed.len(), "old session", "old sessions"),
+        printable(&volume.volume)
+    );
+    for session in volume.removed.iter().filter(|_| verbose) {
+        let _ = writeln!(text, "      {session}");
+    }
+    text
 }
 
 /// What was removed, a line for each volume.

@@ -272,6 +272,7 @@ pub(crate) mod tests {
                 volume_sent("v1.img", SendKind::Incremental),
                 volume_sent("v3.img", SendKind::Unchanged),
             ],
+            pruned: Vec::new(),
             durability_confirmed: true,
             maps_missed: Vec::new(),
             seconds: 0.43,

@@ -1,9 +1,9 @@
-//! A destination that gets full.
+//! A destination that gets full, and the room that old sessions give back.
 
 use crate::support::{Lab, Says, folders, volume_folder};
 use std::path::Path;
 use wyng_testkit::patterns::Pattern;
-use wyng_testkit::pools::LoopPool;
+use wyng_testkit::pools::{LoopPool, PoolKind};
 use wyng_testkit::reader::assert_strict;
 
 #[test]
@@ -91,6 +91,67 @@ fn a_destination_without_room_for_the_first_file_is_said_to_be_full() {
     std::fs::remove_file(disk.join("ballast")).unwrap();
     with(&["send", "--import-other-from=v:|:v"]).expect(0);
     assert_strict(&disk.join("archive"), None, false);
+}
+
+#[test]
+fn old_sessions_give_back_the_room_or_the_inodes_that_a_send_needs() {
+    const SIZE: usize = 4 << 20;
+    let session = |number: u64| Pattern::Noise.bytes(number, SIZE);
+    // Three sessions fit, with their 64 files each, a fourth does not.
+    for (inodes, scarce_blocks) in [("4096", true), ("264", false)] {
+        let Some(disk) = LoopPool::formatted(PoolKind::Ext4, 24 << 20, &["-m", "0", "-N", inodes], &[]) else {
+            return;
+        };
+        let archive = disk.join("archive");
+        let dest = format!("--dest=file:{}", archive.display());
+        // A day's journey to the west it was yesterday.
+        let yesterday = Lab::with_environment(&[("TZ", "OLD24")]);
+        let send = ["send", "--import-other-from=a:|:a"];
+        yesterday.ok(&[&dest, "arch-init", "--encrypt=off", "--chunk-factor=1"]);
+        for number in 0..3 {
+            yesterday.write("a", &session(number));
+            yesterday.ok(&[&[dest.as_str()], &send[..]].concat());
+        }
+        if scarce_blocks {
+            fill(disk.path());
+            let ballast = std::fs::File::options().write(true).open(disk.join("ballast")).unwrap();
+            ballast.set_len(ballast.metadata().unwrap().len() - (2 << 20)).unwrap();
+        }
+        let lab = Lab::new();
+        lab.write("a", &session(3));
+        let with = |arguments: &[&str]| lab.run(&[&[dest.as_str()][..], arguments].concat());
+        let sessions = || -> Vec<String> {
+            let folder = volume_folder(&archive);
+            let names = folders(&folder, "S_").into_iter();
+            names
+                .map(|path| path.file_name().unwrap().to_str().unwrap()[2..].to_owned())
+                .collect()
+        };
+        let before = sessions();
+        let holds = |name: &str, number| {
+            let option = format!("--session={name}");
+            let back = with(&["receive", "a", &option, "--save-to=-"]).expect(0).stdout;
+            assert!(back == session(number), "{inodes}: {name}");
+        };
+        for arguments in [&[][..], &["--autoprune=off"], &["--autoprune=min", "--apdays=2:0:1:1"]] {
+            with(&[&send[..], arguments].concat())
+                .expect(2)
+                .says(&["error: no space left at the destination", "hint: make room there"])
+                .says(&["Error on volumes: a\n"]);
+            assert_clean(&archive, 1);
+            assert_eq!(sessions(), before, "{inodes}: nothing is lost");
+        }
+        lab.write("wyng.ini", b"[var-global-default]\napdays = 1:0:1:1\nautoprune = min\n");
+        with(&[&send[..], &["--config=wyng.ini"]].concat())
+            .expect(0)
+            .prints(&["  Removed 1 old session of 'a'\n", "1 volume, "]);
+        assert_clean(&archive, 1);
+        let after = sessions();
+        assert_eq!((&after[..2], after.len()), (&before[1..], 3), "{inodes}");
+        for (name, number) in after.iter().zip(1..) {
+            holds(name, number);
+        }
+    }
 }
 
 fn fill(folder: &Path) {

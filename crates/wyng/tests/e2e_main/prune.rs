@@ -91,7 +91,11 @@ fn what_is_wrong_is_refused_and_what_is_damaged_blocks_nothing_else() {
     std::thread::sleep(Duration::from_millis(1050));
     lab.ok(&["send", &import("b"), "--send-unchanged"]);
     for (arguments, code, text) in [
-        (&["prune", "a"][..], 9, "prune needs --session"),
+        (
+            &["prune", "a"][..],
+            9,
+            "or a rule such as --keep-daily\nhint: wyng help prune shows examples",
+        ),
         (&["prune", "--session=newest"], 9, "needs the name of a volume"),
         (&["prune", "a", "--all-before"], 9, "means nothing without --session"),
         (&["prune", "a", "--session=yesterday"], 9, "is not YYYYMMDD-HHMMSS"),
@@ -103,7 +107,7 @@ fn what_is_wrong_is_refused_and_what_is_damaged_blocks_nothing_else() {
         (
             &["prune", "a", "--session=20260102-000000,20260101-000000"],
             9,
-            "ends before it begins",
+            "ends before it begins\nhint: name the older session first",
         ),
         (&["prune", "a", "--keep-within=soon"], 9, "must be a time such as"),
         (&["prune", "a", "--autoprune=maximum"], 9, "must be one of"),

@@ -157,11 +157,13 @@ impl Run<'_> {
             return Ok(());
         }
         let store = &self.archive.vault.store;
-        let (Some(from), Some(to)) = (regular(store.stat(&source)?), regular(store.stat(path)?)) else {
-            // One of them is missing, which is no matter of this command; the other serves as the source from now on.
-            if regular(store.stat(path)?).is_some() {
-                self.index.prefer(digest, own);
-            }
+        let Some(to) = regular(store.stat(path)?) else {
+            // That it is missing is no matter of this command.
+            return Ok(());
+        };
+        let Some(from) = regular(store.stat(&source)?) else {
+            // This one serves as the source from now on.
+            self.index.prefer(digest, own);
             return Ok(());
         };
         if from.file.is_some() && from.file == to.file {

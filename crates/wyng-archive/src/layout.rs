@@ -94,6 +94,11 @@ pub(crate) fn tmp(of: &StorePath) -> StorePath {
     path(format!("{}.tmp", of.as_str()))
 }
 
+/// `x.new`: the next version of `x` where `x.tmp` may be evidence.
+pub(crate) fn fresh(of: &StorePath) -> StorePath {
+    path(format!("{}.new", of.as_str()))
+}
+
 /// The name under which a folder is kept that stood in the place `of`.
 pub(crate) fn aside(of: &StorePath, random: u32) -> StorePath {
     let folder = of.parent().unwrap_or_else(StorePath::root);

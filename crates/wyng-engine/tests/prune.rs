@@ -8,8 +8,10 @@
     clippy::cast_possible_truncation
 )]
 
+mod attack_common;
 mod common;
 
+use attack_common::{Forge, forget};
 use common::{ARCHIVE, Contents, Lab, image};
 use wyng_engine::{
     AgeDays, Autoprune, Keep, PruneNote, PrunePlan, PruneReport, PruneRequest, PruneSelection, Purpose, Retention,
@@ -447,4 +449,47 @@ fn no_chunk_is_read_or_written() {
         .collect();
     let allowed = [OpKind::Rename, OpKind::Unlink].map(|kind| format!("{kind:?}"));
     assert!(on_chunks.iter().all(|kind| allowed.contains(kind)), "{on_chunks:?}");
+}
+
+/// The original copies the checksum of the session before into one that only shrank, and on from there (archive-format.md
+/// §7.4). A prune once put that of its target right, whereupon those that had been copied from it were taken for damage.
+#[test]
+fn checksums_that_the_original_copied_are_harmless_whatever_is_pruned() {
+    const CHUNK: usize = 65_536;
+    let lab = Lab::new(8);
+    drop(lab.init("off").unwrap());
+    let bytes = wyng_testkit::patterns::Pattern::Noise.bytes(1, 4 * CHUNK);
+    for chunks in [4, 3, 2, 2, 2] {
+        lab.write("a.img", &bytes[..chunks * CHUNK]);
+        let report = lab.send_with(SendRequest {
+            sets: vec![common::set(&["a.img"])],
+            send_unchanged: true,
+            ..SendRequest::default()
+        });
+        assert!(report.unwrap().failed.is_empty());
+    }
+    let mut forge = Forge::open(&lab.fs);
+    let sessions = &mut forge.only().sessions;
+    let copied = sessions.values().next().unwrap().info.get("mfcs").unwrap();
+    for session in sessions.values_mut() {
+        session.info.set("mfcs", &copied);
+    }
+    forge.store(&lab.fs);
+    forget(&lab);
+    let before = lab.contents().unwrap();
+    let names: Vec<String> = before["a.img"].keys().cloned().collect();
+    for from in 0..4 {
+        for to in from..4 {
+            let lab = lab.reboot();
+            let mut left = before.clone();
+            for (from, to) in [(from, to), (0, 3)] {
+                let mut request = of(&["a.img"]);
+                request.selection = Some(PruneSelection::Range(named(&names[from]), named(&names[to])));
+                let report = prune(&lab, &request);
+                assert!(report.failed.is_empty(), "{from} to {to}: {:?}", report.failed);
+                left = without(&left, "a.img", &names[from..=to]);
+                assert_eq!(lab.contents().unwrap(), left, "{from} to {to}");
+            }
+        }
+    }
 }

@@ -24,6 +24,17 @@ pub struct WorkListHead {
 }
 
 impl WorkListHead {
+    /// A session that goes.
+    #[must_use]
+    pub fn goes(&self, session: &SessionName) -> bool {
+        *session == self.first || self.others.contains(session)
+    }
+
+    /// All sessions involved, in the order in which they are taken out of their places.
+    pub fn sessions(&self) -> impl Iterator<Item = &SessionName> {
+        [&self.first, &self.target].into_iter().chain(&self.others)
+    }
+
     /// Reads the lines up to and with `###`.
     fn read(text: &mut impl BufRead) -> Result<Self> {
         let mut lines = std::iter::from_fn(|| next_line(text));

@@ -8,11 +8,9 @@ use crate::layout;
 use crate::vault::Trust;
 use crate::write::{Guard, RootTime, SealedObject, Step, worse};
 use std::io::{self, Write};
-use wyng_format::{
-    ChunkAddr, Digest, InProcess, Root, SessionName, VolInfo, VolumeId, WorkListHead, WorkStep, chunk_path,
-};
+use wyng_format::{Digest, InProcess, Root, SessionName, VolInfo, VolumeId, WorkListHead, WorkStep, chunk_path};
 use wyng_state::CacheFile;
-use wyng_store::{Durability, EntryKind, Rename, StoreError, StorePath, StoreWriter};
+use wyng_store::{Durability, EntryKind, Rename, Store, StoreError, StorePath, StoreWriter};
 
 /// The volume after a prune: what must be in place in the end.
 pub(crate) struct After {
@@ -58,6 +56,37 @@ const BATCH: usize = 256;
 const MOVED: &str = "CHECK-mv-rm";
 const FINALIZING: &str = "CHECK-start-finalize";
 
+/// The folder into which chunk files move.
+#[derive(Default)]
+struct Moving {
+    folder: Option<StorePath>,
+    /// Some were moved by a process that is gone, which [`Store::sync`] does not know of.
+    by_another: bool,
+}
+
+impl Moving {
+    /// Goes on to the folder of a chunk file, which is made.
+    fn enter(&mut self, store: &dyn Store, file: &StorePath) -> Result<()> {
+        let parent = file.parent();
+        if parent != self.folder {
+            self.leave(store)?;
+            if let Some(parent) = &parent {
+                store.make_dir(parent)?;
+            }
+            self.folder = parent;
+        }
+        Ok(())
+    }
+
+    fn leave(&mut self, store: &dyn Store) -> Result<()> {
+        if let Some(folder) = self.folder.take().filter(|_| self.by_another) {
+            store.sync_dir(&folder)?;
+        }
+        self.by_another = false;
+        Ok(())
+    }
+}
+
 impl Archive {
     /// Takes the sessions out of their places. When this has returned the prune counts.
     pub(super) fn take_out(&self, merging: &Merging, guard: &Guard<'_>) -> Result<()> {
@@ -67,7 +96,7 @@ impl Archive {
         store.make_dir(&init)?;
         // A folder whose name is lost would take the sessions in it along.
         store.sync_dir(&layout::volume(vid))?;
-        for session in [&head.first, &head.target].into_iter().chain(&head.others) {
+        for session in head.sessions() {
             let to = layout::inside(&init, session.as_str());
             self.may_change(guard)?;
             // crash here: some sessions are in merge-init, where readers find them; the next writer puts them back.
@@ -179,7 +208,7 @@ impl Archive {
     ) -> Result<()> {
         let store = &self.vault.store;
         let first = layout::inside(merge, head.first.as_str());
-        let mut folder = None;
+        let mut folder = Moving::default();
         for (number, step) in steps.enumerate() {
             self.context.cancel.check()?;
             if number.is_multiple_of(BATCH) {
@@ -187,29 +216,21 @@ impl Archive {
             }
             match step? {
                 WorkStep::Move { from, addr } => {
-                    let path = chunk_path(addr);
-                    let parent = path.split('/').next().map(str::to_owned);
-                    if parent != folder {
-                        let made = layout::inside(&first, parent.as_deref().unwrap_or_default());
-                        store.make_dir(&made)?;
-                        folder = parent;
-                    }
-                    let file = layout::inside(&layout::inside(merge, from.as_str()), &path);
-                    match store.rename(&file, &layout::chunk(&first, addr), Rename::Replace) {
+                    let to = layout::chunk(&first, addr);
+                    folder.enter(&**store, &to)?;
+                    let file = layout::inside(&layout::inside(merge, from.as_str()), &chunk_path(addr));
+                    match store.rename(&file, &to, Rename::Replace) {
                         Ok(()) => {}
-                        Err(StoreError::Missing { path }) if path == file => {}
+                        Err(StoreError::Missing { path }) if path == file => folder.by_another = true,
                         Err(error) => return Err(error.into()),
                     }
                 }
-                WorkStep::Remove { addr } => self.remove_chunk(&first, addr)?,
+                WorkStep::Remove { addr } => {
+                    store.remove(&layout::chunk(&first, addr))?;
+                }
             }
         }
-        Ok(())
-    }
-
-    fn remove_chunk(&self, dir: &StorePath, addr: ChunkAddr) -> Result<()> {
-        self.vault.store.remove(&layout::chunk(dir, addr))?;
-        Ok(())
+        folder.leave(&**store)
     }
 
     /// Gives the folder that is to be the session's the session's own metadata.

@@ -197,8 +197,7 @@ impl Archive {
         let info = self.seal(MetaObject::Info, &merging.info.encode()?)?;
         self.put_tmp(&layout::info(&dir), &info.stored)?;
         let mut volinfo = merging.volinfo.clone();
-        let goes = |name: &SessionName| *name == merging.head.first || merging.head.others.contains(name);
-        volinfo.sessions.retain(|(name, _)| !goes(name));
+        volinfo.sessions.retain(|(name, _)| !merging.head.goes(name));
         for (_, digest) in volinfo
             .sessions
             .iter_mut()

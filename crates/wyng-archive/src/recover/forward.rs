@@ -81,13 +81,7 @@ impl Archive {
     /// `next` is newer than anything seen here, and differs from the root by one volume's entry and what every change
     /// of the root changes: its time and the counters, which only rise.
     fn is_one_step(&self, next: &Root, vid: &VolumeId, digest: Digest) -> Result<bool> {
-        if next.updated_at() <= self.root.updated_at() || !matches!(next.in_process(), Ok(None)) {
-            return Ok(false);
-        }
-        if let Some(state) = &self.vault.cache
-            && let Some(seen) = state.seen()?.found()
-            && next.updated_at() <= seen
-        {
+        if !self.is_later(next)? || !matches!(next.in_process(), Ok(None)) {
             return Ok(false);
         }
         let lower = next.data_counter() < self.root.data_counter() || next.meta_counter() < self.root.meta_counter();

@@ -45,8 +45,7 @@ impl Archive {
             };
         };
         let taken = |name: &SessionName| !found.present.contains(name);
-        let sources = || std::iter::once(&head.first).chain(&head.others);
-        if !found.merge && !sources().chain([&head.target]).any(taken) {
+        if !found.merge && !head.sessions().any(taken) {
             return self.undo_merge(vid, Some(&head.target), guard);
         }
         let after = self.state_after(vid, &head, noted.is_some())?.ok_or_else(pending)?;
@@ -112,11 +111,10 @@ impl Archive {
         let Some(old) = self.root.volume(vid) else {
             return Ok(None);
         };
-        let goes = |name: &SessionName| *name == head.first || head.others.contains(name);
         let before = self.listed_volinfo(vid);
         let done = |volinfo: &VolInfo| {
             let listed = |name: &SessionName| volinfo.sessions.iter().any(|(known, _)| known == name);
-            listed(&head.target) && !volinfo.sessions.iter().any(|(name, _)| goes(name))
+            listed(&head.target) && !volinfo.sessions.iter().any(|(name, _)| head.goes(name))
         };
         if before.as_ref().is_some_and(done) {
             return self.load_after(vid, &old, head, None);
@@ -147,7 +145,8 @@ impl Archive {
         self.load_after(vid, &digest, head, Some(root))
     }
 
-    fn is_later(&self, next: &Root) -> Result<bool> {
+    /// `next` is newer than the root and anything seen here.
+    pub(super) fn is_later(&self, next: &Root) -> Result<bool> {
         let seen = match &self.vault.cache {
             Some(state) => state.seen()?.found(),
             None => None,
@@ -177,7 +176,7 @@ impl Archive {
         let root = match root {
             Some(mut root) => {
                 // Under a name of its own: archive.ini.tmp is the evidence.
-                let staged = layout::path("archive.ini.new");
+                let staged = layout::fresh(&layout::root());
                 let bytes = self.seal_root(&mut root, RootTime::Now)?;
                 self.put_new(&staged, &bytes)?;
                 self.vault.store.sync()?;
@@ -246,9 +245,7 @@ fn same_sessions(one: &WorkListHead, other: &WorkListHead) -> bool {
 /// `after` is `before` without the sessions that go, and with another `info` of the one that stays.
 fn is_pruned(before: &VolInfo, after: &VolInfo, head: &WorkListHead) -> bool {
     let mut expected = before.clone();
-    expected
-        .sessions
-        .retain(|(name, _)| *name != head.first && !head.others.contains(name));
+    expected.sessions.retain(|(name, _)| !head.goes(name));
     let stays = after.sessions.iter().find(|(name, _)| *name == head.target);
     for (name, digest) in &mut expected.sessions {
         if let Some((_, new)) = stays.filter(|(stays, _)| stays == name) {

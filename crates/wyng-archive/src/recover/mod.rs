@@ -137,7 +137,7 @@ impl Archive {
         if self.repair_root {
             let path = layout::root();
             // A temporary name of its own: archive.ini.tmp may be evidence.
-            let fresh = layout::path("archive.ini.new");
+            let fresh = layout::fresh(&path);
             self.put_new(&fresh, &self.root_bytes)?;
             store.sync()?;
             self.replace_by(&fresh, &path)?;
@@ -205,7 +205,7 @@ impl Archive {
     /// evidence.
     pub(crate) fn put_volinfo(&self, vid: &VolumeId, stored: &[u8]) -> Result<()> {
         let (store, own) = (&self.vault.store, layout::volinfo(vid));
-        let fresh = layout::path(format!("{}.new", own.as_str()));
+        let fresh = layout::fresh(&own);
         self.put_new(&fresh, stored)?;
         store.sync()?;
         self.replace_by(&fresh, &own)?;

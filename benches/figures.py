@@ -6,6 +6,7 @@ medians are compared. Keys of the encrypted archive are remembered beforehand, s
 """
 import argparse
 import array
+import ctypes
 import fcntl
 import json
 import os
@@ -21,6 +22,10 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 KINDS = ("plain", "encrypted")
+MILLION = 1_000_000
+# What one prune calls, as strace counts it.
+PRUNE_SYNCS = {"syncfs": 3, "fsync": 13}
+LIBC = ctypes.CDLL(None, use_errno=True)
 EXTENTS = (10_000, 100_000, 300_000)
 # Numbers of linux/fs.h.
 FICLONE = 0x40049409
@@ -237,6 +242,92 @@ class Bench:
         self.row("1 TiB sparse, peak memory", peak, 150.0, "MiB")
         big.unlink()
 
+    def prune(self):
+        """One session between others: what it lists moves or goes, and nothing else is touched."""
+        print("Prune")
+        for kind in KINDS:
+            self.new_archive(kind)
+            send = ("send", "vm1.img", f"--local={self.image.parent}")
+            self.wyng(kind, *send)
+            for number in range(1, self.repeat + 2):
+                self.run(HERE / "change-image", self.work, number)
+                time.sleep(1)
+                self.wyng(kind, *send)
+            for _ in range(self.repeat):
+                self.prune_second(f"prune of the bench image, {kind}", kind, "vm1.img")
+                self.prune_syncs("syncs of a prune", self.work / "archives" / kind)
+            name = f"prune of the bench image, {kind}"
+            self.against(name, name, "syncs of a prune", 1.0, 0.1)
+        self.prune_large()
+
+    def prune_second(self, name, kind, volume_name):
+        """Prunes the second session of a volume."""
+        second = self.sessions(kind, volume_name)[1]
+        report = self.timed(name, kind, "prune", volume_name, f"--session={second}")
+        if volume(report)["removed"] != [second]:
+            sys.exit(f"not pruned: {report}")
+
+    def sessions(self, kind, volume_name):
+        """The dates of a volume's sessions, oldest first."""
+        text, _, _ = self.wyng(kind, "list", "--json")
+        sessions = json.loads(text[text.index("\n{"):])["volumes"][volume_name]["sessions"]
+        return sorted(name.removeprefix("S_") for name in sessions)
+
+    def prune_syncs(self, name, folder):
+        """What the syncs of a prune cost by themselves, each after a change like the prune's."""
+        self.drop_caches()
+        place = folder / "syncs"
+        place.mkdir()
+        start = time.monotonic()
+        for what, count in PRUNE_SYNCS.items():
+            for number in range(count):
+                (place / f"{what}-{number}").write_bytes(b"x")
+                self.sync(what, place)
+        self.note(name, time.monotonic() - start)
+        shutil.rmtree(place)
+
+    def sync(self, what, folder):
+        handle = os.open(folder, os.O_DIRECTORY)
+        if what == "syncfs":
+            if LIBC.syncfs(handle) != 0:
+                sys.exit("syncfs failed")
+        else:
+            os.fsync(handle)
+        os.close(handle)
+
+    def prune_large(self):
+        """A volume of a million chunks, one of whose sessions changes 10,000 of them."""
+        chunk, image = 65536, self.work / "million.img"
+        shutil.rmtree(self.work / "archives" / "million", ignore_errors=True)
+        self.wyng("million", "arch-init", "--encrypt=off", "--chunk-factor=1")
+        send = ("send", f"--import-other-from=million:|:{image}")
+        # One block of each chunk holds data, the rest is a hole.
+        with open(image, "wb") as file:
+            for number in range(MILLION):
+                file.seek(number * chunk)
+                file.write(number.to_bytes(8, "little") + os.urandom(24))
+            file.truncate(MILLION * chunk)
+        self.wyng("million", *send)
+        map_file = self.work / "million.json"
+        for number in range(self.repeat + 1):
+            changed = range(number, MILLION, MILLION // 10_000)
+            with open(image, "r+b") as file:
+                for place in changed:
+                    file.seek(place * chunk)
+                    file.write(os.urandom(32))
+            ranges = [[place * chunk, chunk] for place in changed]
+            map_file.write_text(json.dumps({"version": 1, "size": MILLION * chunk, "changed": ranges,
+                                            "base_session": self.sessions("million", "million")[-1]}))
+            time.sleep(1)
+            self.wyng("million", *send, f"--import-map=million:|:{map_file}")
+        map_file.unlink()
+        image.unlink()
+        name = "prune, 1,000,000 chunks"
+        for _ in range(self.repeat):
+            self.prune_second(name, "million", "million")
+        self.row(name, self.median(name), 2.0, "s")
+        self.row(f"{name}: peak memory", max(self.measured[f"{name}: peak MiB"]), 150.0, "MiB")
+
     def extents(self):
         """100 scattered changed blocks in images of very many extents, with warm caches, and what a writing guest notices."""
         xfs = self.work / "xfs"
@@ -369,7 +460,7 @@ def main():
     parser.add_argument("--work", required=True, help="folder that benches/make-image prepared")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--json", help="file for all measurements")
-    parser.add_argument("--only", default="send,change,restore,snapshot,sparse,extents")
+    parser.add_argument("--only", default="send,change,restore,snapshot,prune,sparse,extents")
     options = parser.parse_args()
     bench = Bench(options)
     about = machine()
@@ -378,7 +469,7 @@ def main():
     if about["load_at_start"] > 0.5:
         print("Something else is running: these figures will say little.")
     parts = {"send": bench.first_send, "change": bench.change, "restore": bench.restore,
-             "snapshot": bench.snapshot, "sparse": bench.sparse, "extents": bench.extents}
+             "snapshot": bench.snapshot, "prune": bench.prune, "sparse": bench.sparse, "extents": bench.extents}
     for word in options.only.split(","):
         parts[word]()
     bench.table()

@@ -229,6 +229,25 @@ fn a_waiting_writer_gets_the_lock_when_its_holder_dies_silently() {
 }
 
 #[test]
+fn a_waiting_writer_goes_on_when_its_clock_file_is_tidied_away() {
+    let scene = scene();
+    let (held, _) = scene.acquire(&identity(1, 10, "one"), Duration::ZERO).unwrap();
+    let tidy = || {
+        for name in scene.lock_files().iter().filter(|name| name.ends_with(".time")) {
+            scene.store.remove(&StorePath::new(name).unwrap()).unwrap();
+        }
+        scene.lock_files()
+    };
+    let mut left = Vec::new();
+    let mut on_wait = |_: Option<&LockHolder>| left = tidy();
+    let refused = scene.acquire_on(&scene.store, &identity(2, 20, "two"), MINUTE, &mut on_wait);
+    assert!(matches!(refused, Err(StoreError::Locked { .. })));
+    assert_eq!(left, [".wyng-lock"]);
+    held.release().unwrap();
+    assert_eq!(scene.lock_files(), Vec::<String>::new());
+}
+
+#[test]
 fn a_wait_can_be_cancelled() {
     let scene = scene();
     let (_held, _) = scene.acquire(&identity(1, 10, "one"), Duration::ZERO).unwrap();

@@ -52,12 +52,14 @@ impl Archive {
         Ok(())
     }
 
-    /// Locks that dead processes had taken away, to give them up or to steal them (none of them is ours: `guard` knows), and
-    /// half-made copies of the root's files and links of chunks.
+    /// Locks that dead processes had taken away, to give them up or to steal them (none of them is ours: `guard` knows), the
+    /// files by which they told the destination's time (a living one makes its own again), and half-made copies of the root's
+    /// files and links of chunks.
     pub(super) fn remove_file_remains(&self, guard: &Guard<'_>) -> Result<()> {
         let entries = self.vault.store.list(&StorePath::root())?.unwrap_or_default();
         for entry in entries {
-            let lock = entry.name.starts_with(".wyng-lock-") && entry.name.ends_with(".taken");
+            let of_lock = [".taken", ".time"].iter().any(|end| entry.name.ends_with(end));
+            let lock = entry.name.starts_with(".wyng-lock-") && of_lock;
             if entry.kind == EntryKind::File && (lock || layout::HALF_MADE.contains(&entry.name.as_str())) {
                 self.may_change(guard)?;
                 self.vault.store.remove(&layout::path(&entry.name))?;

@@ -27,6 +27,8 @@ pub const REFRESH_EVERY: Duration = Duration::from_secs(60);
 const CUT_AFTER: Duration = Duration::from_secs(2);
 /// How often a waiting writer looks.
 const POLL: Duration = Duration::from_secs(1);
+/// How often the file for the destination's time is made again when somebody removes it.
+const TRIES: usize = 3;
 /// No lock of ours is larger, bytes.
 const LIMIT: u64 = 4096;
 /// Stands for what can't be read: whole, and nobody's.
@@ -268,10 +270,17 @@ impl Attempt<'_> {
         Ok(u64::try_from(age).is_ok_and(|age| Duration::from_nanos(age) > STALE_AFTER))
     }
 
+    /// Whoever writes meanwhile may tidy the file away, so it is made again where it is missing.
     fn destination_time(&mut self) -> Result<i64> {
-        if !self.clock_file {
-            self.store.create(&self.names.time, b"")?;
-            self.clock_file = true;
+        for _ in 0..TRIES {
+            if !self.clock_file {
+                self.store.create(&self.names.time, b"")?;
+                self.clock_file = true;
+            }
+            match self.store.touch(&self.names.time) {
+                Err(StoreError::Missing { .. }) => self.clock_file = false,
+                touched => return touched,
+            }
         }
         self.store.touch(&self.names.time)
     }

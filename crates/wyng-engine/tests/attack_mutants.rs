@@ -15,8 +15,10 @@
 
 mod attack_common;
 mod common;
+#[path = "attack_mutants/grammar.rs"]
+mod grammar;
 
-use attack_common::{Forge, Text, dir, forget, paths, remove};
+use attack_common::{dir, forget, paths, remove};
 use common::{ARCHIVE, Contents, Lab, image, set};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -172,31 +174,40 @@ fn judge(sound: &Sound, harm: &Harm, got: &[(String, String, Vec<u8>)]) {
     }
 }
 
+/// Reads all of a mutant, writes to some, and judges.
+fn examine(sound: &Sound, lab: &Lab, harm: &Harm, rng: &mut Rng) {
+    let got = read_all(lab);
+    judge(sound, harm, &got);
+    READ.fetch_add(got.len(), Ordering::Relaxed);
+    HELD.fetch_add(sound.contents.values().map(BTreeMap::len).sum(), Ordering::Relaxed);
+    if rng.chance(1, 3) {
+        let name = *rng.pick(&["a.img", "b.img"]);
+        lab.change(name, 5, b"after the attack");
+        let _ = lab.send(&[name]);
+        let mut after = read_all(lab);
+        after.retain(|(volume, session, _)| sound.contents.get(volume).is_some_and(|all| all.contains_key(session)));
+        let mut harm = Harm {
+            volumes: harm.volumes.clone(),
+            forged: harm.forged.clone(),
+            ..Harm::default()
+        };
+        harm.volumes.insert(Some(name.to_owned()));
+        judge(sound, &harm, &after);
+    }
+}
+
+/// How mutants are made.
+type Mutate = fn(&Sound, &MemFs, &mut Rng) -> Harm;
+/// How they are looked at.
+type Examine = fn(&Sound, &Lab, &Harm, &mut Rng);
+
 /// One malformed archive.
-fn try_mutant(sound: &Sound, mutate: fn(&Sound, &MemFs, &mut Rng) -> Harm, seed: u64) {
+fn try_mutant(sound: &Sound, mutate: Mutate, examine: Examine, seed: u64) {
     let mut rng = Rng::new(seed);
     let lab = sound.lab();
     let harm = mutate(sound, &lab.fs, &mut rng);
     let got = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        let got = read_all(&lab);
-        judge(sound, &harm, &got);
-        READ.fetch_add(got.len(), Ordering::Relaxed);
-        HELD.fetch_add(sound.contents.values().map(BTreeMap::len).sum(), Ordering::Relaxed);
-        if rng.chance(1, 3) {
-            let name = *rng.pick(&["a.img", "b.img"]);
-            lab.change(name, 5, b"after the attack");
-            let _ = lab.send(&[name]);
-            let mut after = read_all(&lab);
-            after
-                .retain(|(volume, session, _)| sound.contents.get(volume).is_some_and(|all| all.contains_key(session)));
-            let mut harm = Harm {
-                volumes: harm.volumes.clone(),
-                forged: harm.forged.clone(),
-                ..Harm::default()
-            };
-            harm.volumes.insert(Some(name.to_owned()));
-            judge(sound, &harm, &after);
-        }
+        examine(sound, &lab, &harm, &mut rng);
     }));
     if let Err(panic) = got {
         eprintln!("{}: mutant {seed}: {}", sound.what, harm.what.join("; "));
@@ -205,7 +216,7 @@ fn try_mutant(sound: &Sound, mutate: fn(&Sound, &MemFs, &mut Rng) -> Harm, seed:
 }
 
 /// Runs mutants on all processors; a mutant that hangs ends the program with its number.
-fn run(sounds: &[Sound], mutate: fn(&Sound, &MemFs, &mut Rng) -> Harm, each: usize) {
+fn run(sounds: &[Sound], mutate: Mutate, examine: Examine, each: usize) {
     let seed = test_seed(1);
     let next = AtomicUsize::new(0);
     let total = each * sounds.len();
@@ -222,7 +233,7 @@ fn run(sounds: &[Sound], mutate: fn(&Sound, &MemFs, &mut Rng) -> Harm, each: usi
                     let mutant = Rng::new(seed).fork(number as u64).next_u64();
                     let begun = Instant::now();
                     *slot.lock().unwrap() = Some((begun, format!("{}: mutant {mutant}", sound.what)));
-                    try_mutant(sound, mutate, mutant);
+                    try_mutant(sound, mutate, examine, mutant);
                     *slot.lock().unwrap() = None;
                     let mut slowest = slowest.lock().unwrap();
                     *slowest = begun.elapsed().max(*slowest);
@@ -467,162 +478,6 @@ fn copy_tree(fs: &MemFs, path: &Path, target: &Path, all: &[(PathBuf, FileKind)]
     }
 }
 
-/// Values that numbers are replaced by.
-const NUMBERS: [&str; 16] = [
-    "0",
-    "1",
-    "65535",
-    "65536",
-    "65537",
-    "131072",
-    "99999",
-    "4294967295",
-    "4294967296",
-    "9223372036854775807",
-    "9223372036854775808",
-    "18446744073709486080",
-    "18446744073709551615",
-    "18446744073709551616",
-    "340282366920938463463374607431768211456",
-    "-1",
-];
-
-/// Other texts that values are replaced by.
-const TEXTS: [&str; 18] = [
-    "",
-    " ",
-    "None",
-    "../../x",
-    "/etc/passwd",
-    "a.img",
-    "S_20261122-000000",
-    "S_99991231-235959",
-    "S_../x",
-    "\u{202e}x\u{1b}[2J",
-    "4095:0:0",
-    "420:4294967295:4294967295",
-    "420:a:b:c",
-    "=",
-    "%(x)s",
-    "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
-    "zlib",
-    "1e309",
-];
-
-/// Changes one line of a text: its value, its number, its place, its existence.
-fn harm_text(text: &mut Text, rng: &mut Rng) -> String {
-    let mut lines = text.lines();
-    if lines.is_empty() {
-        text.0 = b"x = y\n".to_vec();
-        return "a line where there was none".to_owned();
-    }
-    let at = rng.index(lines.len());
-    let old = lines[at].clone();
-    match rng.below(9) {
-        0 => drop(lines.remove(at)),
-        1 => lines.insert(at, old.clone()),
-        2 => {
-            let other = rng.index(lines.len());
-            lines.swap(at, other);
-        }
-        3 => {
-            let long = "x".repeat(*rng.pick(&[300, 5000, 70_000]));
-            lines.insert(at, format!("{long} = {long}"));
-        }
-        4 => {
-            // A digit of an address, a hash, a number.
-            let mut bytes = old.clone().into_bytes();
-            if !bytes.is_empty() {
-                let byte = rng.index(bytes.len());
-                bytes[byte] = *rng.pick(b"0129afxA=- ");
-            }
-            lines[at] = String::from_utf8_lossy(&bytes).into_owned();
-        }
-        5 if old.contains(" x") => {
-            let value = rng.pick(&[
-                "x0000000000000000",
-                "x0000000000010000",
-                "x0000000000008000",
-                "xffffffffffff0000",
-            ]);
-            let (hash, _) = old.split_once(' ').unwrap();
-            let hash = if rng.chance(1, 3) { "0" } else { hash };
-            lines[at] = format!("{hash} {value}");
-        }
-        _ => {
-            let key = old.split('=').next().unwrap_or("").trim_end().to_owned();
-            let value = if rng.chance(2, 3) {
-                *rng.pick(&NUMBERS)
-            } else {
-                *rng.pick(&TEXTS)
-            };
-            lines[at] = format!("{key} = {value}");
-        }
-    }
-    *text = Text::from_lines(&lines);
-    format!("line {at} {:?}", old.chars().take(40).collect::<String>())
-}
-
-/// Metadata of an unencrypted archive changed, with hashes that fit.
-fn mutate_metadata(sound: &Sound, fs: &MemFs, rng: &mut Rng) -> Harm {
-    let mut harm = Harm::default();
-    let mut forge = Forge::open(fs);
-    let name = rng.pick(&["a.img", "b.img"]).to_string();
-    harm.volumes.insert(Some(name.clone()));
-    let volume = forge.volumes.get_mut(&sound.vids[&name]).unwrap();
-    let sessions: Vec<String> = volume.sessions.keys().cloned().collect();
-    let mut first = "Z".to_owned();
-    for _ in 0..rng.between(1, 2) {
-        let session = rng.pick(&sessions).clone();
-        let (object, what) = match rng.below(5) {
-            0 => {
-                first = String::new();
-                ("volinfo".to_owned(), harm_text(&mut volume.volinfo, rng))
-            }
-            1 | 2 => {
-                first = session.clone().min(first);
-                let info = &mut volume.sessions.get_mut(&session).unwrap().info;
-                (format!("{session}/info"), harm_text(info, rng))
-            }
-            _ => {
-                first = session.clone().min(first);
-                match &mut volume.sessions.get_mut(&session).unwrap().manifest {
-                    Some(manifest) => (format!("{session}/manifest"), harm_text(manifest, rng)),
-                    None => continue,
-                }
-            }
-        };
-        harm.what.push(format!("{name} {object}: {what}"));
-    }
-    let renamed = volume.volinfo.get("name");
-    if renamed.as_deref() != Some(&name) && sound.contents.keys().any(|known| Some(known) == renamed.as_ref()) {
-        harm.volumes.extend(sound.contents.keys().cloned().map(Some));
-        harm.forged
-            .extend(sound.contents.keys().cloned().map(|name| (name, String::new())));
-    }
-    harm.forged.insert(name, first);
-    forge.store(fs);
-    if rng.chance(1, 6) {
-        mutate_root(fs, rng, &mut harm);
-    }
-    harm
-}
-
-fn mutate_root(fs: &MemFs, rng: &mut Rng, harm: &mut Harm) {
-    let path = Path::new(ARCHIVE).join("archive.ini");
-    let bytes = fs.read(&path).unwrap();
-    let (header, body) = bytes.split_at(17);
-    let mut text = Text(wyng_format::compress::gunzip(body, 1 << 20).unwrap());
-    harm.what.push(format!("archive.ini: {}", harm_text(&mut text, rng)));
-    harm.volumes.insert(None);
-    harm.forged.insert(String::new(), String::new());
-    let bytes = [header, &wyng_format::compress::gzip(&text.0, 0).unwrap()].concat();
-    put(fs, &path, &bytes);
-    if rng.chance(1, 2) {
-        put(fs, &path.with_extension("ini.bak"), &bytes);
-    }
-}
-
 #[test]
 fn archives_with_changed_files_give_right_bytes_or_errors() {
     let sounds: Vec<_> = [
@@ -633,7 +488,7 @@ fn archives_with_changed_files_give_right_bytes_or_errors() {
     ]
     .map(|(cipher, compression)| Sound::new(cipher, compression))
     .into();
-    run(&sounds, mutate_files, if full() { 20_000 } else { 500 });
+    run(&sounds, mutate_files, examine, if full() { 20_000 } else { 500 });
 }
 
 #[test]
@@ -641,5 +496,40 @@ fn archives_with_forged_metadata_give_right_bytes_or_errors() {
     let sounds: Vec<_> = ["zstd:3", "zlib:4"]
         .map(|compression| Sound::new("off", compression))
         .into();
-    run(&sounds, mutate_metadata, if full() { 20_000 } else { 700 });
+    run(
+        &sounds,
+        grammar::mutate_metadata,
+        examine,
+        if full() { 20_000 } else { 700 },
+    );
+}
+
+#[test]
+fn many_archives_with_forged_metadata_give_right_bytes_or_errors() {
+    let sounds: Vec<_> = ["zstd:3", "zlib:4"]
+        .map(|compression| Sound::new("off", compression))
+        .into();
+    run(
+        &sounds,
+        grammar::mutate_metadata,
+        grammar::glance,
+        if full() { 200_000 } else { 7_500 },
+    );
+    let sounds = sounds[0].interrupted();
+    run(
+        &sounds,
+        grammar::mutate_prune,
+        grammar::glance,
+        if full() { 20_000 } else { 500 },
+    );
+    let peak = peak_memory();
+    assert!(peak < 1 << 30, "{peak} bytes of memory");
+}
+
+/// The most memory that this process ever had, bytes.
+#[allow(clippy::disallowed_methods, reason = "the kernel tells it in a file")]
+fn peak_memory() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
 }

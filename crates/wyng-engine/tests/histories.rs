@@ -1,5 +1,6 @@
-//! Random histories on real Btrfs and real XFS: whatever a user does to volumes between and during backups, every session
-//! that was reported complete restores to the bytes of its time, kills included.
+//! Random histories on real Btrfs and real XFS: whatever a user does to volumes between and during backups, and to the archive
+//! (prune, hold, tag, deduplicate, delete, rename), every session that was reported complete and not removed restores to the
+//! bytes of its time, kills included.
 //!
 //! A failing history is repeated with `WYNG_TEST_SEED=<its seed> WYNG_TEST_ROUNDS=1`.
 #![allow(
@@ -17,6 +18,8 @@
 )]
 
 mod common;
+#[path = "histories/keeping.rs"]
+mod keeping;
 #[path = "histories/monitor.rs"]
 mod monitor;
 #[path = "histories/site.rs"]
@@ -61,6 +64,15 @@ struct Counts {
     bytes_compared: u64,
     tampered: u64,
     states_lost: u64,
+    prunes: u64,
+    pruned_sessions: u64,
+    tags: u64,
+    deduplications: u64,
+    /// Chunks that these made links.
+    linked: u64,
+    deletions: u64,
+    /// Volumes that the archive calls otherwise.
+    renames: u64,
     strict_checks: u64,
     /// Chunks in incremental sends since which nothing was written that made no difference.
     chunks_read: u64,
@@ -74,6 +86,8 @@ struct History<'a> {
     volumes: Vec<Volume>,
     /// Archive's name of a volume → session → what it must restore to.
     complete: BTreeMap<String, BTreeMap<String, PlainModel>>,
+    /// Volume and session that no prune may remove.
+    held: BTreeSet<(String, String)>,
     counts: &'a mut Counts,
     story: Vec<String>,
     /// Calls of a send, to choose from when to kill.
@@ -100,6 +114,7 @@ impl<'a> History<'a> {
             rng: Rng::new(seed),
             volumes: Vec::new(),
             complete: BTreeMap::new(),
+            held: BTreeSet::new(),
             counts,
             story: Vec::new(),
             typical_calls: 400,
@@ -150,7 +165,7 @@ impl<'a> History<'a> {
     }
 
     fn step(&mut self) {
-        match self.rng.below(46) {
+        match self.rng.below(56) {
             0..=7 => self.user_works(),
             8..=24 => {
                 self.user_works();
@@ -167,6 +182,7 @@ impl<'a> History<'a> {
             38 => self.state_is_lost(),
             39..=43 => self.monitor(false),
             44 => self.monitor(true),
+            45..=54 => self.keep(),
             _ => self.user_makes_snapshot(),
         }
     }
@@ -349,9 +365,19 @@ impl<'a> History<'a> {
     fn adopt_name(&mut self, index: usize) {
         let volume = &mut self.volumes[index];
         let old = std::mem::replace(&mut volume.archived_as, volume.name.clone());
-        if let Some(sessions) = self.complete.remove(&old) {
-            self.complete.insert(volume.name.clone(), sessions);
+        let name = volume.name.clone();
+        self.rekey(&old, &name);
+    }
+
+    /// The archive calls a volume otherwise.
+    fn rekey(&mut self, old: &str, name: &str) {
+        if let Some(sessions) = self.complete.remove(old) {
+            self.complete.insert(name.to_owned(), sessions);
         }
+        let held = std::mem::take(&mut self.held).into_iter();
+        self.held = held
+            .map(|(volume, session)| (if volume == old { name.to_owned() } else { volume }, session))
+            .collect();
     }
 
     /// After a kill: what was reported complete is there; what was not may be there, and is right then.
@@ -569,6 +595,8 @@ fn histories_on(kind: PoolKind) {
         assert!(counts.kills >= rounds / 2 && counts.kills_after_commit > 0);
         assert!(counts.monitors > 0 && counts.noted > 0);
         assert!(counts.incremental >= rounds && counts.unchanged > 0 && counts.strict_checks > 0);
+        assert!(counts.prunes > 0 && counts.pruned_sessions > 0 && counts.tags > 0);
+        assert!(counts.linked > 0 && counts.deletions > 0 && counts.renames > 0);
         assert!(counts.from_snapshot > 0 && counts.paired_by_restores > 0);
         assert!(ratio <= 1.1, "{ratio}");
     }

@@ -11,9 +11,9 @@ use std::time::Duration;
 use wyng_engine::{
     EngineError, Event, InitRequest, MonitorReport, MonitorRequest, OpenArchive, OpenRequest, Place, ProcessIdentity,
     Purpose, ReceiveItem, ReceiveMode, ReceiveRequest, Reporter, RestoreTarget, SendReport, SendRequest, SessionChoice,
-    StorageSettings, VolumeRead,
+    SessionListing, StorageSettings, VolumeRead,
 };
-use wyng_format::ScryptCost;
+use wyng_format::{ScryptCost, Tag};
 use wyng_sys::fs::{DirRef, Fs, Links};
 use wyng_sys::{Cancel, RealFs};
 use wyng_testkit::clock::test_context_at;
@@ -206,6 +206,34 @@ impl Site {
         })
     }
 
+    /// Runs another command that writes to the archive.
+    pub fn writing<T>(
+        &mut self,
+        kill: Option<u64>,
+        command: impl FnOnce(&mut OpenArchive, &Told) -> Result<T, EngineError>,
+    ) -> Ran<T> {
+        let how = self.open(Purpose::Write);
+        self.run(kill, |context, told| {
+            let mut open = wyng_engine::open(context, &how, &PASSPHRASE, told)?;
+            let done = command(&mut open, told)?;
+            open.close();
+            Ok(done)
+        })
+    }
+
+    /// Volume and session of all that are held.
+    pub fn held(&mut self) -> BTreeSet<(String, String)> {
+        self.reading(|open, _| {
+            let mut held = BTreeSet::new();
+            for volume in open.listing() {
+                let is_held = |session: &&SessionListing| session.tags.iter().any(|(id, _)| id == Tag::HOLD);
+                let sessions = volume.sessions.iter().filter(is_held);
+                held.extend(sessions.map(|session| (volume.name.clone(), session.name.clone())));
+            }
+            Ok(held)
+        })
+    }
+
     /// Notes changes.
     pub fn monitor(&mut self, request: &MonitorRequest, kill: Option<u64>) -> Ran<MonitorReport> {
         let how = self.open(Purpose::Local);
@@ -278,7 +306,7 @@ impl Site {
         let mut left = Vec::new();
         walk(&self.archive, &mut |path| {
             let name = path.file_name().unwrap().to_str().unwrap();
-            let strange = name == "S-tmp"
+            let strange = ["S-tmp", "merge", "merge-init", "merge.lst.gz"].contains(&name)
                 || [".tmp", ".new", ".taken"].iter().any(|end| name.ends_with(end))
                 || name.starts_with(".wyng-lock");
             if strange {

@@ -11,8 +11,8 @@ use wyng_engine::{
     SessionChoice, SetVolume, StorageSet, StorageSettings, VerifyRequest, VolumeChoice, Warning,
 };
 use wyng_format::ScryptCost;
-use wyng_sys::Context;
 use wyng_sys::fs::Fs;
+use wyng_sys::{Cancel, Context};
 use wyng_testkit::{MemFs, TestClock, clock::test_context_at};
 use zeroize::Zeroizing;
 
@@ -81,6 +81,8 @@ pub struct Lab {
     pub clock: Arc<TestClock>,
     pub seed: u64,
     pub reporter: Collected,
+    /// The user's wish to stop.
+    pub cancel: Cancel,
 }
 
 impl Lab {
@@ -102,6 +104,7 @@ impl Lab {
             clock,
             seed,
             reporter: Collected::default(),
+            cancel: Cancel::new(),
         }
     }
 
@@ -111,7 +114,10 @@ impl Lab {
     }
 
     pub fn context(&self) -> Context {
-        test_context_at(self.seen.clone(), self.clock.clone(), self.seed)
+        Context {
+            cancel: self.cancel.clone(),
+            ..test_context_at(self.seen.clone(), self.clock.clone(), self.seed)
+        }
     }
 
     pub fn place(&self) -> Place {

@@ -9,6 +9,18 @@ use wyng_testkit::patterns::Pattern;
 use wyng_testkit::reader::assert_strict;
 use wyng_testkit::rng::{Rng, test_seed};
 
+/// What is killed; what gives something to the others is there more often.
+const KINDS: [&str; 8] = [
+    "send",
+    "send",
+    "send",
+    "prune",
+    "delete",
+    "tag",
+    "rename",
+    "arch-deduplicate",
+];
+
 /// Volume → session → bytes.
 type Held = BTreeMap<String, BTreeMap<String, Vec<u8>>>;
 
@@ -105,9 +117,17 @@ impl Loop {
     fn any(&mut self) -> Asked {
         let Some(name) = self.pick() else { return self.send() };
         let sessions: Vec<String> = self.held[&name].keys().cloned().collect();
-        match self.rng.below(10) {
-            0..=2 => self.send(),
-            3..=4 => {
+        // What was killed least, or anything.
+        let count = |kind: &&&str| self.kills.get(**kind).copied().unwrap_or(0);
+        let least = KINDS.iter().min_by_key(count).copied().unwrap_or("send");
+        let kind = if self.rng.chance(1, 2) {
+            least
+        } else {
+            *self.rng.pick(&KINDS)
+        };
+        match kind {
+            "send" => self.send(),
+            "prune" => {
                 let keep = 1 + self.rng.index(2);
                 let mut asked = self.asked("prune", &["prune", "--all", &format!("--keep-last={keep}")]);
                 for (volume, sessions) in &self.held {
@@ -118,21 +138,21 @@ impl Loop {
                 }
                 asked
             }
-            5 => {
+            "delete" => {
                 let mut asked = self.asked("delete", &["delete", &name]);
                 asked
                     .may_go
                     .extend(sessions.into_iter().map(|session| (name.clone(), session)));
                 asked
             }
-            6 => {
+            "tag" => {
                 let (tag, session) = (
                     format!("--tag=t,{}", self.rng.below(1000)),
                     self.rng.pick(&sessions).clone(),
                 );
                 self.asked("tag", &["tag", &name, &tag, &format!("--session={session}")])
             }
-            7 => {
+            "rename" => {
                 let new = format!("{}{}", &name[..1], self.rng.below(1000));
                 let mut asked = self.asked("rename", &["rename", &name, &new]);
                 asked.rename = Some((name, new));
@@ -237,7 +257,7 @@ fn kills(cipher: &str, count: usize, seed: u64) {
     machine.finish();
     println!("{cipher}: {:?} kills in {rounds} rounds", machine.kills);
     if count >= 40 {
-        for kind in ["send", "prune", "delete", "tag", "rename", "arch-deduplicate"] {
+        for kind in KINDS {
             assert!(
                 machine.kills.contains_key(kind),
                 "no {kind} was killed: {:?}",

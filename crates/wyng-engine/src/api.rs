@@ -11,6 +11,7 @@ mod map;
 mod monitor;
 mod prune;
 mod receive;
+mod repair;
 mod send;
 
 pub use check::{
@@ -34,6 +35,8 @@ pub use receive::{
     PlannedReceive, ReceiveHow, ReceiveItem, ReceiveMode, ReceivePlan, ReceiveRequest, RestoreTarget, SnapshotRefusal,
     VolumeRestored,
 };
+pub(crate) use repair::Means;
+pub use repair::{RepairPlan, RepairReport, RepairRequest, RepairStep, StepFailed, TidyReport};
 pub use send::{
     FullScanReason, ImportSource, ImportSpec, SendKind, SendReport, SendRequest, SetVolume, StorageSet, VolumeSent,
 };

@@ -27,12 +27,14 @@ mod prune;
 mod read;
 mod receive;
 mod rename;
+mod repair;
 mod scan;
 mod send;
 mod steps;
 mod storage;
 mod tag;
 mod takeover;
+mod tidy;
 mod verify;
 
 pub use api::*;
@@ -49,8 +51,10 @@ pub use open::{OpenArchive, open};
 pub use prune::{plan_prune, prune};
 pub use receive::{plan_receive, receive};
 pub use rename::rename;
+pub use repair::{plan_repair, repair};
 pub use send::send;
 pub use tag::tag;
+pub use tidy::{plan_tidy, tidy};
 pub use verify::verify;
 
 /// Errors of the rooms below, for the binary to tell apart.

@@ -307,6 +307,12 @@ impl OpenArchive {
         }
     }
 
+    /// The files without which the archive can't be opened, as they are stored: name and bytes.
+    #[must_use]
+    pub fn root_files(&self) -> Vec<(&'static str, Vec<u8>)> {
+        self.archive.root_files()
+    }
+
     /// The names of all readable volumes, sorted.
     #[must_use]
     pub fn volume_names(&self) -> Vec<String> {

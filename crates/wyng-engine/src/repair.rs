@@ -24,7 +24,10 @@ pub fn plan_repair(open: &OpenArchive, request: &RepairRequest, reporter: &dyn R
                 url: url.clone(),
                 ..open.place.clone()
             };
-            Some(open.archive.sibling(open_store(&open.context, &place, OpenMode::Read)?)?)
+            Some(
+                open.archive
+                    .sibling(open_store(&open.context, &place, OpenMode::Read)?)?,
+            )
         }
         None => None,
     };
@@ -57,7 +60,10 @@ pub fn plan_repair(open: &OpenArchive, request: &RepairRequest, reporter: &dyn R
         planner.volume(volume)?;
     }
     planner.cures()?;
-    planner.plan.failed.retain(|failure| !matches!(failure.error, crate::EngineError::DamageFound { .. }));
+    planner
+        .plan
+        .failed
+        .retain(|failure| !matches!(failure.error, crate::EngineError::DamageFound { .. }));
     Ok(planner.plan)
 }
 
@@ -100,14 +106,24 @@ impl Planner<'_> {
             }
         }
         let oldest_first = volume.sessions.iter().rev();
-        let readable: Vec<&str> = oldest_first.clone().take_while(|s| s.readable).map(|s| s.session.as_str()).collect();
+        let readable: Vec<&str> = oldest_first
+            .clone()
+            .take_while(|s| s.readable)
+            .map(|s| s.session.as_str())
+            .collect();
         let mut removed: Vec<String> = Vec::new();
         // With a file put back the lists may be whole again, which the next repair sees.
         if !lost.is_empty() && !mended {
             match readable.last() {
                 Some(to) => {
-                    removed = oldest_first.skip(readable.len()).map(|session| session.session.clone()).collect();
-                    let keep = readable.iter().map(|date| session_name(date)).collect::<Result<Vec<_>>>()?;
+                    removed = oldest_first
+                        .skip(readable.len())
+                        .map(|session| session.session.clone())
+                        .collect();
+                    let keep = readable
+                        .iter()
+                        .map(|date| session_name(date))
+                        .collect::<Result<Vec<_>>>()?;
                     let vid = self.open.archive.volume(&volume.volume)?.vid.clone();
                     self.plan.steps.push(RepairStep::Rewind {
                         volume: volume.volume.clone(),
@@ -121,12 +137,17 @@ impl Planner<'_> {
         } else {
             self.plan.beyond.append(&mut lost);
         }
-        data.retain(|finding| finding.session.as_ref().is_none_or(|session| !removed.contains(session)));
-        self.broken(&volume.volume, data)
+        data.retain(|finding| {
+            finding
+                .session
+                .as_ref()
+                .is_none_or(|session| !removed.contains(session))
+        });
+        self.broken(&volume.volume, &data)
     }
 
     /// Finds out which chunks the damaged ranges consist of.
-    fn broken(&mut self, name: &str, data: Vec<Finding>) -> Result<()> {
+    fn broken(&mut self, name: &str, data: &[Finding]) -> Result<()> {
         if data.is_empty() {
             return Ok(());
         }
@@ -139,7 +160,9 @@ impl Planner<'_> {
             .collect();
         for session in sessions {
             let own = archive.own_view(&history, &session, Trust::Destination)?;
-            let of_session = data.iter().filter(|finding| finding.session.as_deref() == Some(session.date()));
+            let of_session = data
+                .iter()
+                .filter(|finding| finding.session.as_deref() == Some(session.date()));
             let of_session: Vec<&Finding> = of_session.collect();
             for run in own.runs() {
                 let run = run?;

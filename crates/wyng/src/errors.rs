@@ -91,10 +91,10 @@ impl From<&VolumeFailure> for Failed {
 impl Failure {
     /// A question has to be answered, and nobody is there.
     #[must_use]
-    pub fn unattended() -> Self {
+    pub fn unattended(message: &str) -> Self {
         Self {
-            message: "nobody is there to be asked whether local snapshots may be removed".to_owned(),
-            hint: Some("--force removes them without a question".to_owned()),
+            message: message.to_owned(),
+            hint: Some("--force does it without a question".to_owned()),
             code: 1,
             causes: String::new(),
         }
@@ -312,6 +312,8 @@ fn system_hint(error: &SysError) -> Option<String> {
         "make room there, then run the same command again"
     } else if error.is_permission() {
         "run it as the owner of that file, or as root"
+    } else if error.is_exists() {
+        "choose another name; it is never overwritten"
     } else {
         return None;
     };

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use wyng_sys::SysError;
+use wyng_sys::fs::ext::write_new;
 use wyng_sys::fs::{Fs, Links, OpenHow, Stat};
 
 /// Reads the whole file `path`, of at most `limit` bytes; `None` if it does not exist. Also tells what it is.
@@ -54,6 +55,21 @@ pub fn remove(fs: &dyn Fs, path: &Path) -> Result<(), SysError> {
         Err(error) if error.is_not_found() => Ok(()),
         result => result,
     }
+}
+
+/// Makes a file that only its owner can read; what exists is never replaced. It is durable when this returns.
+///
+/// # Errors
+/// What the system said; nothing is left then.
+pub fn create_private(fs: &dyn Fs, path: &Path, bytes: &[u8]) -> Result<(), SysError> {
+    let (folder, name) = split(path);
+    let folder = fs.open_dir(&folder, Links::Beneath)?;
+    write_new(&*folder, &name, 0o600, bytes)?;
+    let synced = folder
+        .open(&name, OpenHow::READ)
+        .and_then(|file| file.sync())
+        .and_then(|()| folder.sync());
+    synced.inspect_err(|_| drop(folder.remove_file(&name)))
 }
 
 /// Puts a file with these bytes at `path`, replacing what is there in one step and durably.

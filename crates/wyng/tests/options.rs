@@ -37,6 +37,11 @@ const REFUSED: &[(&[&str], i32, &str)] = &[
     // Commands to come.
     (&["prune", "--autoprune=full"], 9, "prune needs the name of a volume"),
     (
+        &["arch-check", "--from=file:x"],
+        9,
+        "--from means nothing without --repair",
+    ),
+    (
         &["arch-check", "--session=^a", "--all-before"],
         9,
         "--all-before means nothing without --session=YYYYMMDD-HHMMSS",

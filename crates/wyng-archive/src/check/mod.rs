@@ -164,6 +164,16 @@ impl Archive {
         Ok(found)
     }
 
+    /// What is needed, with the passphrase, to bring the archive back when both are lost: `archive.ini` and, if it is
+    /// encrypted, `archive.salt`, as they are stored. File name and bytes.
+    #[must_use]
+    pub fn root_files(&self) -> Vec<(&'static str, Vec<u8>)> {
+        let salt = self.salt.as_ref().map(|salt| (layout::SALT, salt.to_bytes().to_vec()));
+        std::iter::once((layout::ROOT, self.root_bytes.clone()))
+            .chain(salt)
+            .collect()
+    }
+
     /// Whether somebody has changed the archive since it was opened.
     #[must_use]
     pub fn is_changed(&self) -> bool {

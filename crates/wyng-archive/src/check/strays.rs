@@ -94,7 +94,7 @@ impl Archive {
             match (kind, name.as_str()) {
                 (EntryKind::File, "info") => {}
                 (EntryKind::File, "manifest.z") if own.session.info.manifest.is_some() => {}
-                (EntryKind::File, "info.tmp" | "manifest.z.tmp") => {
+                (EntryKind::File, "info.tmp" | "manifest.z.tmp" | "info.new" | "manifest.z.new") => {
                     take(Stray::new(path.as_str(), StrayKind::Unfinished));
                 }
                 (EntryKind::Dir, folder) if is_hex(folder, 9) => {

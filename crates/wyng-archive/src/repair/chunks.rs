@@ -4,9 +4,9 @@ use crate::archive::Archive;
 use crate::dedup::newest_first;
 use crate::error::{Damage, Result};
 use crate::layout;
-use crate::vault::ChunkWork;
+use crate::vault::{ChunkWork, Vault};
 use crate::write::Guard;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use wyng_format::{ChunkAddr, ChunkHash, Digest, SessionName, VolumeId, limits};
 use wyng_store::{Rename, StorePath};
 
@@ -43,7 +43,7 @@ pub struct Cure {
 }
 
 /// Equal chunks that are tried for each broken one.
-const TRIED: usize = 16;
+const TRIED: usize = 256;
 
 impl Archive {
     /// Finds for each broken chunk a good one with the same data, in this archive or `sibling`. All lists of chunks are read
@@ -56,7 +56,9 @@ impl Archive {
         for (archive, of_sibling) in std::iter::once((self, false)).chain(sibling.map(|sibling| (sibling, true))) {
             for session in newest_first(archive, &mut |_| {}) {
                 self.context.cancel.check()?;
-                let Ok(runs) = session.runs(&archive.vault) else { continue };
+                let Ok(runs) = session.runs(&archive.vault) else {
+                    continue;
+                };
                 for run in runs.map_while(|run: Result<_, Damage>| run.ok()) {
                     let ChunkHash::Data(digest) = run.hash else { continue };
                     if let Some(known) = equal.get_mut(&digest.0).filter(|known| known.len() < TRIED) {
@@ -70,11 +72,30 @@ impl Archive {
         let mut cures = Vec::new();
         for chunk in broken {
             self.context.cancel.check()?;
+            // Of a file with several names one is enough.
+            let mut bad = HashSet::new();
             let mut tried = equal.get(&chunk.digest.0).into_iter().flatten();
-            let good = tried.find(|cure| self.stored_chunk(chunk, cure, sibling, &mut work).is_some());
+            let good = tried.find(|cure| {
+                let file = self.file_of(cure, sibling).map(|file| (file, cure.of_sibling));
+                let is_new = file.is_none_or(|file| bad.insert(file));
+                is_new && self.stored_chunk(chunk, cure, sibling, &mut work).is_some()
+            });
             cures.push(good.cloned());
         }
         Ok(cures)
+    }
+
+    fn vault_of<'a>(&'a self, cure: &Cure, sibling: Option<&'a Self>) -> Option<&'a Vault> {
+        if cure.of_sibling {
+            sibling.map(|sibling| &sibling.vault)
+        } else {
+            Some(&self.vault)
+        }
+    }
+
+    /// Which file it is, where the destination tells.
+    fn file_of(&self, cure: &Cure, sibling: Option<&Self>) -> Option<u64> {
+        self.vault_of(cure, sibling)?.store.stat(&cure.path).ok()??.file
     }
 
     /// The stored bytes of a cure, if it is one.
@@ -85,8 +106,11 @@ impl Archive {
         sibling: Option<&Self>,
         work: &mut ChunkWork,
     ) -> Option<Vec<u8>> {
-        let vault = if cure.of_sibling { &sibling?.vault } else { &self.vault };
-        let stored = vault.store.read(&cure.path, u64::from(limits::chunk(vault.chunk))).ok()??;
+        let vault = self.vault_of(cure, sibling)?;
+        let stored = vault
+            .store
+            .read(&cure.path, u64::from(limits::chunk(vault.chunk)))
+            .ok()??;
         // With this archive's keys and compression, whichever it comes from.
         self.vault
             .decode_chunk(&cure.path, stored.clone(), &chunk.digest, chunk.length, work)
@@ -113,7 +137,9 @@ impl Archive {
         // crash here: a name that the next writer removes. A rename, because the broken file may have other names.
         store.rename(&tmp, &path, Rename::Replace)?;
         let dir = [layout::session(&chunk.vid, &chunk.session)];
-        let mended = self.vault.chunk(&dir, chunk.addr, &chunk.digest, chunk.length, &mut work);
+        let mended = self
+            .vault
+            .chunk(&dir, chunk.addr, &chunk.digest, chunk.length, &mut work);
         Ok(mended.is_ok())
     }
 }

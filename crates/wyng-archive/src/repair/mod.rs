@@ -7,22 +7,24 @@ mod rewind;
 
 pub use chunks::{BrokenChunk, Cure};
 
-use crate::archive::Archive;
+use crate::archive::{Archive, Attach};
+use crate::check::{Stray, StrayKind};
 use crate::error::{Damage, DamageReason, Result, check_digest};
 use crate::history::Places;
 use crate::layout;
-use crate::open::ROOT_FILE;
+use crate::open::{ROOT_FILE, Unlocked};
 use crate::vault::{LOCAL_CACHE, Trust, Vault, store_damage};
 use crate::write::Guard;
 use std::sync::Arc;
 use wyng_format::{Digest, MetaObject, Root, SessionName, VolumeId, limits};
 use wyng_state::CacheFile;
 use wyng_store::{Store, StorePath};
-use std::sync::atomic::AtomicBool;
 
 /// A metadata file of an archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum MetaFile {
+    Root,
+    Salt,
     RootCopy,
     SaltCopy,
     VolInfo(VolumeId),
@@ -35,6 +37,8 @@ impl MetaFile {
     fn parse(path: &str) -> Option<Self> {
         let parts: Vec<&str> = path.split('/').collect();
         match parts.as_slice() {
+            [layout::ROOT] => Some(Self::Root),
+            [layout::SALT] => Some(Self::Salt),
             ["archive.ini.bak"] => Some(Self::RootCopy),
             [layout::SALT_BACKUP] => Some(Self::SaltCopy),
             [vid, "volinfo"] => Some(Self::VolInfo(VolumeId::new(vid).ok()?)),
@@ -50,6 +54,9 @@ impl MetaFile {
         }
     }
 }
+
+/// What stood in for a root file when the archive was opened.
+const READ_COPY: &str = "the copy that was used instead";
 
 /// A good copy of a metadata file.
 pub struct GoodCopy {
@@ -70,44 +77,67 @@ impl Archive {
             None => return Err(Damage::new(layout::ROOT, DamageReason::Missing).into()),
         };
         let root = Root::decode(&bytes, &self.vault.suite).map_err(|error| Damage::content(layout::ROOT, &error))?;
-        let vault = Vault {
+        let unlocked = Unlocked {
             store,
-            compression: root.compression(),
-            chunk: root.chunk_size(),
-            cache: None,
-            caching: Arc::new(AtomicBool::new(false)),
-            copies: Arc::default(),
-            ..self.vault.clone()
+            suite: self.vault.suite.clone(),
+            code: self.code,
+            root,
+            root_bytes: bytes,
+            salt: self.salt.clone(),
+            notices: Vec::new(),
+            repair_root: false,
+            repair_salt: false,
+            was_encrypted: false,
         };
-        Ok(Self::beside(self, vault, root, bytes))
+        let attach = Attach {
+            state: None,
+            may_update: false,
+            allow_rollback: true,
+            write: false,
+        };
+        Self::attach(unlocked, &self.context, attach)
     }
 
     /// Looks for a good copy of a damaged metadata file, named by its path: in this archive, on this host, in `sibling`.
     #[must_use]
     pub fn good_copy(&self, path: &str, sibling: Option<&Self>) -> Option<GoodCopy> {
         match MetaFile::parse(path)? {
+            // A writer has done this before anything else.
+            MetaFile::Root => Some(GoodCopy {
+                from: READ_COPY.to_owned(),
+                bytes: self.root_bytes.clone(),
+            }),
+            MetaFile::Salt => Some(GoodCopy {
+                from: READ_COPY.to_owned(),
+                bytes: self.salt.as_ref()?.to_bytes().to_vec(),
+            }),
             MetaFile::RootCopy => Some(GoodCopy {
                 from: layout::ROOT.to_owned(),
                 bytes: self.root_bytes.clone(),
             }),
             MetaFile::SaltCopy => Some(GoodCopy {
                 from: layout::SALT.to_owned(),
-                bytes: self.salt.as_ref()?.to_backup(),
+                bytes: self.salt.as_ref()?.to_backup().to_vec(),
             }),
             MetaFile::VolInfo(vid) => {
                 let digest = self.root.volume(&vid)?;
                 let own = layout::volinfo(&vid);
                 let places = [own.clone(), layout::tmp(&own), layout::bak(&own)];
-                let find = |vault: &Vault| {
-                    vault.stored(CacheFile::VolumeInfo(&vid), &places, &digest, MetaObject::VolInfo)
-                };
+                let find =
+                    |vault: &Vault| vault.stored(CacheFile::VolumeInfo(&vid), &places, &digest, MetaObject::VolInfo);
                 self.find(sibling, find)
             }
             MetaFile::Info(vid, session) => {
                 let digest = self.listed_info(&vid, &session)?;
                 let places = Places::discover(&self.vault, &vid).object(&vid, &session, "info");
-                let find =
-                    |vault: &Vault| vault.stored(CacheFile::SessionInfo(&vid, &session), &places, &digest, MetaObject::Info);
+                let find = |vault: &Vault| {
+                    vault.stored(
+                        CacheFile::SessionInfo(&vid, &session),
+                        &places,
+                        &digest,
+                        MetaObject::Info,
+                    )
+                };
                 self.find(sibling, find)
             }
             MetaFile::Manifest(vid, session) => {
@@ -118,8 +148,9 @@ impl Archive {
                 let manifest = info.manifest?;
                 let most = limits::manifest(info.volsize, self.vault.chunk);
                 let places = places.object(&vid, &session, "manifest.z");
-                let find =
-                    |vault: &Vault| vault.stored_manifest(CacheFile::Manifest(&vid, &session), &places, &manifest, most);
+                let find = |vault: &Vault| {
+                    vault.stored_manifest(CacheFile::Manifest(&vid, &session), &places, &manifest, most)
+                };
                 self.find(sibling, find)
             }
         }
@@ -132,11 +163,7 @@ impl Archive {
         listed.map(|(_, digest)| *digest)
     }
 
-    fn find(
-        &self,
-        sibling: Option<&Self>,
-        find: impl Fn(&Vault) -> Option<(String, Vec<u8>)>,
-    ) -> Option<GoodCopy> {
+    fn find(&self, sibling: Option<&Self>, find: impl Fn(&Vault) -> Option<(String, Vec<u8>)>) -> Option<GoodCopy> {
         if let Some((from, bytes)) = find(&self.vault) {
             return Some(GoodCopy { from, bytes });
         }
@@ -146,12 +173,12 @@ impl Archive {
         Some(GoodCopy { from, bytes })
     }
 
-    /// Puts a good copy in the place of a damaged metadata file, durably and in one step. The locks of a writer must be
-    /// held.
+    /// Puts a good copy in the place of a damaged metadata file, durably and in one step, and reads the volumes anew if it
+    /// was the list of one. The locks of a writer must be held.
     ///
     /// # Errors
     /// [`ArchiveError::ChangedMeanwhile`](crate::ArchiveError::ChangedMeanwhile), or those of the destination.
-    pub fn put_back(&self, path: &str, copy: &GoodCopy, guard: &Guard<'_>) -> Result<()> {
+    pub fn put_back(&mut self, path: &str, copy: &GoodCopy, guard: &Guard<'_>) -> Result<()> {
         self.may_change(guard)?;
         let path = StorePath::new(path)?;
         let store = &self.vault.store;
@@ -161,6 +188,32 @@ impl Archive {
         // crash here: a name that readers ignore, which arch-check --clean removes.
         self.replace_by(&fresh, &path)?;
         store.sync_dir(&path.parent().unwrap_or_else(StorePath::root))?;
+        if matches!(MetaFile::parse(path.as_str()), Some(MetaFile::VolInfo(_))) {
+            self.load_volumes();
+        }
+        Ok(())
+    }
+}
+
+impl Archive {
+    /// Whether a stray may be removed for the user who wants that: what a copy of the root does not list may be newer than
+    /// that copy.
+    #[must_use]
+    pub fn may_go(&self, stray: &Stray) -> bool {
+        match stray.kind {
+            StrayKind::Volume | StrayKind::Session => !self.from_copy,
+            StrayKind::Chunk | StrayKind::Unfinished => true,
+            StrayKind::Unknown => false,
+        }
+    }
+
+    /// Removes what [`Archive::strays`] or [`Archive::strays_of_session`] found. The locks of a writer must be held.
+    ///
+    /// # Errors
+    /// [`ArchiveError::ChangedMeanwhile`](crate::ArchiveError::ChangedMeanwhile), or those of the destination.
+    pub fn remove_stray(&self, path: &str, guard: &Guard<'_>) -> Result<()> {
+        self.may_change(guard)?;
+        self.vault.store.remove_tree(&StorePath::new(path)?)?;
         Ok(())
     }
 }

@@ -16,7 +16,10 @@ impl Archive {
     /// [`ArchiveError::ChangedMeanwhile`], or those of the destination.
     pub fn rewind(&mut self, vid: &VolumeId, keep: &[SessionName], guard: &Guard<'_>) -> Result<Durability> {
         let old = self.volume_by_id(vid)?.clone();
-        if let Some(missing) = keep.iter().find(|name| old.volinfo.sessions.iter().all(|(known, _)| known != *name)) {
+        if let Some(missing) = keep
+            .iter()
+            .find(|name| old.volinfo.sessions.iter().all(|(known, _)| known != *name))
+        {
             return Err(ArchiveError::NoSession {
                 volume: old.volinfo.name.as_str().to_owned(),
                 session: missing.to_string(),

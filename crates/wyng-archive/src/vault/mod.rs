@@ -146,7 +146,7 @@ impl Vault {
     }
 
     /// The most bytes that a metadata object may have as stored; a little over the original's limits.
-    fn most(&self, limit: u64) -> u64 {
+    pub fn most(&self, limit: u64) -> u64 {
         limit
             .saturating_add(self.suite.meta_overhead() as u64)
             .saturating_add(limits::MANIFEST_SLACK)
@@ -179,7 +179,7 @@ impl Vault {
         })
     }
 
-    fn opened(&self, object: &str, stored: &[u8]) -> Result<Vec<u8>, Damage> {
+    pub fn opened(&self, object: &str, stored: &[u8]) -> Result<Vec<u8>, Damage> {
         let overhead = self.suite.meta_overhead();
         if stored.len() <= overhead {
             let size = stored.len() as u64;
@@ -387,6 +387,24 @@ impl Vault {
 
     fn chunk_at(&self, path: &StorePath, digest: &Digest, length: u32, work: &mut ChunkWork) -> Result<(), Damage> {
         self.check_chunk(path, digest, work)?;
+        self.decompress(path, length, work)
+    }
+
+    /// As [`Vault::chunk`] for bytes that were read already.
+    pub fn decode_chunk(
+        &self,
+        path: &StorePath,
+        stored: Vec<u8>,
+        digest: &Digest,
+        length: u32,
+        work: &mut ChunkWork,
+    ) -> Result<(), Damage> {
+        work.stored = stored;
+        self.open_chunk(path, digest, work)?;
+        self.decompress(path, length, work)
+    }
+
+    fn decompress(&self, path: &StorePath, length: u32, work: &mut ChunkWork) -> Result<(), Damage> {
         let limit = usize::try_from(self.chunk.bytes()).unwrap_or(usize::MAX);
         work.decompressor
             .decompress(&work.stored, limit, &mut work.data)
@@ -409,6 +427,12 @@ impl Vault {
             Ok(false) => return Err(Damage::new(path, DamageReason::Missing)),
             Err(error) => return Err(store_damage(path, error)),
         }
+        self.open_chunk(path, digest, work)
+    }
+
+    /// Decrypts the stored bytes of a chunk and compares their hash.
+    fn open_chunk(&self, path: &StorePath, digest: &Digest, work: &mut ChunkWork) -> Result<(), Damage> {
+        let most = u64::from(limits::chunk(self.chunk));
         work.fetched = work.stored.len() as u64;
         let overhead = self.suite.chunk_overhead();
         if work.stored.len() <= overhead {

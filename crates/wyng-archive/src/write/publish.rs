@@ -61,7 +61,7 @@ impl Archive {
     }
 
     /// Makes a change count: durable when this returns.
-    pub(super) fn publish(&mut self, step: Step, old: Option<&Volume>, guard: &Guard<'_>) -> Result<Durability> {
+    pub(crate) fn publish(&mut self, step: Step, old: Option<&Volume>, guard: &Guard<'_>) -> Result<Durability> {
         self.check_finished(&step.vid)?;
         // The names of staged files are those that a successor who stole the lock uses as well.
         self.may_change(guard)?;

@@ -104,6 +104,22 @@ pub struct RepairReport {
     pub durability_confirmed: bool,
 }
 
+impl RepairReport {
+    /// Adds what was done next; what stays damaged is what the later report says.
+    pub fn add(&mut self, later: Self) {
+        self.done.extend(later.done);
+        self.not_done = later.not_done;
+        self.beyond = later.beyond;
+        self.durability_confirmed &= later.durability_confirmed;
+    }
+
+    /// Metadata were put back, so that what was hidden by their damage can be seen by planning again.
+    #[must_use]
+    pub fn shows_more(&self) -> bool {
+        self.done.iter().any(|step| matches!(step, RepairStep::PutBack { .. }))
+    }
+}
+
 /// What a clean-up removed.
 #[derive(Debug, Default, Serialize)]
 pub struct TidyReport {

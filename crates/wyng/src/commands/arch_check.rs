@@ -2,18 +2,40 @@
 
 use super::{Done, Run};
 use crate::errors::{Failed, Failure};
+use crate::files;
 use crate::options::arguments::ArchCheckArgs;
 use crate::progress::failures;
-use crate::render::{check, json};
+use crate::render::{check, json, kit, printable};
 use crate::select::volumes::Wanted;
+use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-use wyng_engine::{CheckRequest, CheckSessions, OpenArchive, Purpose};
+use std::path::Path;
+use wyng_engine::{CheckRequest, CheckSessions, EngineError, OpenArchive, Purpose, RepairReport, RepairRequest};
 
 impl Run<'_> {
     pub(super) fn arch_check(&mut self, args: ArchCheckArgs) -> Result<Done, Failure> {
         match args {
             ArchCheckArgs::Check { wanted, sessions } => {
                 self.with_archive(Purpose::Read, |run, archive| run.check(archive, &wanted, sessions))
+            }
+            ArchCheckArgs::Clean { force, dry_run } => self.with_consent(
+                force || dry_run,
+                "nobody is there to be asked whether files may be removed from the archive",
+                if dry_run { Purpose::Read } else { Purpose::Write },
+                |run, archive| run.tidy(archive, force, dry_run),
+            ),
+            ArchCheckArgs::Repair {
+                request,
+                force,
+                dry_run,
+            } => self.with_consent(
+                force || dry_run,
+                "nobody is there to be asked whether the archive may be repaired",
+                if dry_run { Purpose::Read } else { Purpose::Write },
+                |run, archive| run.repair(archive, &request, force, dry_run),
+            ),
+            ArchCheckArgs::ExportKeys { path } => {
+                self.with_archive(Purpose::Read, |run, archive| run.export_keys(archive, &path))
             }
             ArchCheckArgs::ChangeUuid { force } => {
                 self.with_archive(Purpose::Write, |run, archive| run.change_uuid(archive, force))
@@ -55,6 +77,93 @@ impl Run<'_> {
         })
     }
 
+    /// Opens the archive if the user has consented, or can be asked.
+    fn with_consent(
+        &mut self,
+        given: bool,
+        refusal: &str,
+        purpose: Purpose,
+        work: impl FnOnce(&mut Self, &mut OpenArchive) -> Result<Done, Failure>,
+    ) -> Result<Done, Failure> {
+        // Before anything is opened: nobody can answer later either.
+        if !given && !self.terminal.attended() {
+            return Err(Failure::unattended(refusal));
+        }
+        self.with_archive(purpose, work)
+    }
+
+    fn tidy(&self, archive: &mut OpenArchive, force: bool, dry_run: bool) -> Result<Done, Failure> {
+        let mut report = wyng_engine::plan_tidy(archive)?;
+        self.output.say(&check::tidy(&report, true));
+        if !dry_run && !report.removed.is_empty() {
+            if !force && !self.terminal.confirm()? {
+                return Err(Failure::declined(0));
+            }
+            report = wyng_engine::tidy(archive, report, &self.display)?;
+            self.output.say(&check::tidy(&report, false));
+        }
+        Ok(planned(dry_run, json::fields(&report), Vec::new()))
+    }
+
+    fn repair(
+        &self,
+        archive: &mut OpenArchive,
+        request: &RepairRequest,
+        force: bool,
+        dry_run: bool,
+    ) -> Result<Done, Failure> {
+        let mut all = RepairReport {
+            durability_confirmed: true,
+            ..RepairReport::default()
+        };
+        loop {
+            let plan = wyng_engine::plan_repair(archive, request, &self.display)?;
+            self.display.finish();
+            self.output.say(&check::repair_plan(&plan));
+            let unchecked: Vec<Failed> = plan.failed.iter().map(Failed::from).collect();
+            if dry_run {
+                let failed = check::beyond(&plan.beyond).into_iter().chain(unchecked);
+                return Ok(planned(true, json::fields(&plan), failed.collect()));
+            }
+            let more = if plan.steps.is_empty() {
+                all.beyond = plan.beyond;
+                false
+            } else {
+                if !force && !self.terminal.confirm()? {
+                    return Err(Failure::declined(0));
+                }
+                let report = wyng_engine::repair(archive, plan, &self.display)?;
+                self.output.say(&check::repaired(&report));
+                // What damaged metadata had hidden is seen only now.
+                let more = report.shows_more() && report.not_done.is_empty();
+                all.add(report);
+                more
+            };
+            if !more {
+                let not_done = all.not_done.iter();
+                let not_done =
+                    not_done.map(|failed| Failed::damaged(&check::subject(&failed.step), failed.error.clone()));
+                let failed = check::beyond(&all.beyond).into_iter().chain(not_done).chain(unchecked);
+                return Ok(planned(false, json::fields(&all), failed.collect()));
+            }
+        }
+    }
+
+    fn export_keys(&self, archive: &OpenArchive, path: &Path) -> Result<Done, Failure> {
+        let summary = archive.summary();
+        let updated = self.context.clock.civil(summary.updated_at_nanos);
+        let path = self.environment.absolute(path.as_os_str());
+        let text = kit::kit(&summary, updated, &archive.root_files());
+        files::create_private(&*self.context.fs, &path, text.as_bytes()).map_err(EngineError::from)?;
+        let shown = path.display().to_string();
+        self.output
+            .say(&format!("Recovery kit written to '{}'\n", printable(&shown)));
+        Ok(Done {
+            report: json::fields(&json!({"kit": shown})),
+            failed: Vec::new(),
+        })
+    }
+
     fn change_uuid(&self, archive: &mut OpenArchive, force: bool) -> Result<Done, Failure> {
         if !force && !self.terminal.attended() {
             self.output.warning(
@@ -77,4 +186,11 @@ impl Run<'_> {
             failed: Vec::new(),
         })
     }
+}
+
+/// The end of a command that can be tried first.
+fn planned(dry_run: bool, mut fields: Map<String, Value>, failed: Vec<Failed>) -> Done {
+    let mut report = json::fields(&json!({"dry_run": dry_run}));
+    report.append(&mut fields);
+    Done { report, failed }
 }

@@ -10,7 +10,9 @@ impl Run<'_> {
     pub(super) fn clean(&mut self, args: &CleanArgs) -> Result<Done, Failure> {
         // Before anything is opened: nobody can answer later either.
         if !args.force && !self.terminal.attended() {
-            return Err(Failure::unattended());
+            return Err(Failure::unattended(
+                "nobody is there to be asked whether local snapshots may be removed",
+            ));
         }
         self.with_archive(Purpose::Local, |run, archive| run.clean_with(archive, args))
     }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use wyng_engine::{
     CheckSessions, CleanScope, DeleteRequest, Headroom, ImportSpec, PruneRequest, ReceiveMode, RenameRequest,
-    SessionChoice, TagChange,
+    RepairRequest, SessionChoice, TagChange,
 };
 
 /// A command, ready to run.
@@ -310,6 +310,27 @@ pub enum ArchCheckArgs {
         wanted: Wanted,
         /// Which sessions of each.
         sessions: CheckSessions,
+    },
+    /// `--clean`: remove what nothing speaks of.
+    Clean {
+        /// `--force`.
+        force: bool,
+        /// `--dry-run`.
+        dry_run: bool,
+    },
+    /// `--repair`: put right what is damaged.
+    Repair {
+        /// `--from`.
+        request: RepairRequest,
+        /// `--force`.
+        force: bool,
+        /// `--dry-run`.
+        dry_run: bool,
+    },
+    /// `--export-keys`: write a recovery kit.
+    ExportKeys {
+        /// Where to.
+        path: PathBuf,
     },
     /// `--change-uuid`.
     ChangeUuid {

@@ -337,7 +337,13 @@ pub static COMMANDS: &[About] = &[
         text: "Checks the metadata of all volumes, and reads back the data of all sessions: each stored file once. With names, \
                --session or --volex only the data of those is read; --all-before adds everything older. Says of each damage \
                what it costs and what to do, and names files that nothing speaks of. Goes on after damage; the exit code is 2 \
-               if there is any. With --change-uuid: replaces the uuid of the archive, as is needed for a copy that is to live \
+               if there is any. With --repair: checks everything, says what can be put right, and does it after a question: \
+               metadata from copies in the archive, on this host or in --from=URL, damaged data from equal data in any of \
+               these, and as the last resort a volume goes back to its last readable session. With --clean: removes files that \
+               nothing speaks of. Where nobody can be asked both need --force; --dry-run only says what they would do. With \
+               --export-keys: writes a recovery kit, with which and the passphrase the archive can be opened after archive.ini \
+               and archive.salt are lost. With \
+               --change-uuid: replaces the uuid of the archive, as is needed for a copy that is to live \
                on beside its original. Local snapshots belong to the old one, so the next send reads everything, and delete \
                --purge=other removes them. Asks first; where nobody can be asked it needs --force. With --upgrade-format: an \
                archive of format V3 needs none; one of format V2 is refused, because only the original program upgrades it.",
@@ -350,6 +356,10 @@ pub static COMMANDS: &[About] = &[
             (
                 "wyng arch-check --session=20261120-235959 --all-before vm1.img",
                 "what a volume stored up to a date",
+            ),
+            (
+                "wyng arch-check --repair --from=file:/mnt/copy",
+                "put right what is damaged, also from a copy of the archive",
             ),
             (
                 "wyng --dest=file:/mnt/copy arch-check --change-uuid",

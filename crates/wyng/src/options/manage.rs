@@ -6,7 +6,8 @@ use super::error::OptionError;
 use super::meaning::Reader;
 use super::table::Id;
 use crate::select::tags;
-use wyng_engine::{CheckSessions, DeleteRequest, RenameRequest, SessionChoice, TagChange, VolumeChoice};
+use std::path::PathBuf;
+use wyng_engine::{CheckSessions, DeleteRequest, RenameRequest, RepairRequest, SessionChoice, TagChange, VolumeChoice};
 use wyng_format::{Tag, VolumeId};
 
 impl Reader<'_> {
@@ -59,22 +60,45 @@ impl Reader<'_> {
     }
 
     pub(super) fn arch_check(&self, names: Vec<String>) -> Result<ArchCheckArgs, OptionError> {
-        match (self.values.flag(Id::ChangeUuid), self.values.flag(Id::UpgradeFormat)) {
-            (true, true) => Err(OptionError::Conflict {
-                first: "--change-uuid",
-                second: "--upgrade-format",
-            }),
-            (false, false) => self.check(names),
-            (true, false) => {
-                self.no_names(&names)?;
-                let force = self.values.flag(Id::Force);
-                Ok(ArchCheckArgs::ChangeUuid { force })
-            }
-            (false, true) => {
-                self.no_names(&names)?;
-                Ok(ArchCheckArgs::UpgradeFormat)
-            }
+        const FORMS: [(Id, &str); 5] = [
+            (Id::ExportKeys, "--export-keys"),
+            (Id::ChangeUuid, "--change-uuid"),
+            (Id::UpgradeFormat, "--upgrade-format"),
+            (Id::Clean, "--clean"),
+            (Id::Repair, "--repair"),
+        ];
+        let mut given = FORMS
+            .into_iter()
+            .filter(|(id, _)| self.values.flag(*id) || *id == Id::ExportKeys && self.values.has(*id));
+        let form = given.next();
+        if let (Some((_, first)), Some((_, second))) = (form, given.next()) {
+            return Err(OptionError::Conflict { first, second });
         }
+        let from = self.values.text(Id::From);
+        if from.is_some() && !matches!(form, Some((Id::Repair, _))) {
+            return Err(OptionError::Needs {
+                option: "--from",
+                needed: "--repair",
+            });
+        }
+        let Some((form, _)) = form else {
+            return self.check(names);
+        };
+        self.no_names(&names)?;
+        let (force, dry_run) = (self.values.flag(Id::Force), self.values.flag(Id::DryRun));
+        Ok(match form {
+            Id::Clean => ArchCheckArgs::Clean { force, dry_run },
+            Id::Repair => ArchCheckArgs::Repair {
+                request: RepairRequest { from },
+                force,
+                dry_run,
+            },
+            Id::UpgradeFormat => ArchCheckArgs::UpgradeFormat,
+            Id::ExportKeys => ArchCheckArgs::ExportKeys {
+                path: self.values.os(Id::ExportKeys).map(PathBuf::from).unwrap_or_default(),
+            },
+            _ => ArchCheckArgs::ChangeUuid { force },
+        })
     }
 
     /// Looking for damage.

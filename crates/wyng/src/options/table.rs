@@ -254,7 +254,14 @@ pub static OPTIONS: &[Opt] = &[
         Sending,
         "say what would be done, and write nothing",
     )
-    .on(&[Send, Prune, Delete, Command::Tag, Command::ArchDeduplicate]),
+    .on(&[
+        Send,
+        Prune,
+        Delete,
+        Command::Tag,
+        Command::ArchDeduplicate,
+        Command::ArchCheck,
+    ]),
     flag(
         Id::Remap,
         "remap",
@@ -325,9 +332,9 @@ pub static OPTIONS: &[Opt] = &[
         Id::Clean,
         "clean",
         Local,
-        "delete: remove this archive's local snapshots",
+        "delete: remove this archive's local snapshots; arch-check: files that nothing speaks of",
     )
-    .on(&[Delete]),
+    .on(&[Delete, Command::ArchCheck]),
     value(
         Id::Purge,
         "purge",
@@ -508,6 +515,36 @@ pub static OPTIONS: &[Opt] = &[
     )
     .cli()
     .on(&[Command::ArchCheck]),
+    flag(
+        Id::Repair,
+        "repair",
+        Archive,
+        "arch-check: put right what is damaged, from copies and equal data",
+    )
+    .cli()
+    .on(&[Command::ArchCheck])
+    .ours(),
+    value(
+        Id::From,
+        "from",
+        "URL",
+        Archive,
+        "arch-check --repair: take good files from this copy of the archive",
+    )
+    .cli()
+    .on(&[Command::ArchCheck])
+    .ours(),
+    value(
+        Id::ExportKeys,
+        "export-keys",
+        "FILE",
+        Archive,
+        "arch-check: write a recovery kit, a new file for your eyes only",
+    )
+    .cli()
+    .check(check::path)
+    .on(&[Command::ArchCheck])
+    .ours(),
     flag(Id::Unattended, "unattended", General, "never ask")
         .short('u')
         .cli(),

@@ -4,8 +4,13 @@
 use super::plural;
 use super::results::plural_u64;
 use super::size::{seconds, size};
+use crate::errors::Failed;
+use std::collections::BTreeMap;
 use std::fmt::Write;
-use wyng_engine::{CheckReport, DamageKind, Finding, SessionChecked, Unreferenced, UnreferencedKind, VolumeChecked};
+use wyng_engine::{
+    CheckReport, DamageKind, Finding, RepairPlan, RepairReport, RepairStep, SessionChecked, TidyReport, Unreferenced,
+    UnreferencedKind, VolumeChecked,
+};
 
 /// So much of one kind is named; `--json` lists it all.
 const NAMED: usize = 50;
@@ -178,4 +183,121 @@ fn what(kind: UnreferencedKind) -> &'static str {
         UnreferencedKind::Unfinished => "left by a command that was interrupted, or runs now",
         UnreferencedKind::Unknown => "unknown",
     }
+}
+
+/// What would be, or was, removed of what nothing speaks of.
+#[must_use]
+pub fn tidy(report: &TidyReport, plan: bool) -> String {
+    let mut text = String::new();
+    if plan {
+        for Unreferenced { path, kind } in &report.removed {
+            let _ = writeln!(text, "  {path}  {}", what(*kind));
+        }
+        for Unreferenced { path, kind } in &report.kept {
+            let _ = writeln!(text, "  {path}  {}: is left alone", what(*kind));
+        }
+    }
+    let things = plural(report.removed.len(), "thing", "things");
+    let verb = if plan { "to be removed" } else { "removed" };
+    if report.removed.is_empty() {
+        text.push_str("There is nothing to remove.\n");
+    } else {
+        let _ = writeln!(text, "{things} that nothing speaks of {verb}.");
+    }
+    text
+}
+
+/// What a repair would do: metadata and rewinds by name, chunks by number for each session.
+#[must_use]
+pub fn repair_plan(plan: &RepairPlan) -> String {
+    let mut text = String::from("\nTo be repaired:\n");
+    text.push_str(&steps(&plan.steps));
+    if plan.steps.is_empty() {
+        text.push_str("  nothing\n");
+    }
+    let removed = plan.sessions_removed();
+    if removed > 0 {
+        let sessions = plural(removed, "session", "sessions");
+        let _ = writeln!(text, "Warning: {sessions} that can't be read will be removed for good.");
+    }
+    text
+}
+
+/// What was repaired.
+#[must_use]
+pub fn repaired(report: &RepairReport) -> String {
+    let left = report.not_done.len().saturating_add(report.beyond.len());
+    let left = match left {
+        0 => String::new(),
+        1 => "; 1 stays".to_owned(),
+        left => format!("; {left} stay"),
+    };
+    format!("{} repaired{left}.\n", plural(report.done.len(), "damage", "damages"))
+}
+
+fn steps(steps: &[RepairStep]) -> String {
+    let mut text = String::new();
+    let mut healed: BTreeMap<(&str, &str), (u64, u64, &str)> = BTreeMap::new();
+    for step in steps {
+        match step {
+            RepairStep::PutBack { file, from } => {
+                let _ = writeln!(text, "  {file}  from {from}");
+            }
+            RepairStep::Rewind { volume, to, removed } => {
+                let _ = writeln!(text, "  {volume}  back to {to}, without {}", removed.join(", "));
+            }
+            RepairStep::Heal {
+                volume,
+                session,
+                length,
+                from,
+                ..
+            } => {
+                let (chunks, bytes, _) = healed.entry((volume, session)).or_insert((0, 0, from));
+                *chunks = chunks.saturating_add(1);
+                *bytes = bytes.saturating_add(*length);
+            }
+        }
+    }
+    for ((volume, session), (chunks, bytes, from)) in healed {
+        let chunks = plural_u64(chunks, "chunk", "chunks");
+        let bytes = size(bytes);
+        let _ = writeln!(
+            text,
+            "  {volume} {session}  {chunks}, {bytes}, from equal ones such as {from}"
+        );
+    }
+    text
+}
+
+/// What a step is about.
+#[must_use]
+pub fn subject(step: &RepairStep) -> String {
+    match step {
+        RepairStep::PutBack { file, .. } => file.clone(),
+        RepairStep::Heal { volume, .. } | RepairStep::Rewind { volume, .. } => volume.clone(),
+    }
+}
+
+/// Damage that nothing helps against, a failure for each volume.
+#[must_use]
+pub fn beyond(findings: &[Finding]) -> Vec<Failed> {
+    let mut by_volume: BTreeMap<&str, Vec<&Finding>> = BTreeMap::new();
+    for finding in findings {
+        let name = if finding.volume.is_empty() {
+            &finding.file
+        } else {
+            &finding.volume
+        };
+        by_volume.entry(name).or_default().push(finding);
+    }
+    let failure = |(name, findings): (&str, Vec<&Finding>)| {
+        let count = plural(findings.len(), "damage", "damages");
+        let first = findings.first().map(|finding| line(finding)).unwrap_or_default();
+        Failed {
+            hint: Some("--from=URL takes good files from a copy of the archive".to_owned()),
+            ..Failed::damaged(name, format!("{count} can't be repaired, the first: {first}"))
+        }
+    };
+    by_volume.into_iter().map(failure).collect()
 }

@@ -4,6 +4,7 @@ pub mod archive;
 pub mod check;
 pub mod events;
 pub mod json;
+pub mod kit;
 pub mod listing;
 pub mod local;
 pub mod manage;

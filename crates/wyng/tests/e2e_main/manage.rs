@@ -1,6 +1,7 @@
 //! Commands that change what an archive says of its volumes, and of itself.
 
 use crate::support::{Lab, PASSPHRASE, Says, copy_folder, damage, folders, full, import, tree};
+use std::path::Path;
 use std::time::Duration;
 use wyng_testkit::patterns::Pattern;
 use wyng_testkit::pools::LoopPool;
@@ -99,6 +100,93 @@ fn a_check_says_what_is_damaged_and_what_that_costs() {
     lab.ok(&["arch-check", "bad", "--session=newest"]);
     lab.ok(&["arch-check", "good"]);
     lab.assert_newest("good", &good);
+}
+
+/// The bytes of a part of a recovery kit, as its own words say how to get them.
+fn part_of_kit(kit: &Path, name: &str) -> Vec<u8> {
+    let script = format!(
+        "sed -n '/^-----BEGIN {name}/,/^-----END/p' '{}' | grep -v ^--- | base64 -d",
+        kit.display()
+    );
+    let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    output.stdout
+}
+
+#[test]
+fn a_recovery_kit_opens_an_archive_that_lost_its_root_and_salts() {
+    let lab = Lab::new();
+    lab.write(
+        "empty.ini",
+        format!("[var-global-default]\npasscmd = echo {PASSPHRASE}\n").as_bytes(),
+    );
+    lab.init(&[]);
+    let bytes = lab.source("v", 4, 200_000);
+    lab.import(&["v"]);
+    lab.ok(&["arch-check", "--export-keys", "kit"])
+        .prints(&["Recovery kit written to '"]);
+    let kit = lab.path("kit");
+    assert_eq!(
+        std::os::unix::fs::PermissionsExt::mode(&kit.metadata().unwrap().permissions()) & 0o777,
+        0o600
+    );
+    let before = std::fs::read(&kit).unwrap();
+    lab.run(&["arch-check", "--export-keys", "kit"])
+        .expect(1)
+        .says(&["kit", "hint: choose another name; it is never overwritten"]);
+    assert_eq!(std::fs::read(&kit).unwrap(), before);
+    lab.run(&["arch-check", "--export-keys", "no/such/kit"])
+        .expect(1)
+        .says(&["no/such"]);
+    for file in ["archive.ini", "archive.ini.bak", "archive.salt", "salt.bak"] {
+        std::fs::remove_file(lab.archive().join(file)).unwrap();
+    }
+    std::fs::remove_dir_all(lab.path("state")).unwrap();
+    lab.run(&["list"]).expect(6);
+    for file in ["archive.ini", "archive.salt"] {
+        std::fs::write(lab.archive().join(file), part_of_kit(&kit, file)).unwrap();
+    }
+    lab.run(&["arch-check"]).expect(2).says(&["salt.bak: missing"]);
+    lab.assert_newest("v", &bytes);
+    lab.ok(&["arch-check", "--repair", "--force"])
+        .prints(&["salt.bak  from archive.salt\n"]);
+    lab.ok(&["arch-check"]);
+    lab.import(&["v"]);
+    lab.assert_newest("v", &bytes);
+}
+
+#[test]
+fn a_repair_asks_first_and_heals_from_a_copy_of_the_archive() {
+    let lab = Lab::with_archive();
+    let bytes = lab.source("v", 5, 300_000);
+    lab.import(&["v"]);
+    copy_folder(&lab.archive(), &lab.path("copy"));
+    let session = lab.sessions("v").remove(0);
+    let folder = lab
+        .archive()
+        .join(vid(&lab, "v"))
+        .join(format!("S_{}", session.trim_start_matches("S_")));
+    damage(&folder.join("000000000/x0000000000010000"));
+    lab.run(&["arch-check", "--repair"]).expect(1).says(&[
+        "nobody is there to be asked whether the archive may be repaired",
+        "hint: --force ",
+    ]);
+    lab.run(&["arch-check", "--repair", "--force"])
+        .expect(2)
+        .prints(&["To be repaired:\n  nothing\n"])
+        .says(&[
+            "v: 1 damage can't be repaired, the first: v ",
+            "hint: --from=URL takes good files",
+        ]);
+    let from = ["arch-check", "--repair", "--from=file:copy"];
+    lab.ok(&[&from[..], &["--dry-run"]].concat())
+        .prints(&["  1 chunk, 64.0 KiB, from equal ones such as Vol_"]);
+    lab.run(&["verify", "v"]).expect(2);
+    lab.ok(&[&from[..], &["--force"]].concat())
+        .prints(&["1 damage repaired.\n"]);
+    lab.ok(&["arch-check"]);
+    lab.assert_newest("v", &bytes);
+    lab.assert_strict();
 }
 
 #[test]

@@ -273,8 +273,7 @@ fn carry_out(
     means: &Means,
     sibling: Option<&Archive>,
 ) -> Result<bool, ArchiveError> {
-    let OpenArchive { archive, locks, .. } = open;
-    let guard = || locks.as_ref().map_or(Ok(()), |locks| locks.check());
+    let (archive, guard) = open.writing();
     match (means, step) {
         (Means::Copy(copy), RepairStep::PutBack { file, .. }) => {
             archive.put_back(file, copy, &guard)?;

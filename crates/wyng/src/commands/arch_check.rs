@@ -96,8 +96,8 @@ impl Run<'_> {
         let mut report = wyng_engine::plan_tidy(archive)?;
         self.output.say(&check::tidy(&report, true));
         if !dry_run && !report.removed.is_empty() {
-            if !force && !self.terminal.confirm()? {
-                return Err(Failure::declined(0));
+            if !force {
+                self.consent(0)?;
             }
             report = wyng_engine::tidy(archive, report, &self.display)?;
             self.output.say(&check::tidy(&report, false));
@@ -129,8 +129,8 @@ impl Run<'_> {
                 all.beyond = plan.beyond;
                 false
             } else {
-                if !force && !self.terminal.confirm()? {
-                    return Err(Failure::declined(0));
+                if !force {
+                    self.consent(0)?;
                 }
                 let report = wyng_engine::repair(archive, plan, &self.display)?;
                 self.output.say(&check::repaired(&report));

@@ -93,6 +93,19 @@ impl View {
         })
     }
 
+    /// The part of it from `addr` on.
+    ///
+    /// # Errors
+    /// Trouble with scratch files.
+    pub fn from_address(mut self, addr: u64) -> Result<Self, Damage> {
+        let later = self
+            .runs
+            .iter()
+            .filter(|run| run.as_ref().map_or(true, |run| run.addr >= addr));
+        self.runs = RunList::of(later, &self.vault)?;
+        Ok(self)
+    }
+
     /// The whole of it, for those who check all sessions.
     pub(crate) fn state(&self) -> State<'_> {
         let object = layout::session(&self.vid, &self.session.name).to_string();

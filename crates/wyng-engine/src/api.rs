@@ -47,6 +47,7 @@ use crate::EngineError;
 use serde::Serialize;
 use std::path::PathBuf;
 use std::time::Duration;
+use wyng_sys::CivilTime;
 
 /// Version of every JSON document but that of `list`.
 pub const JSON_VERSION: u32 = 1;
@@ -211,6 +212,8 @@ pub struct SessionListing {
     pub source_time: i64,
     /// It changed data, size or permissions, or it is the first.
     pub changed: bool,
+    /// When its data and all that it builds on were last found good by `arch-check`, as far as this host knows.
+    pub last_verified: Option<CivilTime>,
     /// id and description, in stored order.
     pub tags: Vec<(String, String)>,
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use wyng_archive::{Archive, ArchiveError, Attach, History, Notice, Sealed, Session, SessionEntry, Trust, Unlocked};
 use wyng_format::{InProcess, LocalTime, SessionName};
-use wyng_state::{ArchiveIdentity, HostLock, StateError, StateHome, WriterLock, wait_for};
+use wyng_state::{ArchiveIdentity, CheckLog, HostLock, StateError, StateHome, WriterLock, wait_for};
 use wyng_store::lock::{DestinationLock, HolderIdentity, Waiting};
 use wyng_store::{Destination, Durability, FolderStore, OpenMode, Store};
 use wyng_sys::Context;
@@ -336,13 +336,15 @@ impl OpenArchive {
     /// Everything that a listing shows, in the order of the archive's index; damaged volumes come last, without a name.
     #[must_use]
     pub fn listing(&self) -> Vec<VolumeListing> {
+        let checks = self.archive.state().and_then(|state| state.check_log().ok());
+        let checks = checks.unwrap_or_default();
         let readable = self.archive.volumes().iter().map(|volume| {
             let history = self.archive.history(volume, Trust::Cache);
             VolumeListing {
                 name: volume.volinfo.name.as_str().to_owned(),
                 vid: volume.vid.to_string(),
                 description: volume.volinfo.description.as_str().to_owned(),
-                sessions: session_listings(&self.context, &history),
+                sessions: session_listings(&self.context, &history, &checks),
                 damage: self.damage_of(&history),
             }
         });
@@ -452,10 +454,12 @@ pub(crate) fn report_notice(notice: &Notice, reporter: &dyn Reporter) {
     reporter.event(Event::Warning(warning));
 }
 
-fn session_listings(context: &Context, history: &History) -> Vec<SessionListing> {
+fn session_listings(context: &Context, history: &History, checks: &CheckLog) -> Vec<SessionListing> {
     let mut before: Option<&Session> = None;
     let mut list = Vec::new();
-    for session in history.sessions() {
+    let sessions = history.sessions();
+    let verified = crate::check::last_verified(checks, &history.vid, &sessions);
+    for (session, verified) in sessions.into_iter().zip(verified) {
         let info = &session.info;
         let changed = before.is_none_or(|before| {
             info.manifest.is_some()
@@ -468,6 +472,7 @@ fn session_listings(context: &Context, history: &History) -> Vec<SessionListing>
             sequence: info.sequence,
             source_time: source_nanos(context, info.local_time),
             changed,
+            last_verified: verified.map(|at| context.clock.civil(at)),
             tags: info
                 .tags
                 .iter()

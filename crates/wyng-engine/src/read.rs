@@ -142,6 +142,8 @@ pub(crate) struct ReadBack {
     pub chunks: u64,
     pub bytes_fetched: u64,
     pub bad: BadRanges,
+    /// The position behind all that was taken, if the place did not want more.
+    pub stopped: Option<u64>,
 }
 
 /// One step that has been taken.
@@ -186,6 +188,8 @@ pub(crate) trait Place: Sync {
     fn zeros(&self, range: Range<u64>, look: bool, desk: &mut Desk) -> Result<()>;
     /// Bytes must come in ascending order.
     fn in_order(&self) -> bool;
+    /// There is time for more.
+    fn goes_on(&self) -> bool;
     /// A chunk that can't be read ends the work; otherwise it is taken for zeros.
     fn stop_at_damage(&self) -> bool;
 }
@@ -221,6 +225,7 @@ fn read_all(
     lacking: &mut Option<Damage>,
 ) -> Result<ReadBack> {
     let mut total = ReadBack::default();
+    let mut end = 0;
     let mut width = Width::for_reading(view.chunk_size().bytes(), Some(view.size()));
     if place.in_order() {
         width.workers = 1;
@@ -228,7 +233,10 @@ fn read_all(
     let cancel = &open.context.cancel;
     pipeline::run(
         width,
-        |feed| steps::walk(view.runs(), (view.size(), view.chunk_size()), known, cancel, feed),
+        |feed| {
+            let runs = view.runs().take_while(|_| place.goes_on());
+            steps::walk(runs, (view.size(), view.chunk_size()), known, cancel, feed)
+        },
         || (view.work(), Desk::default()),
         |(work, desk), step| take(view, &step, place, work, desk),
         |done: Done| {
@@ -241,12 +249,14 @@ fn read_all(
                     lacking.get_or_insert(damage);
                 }
             }
+            end = done.end;
             total.chunks = total.chunks.saturating_add(done.chunks);
             total.bytes_fetched = total.bytes_fetched.saturating_add(done.fetched);
             progress.at(bytes_of(view, total.chunks), total.bytes_fetched);
             Ok(())
         },
     )?;
+    total.stopped = (!place.goes_on() && end < view.size()).then_some(end);
     Ok(total)
 }
 

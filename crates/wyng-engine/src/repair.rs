@@ -35,6 +35,7 @@ pub fn plan_repair(open: &OpenArchive, request: &RepairRequest, reporter: &dyn R
     let everything = CheckRequest {
         volumes: names.map(|name| (name, false)).collect(),
         sessions: CheckSessions::All,
+        budget: None,
     };
     let CheckReport {
         volumes,

@@ -30,6 +30,10 @@ impl Place for Nowhere {
         false
     }
 
+    fn goes_on(&self) -> bool {
+        true
+    }
+
     fn stop_at_damage(&self) -> bool {
         false
     }

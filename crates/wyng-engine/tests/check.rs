@@ -25,6 +25,7 @@ fn request(open: &OpenArchive, sessions: CheckSessions) -> CheckRequest {
     CheckRequest {
         volumes: open.volume_names().into_iter().map(|name| (name, false)).collect(),
         sessions,
+        budget: None,
     }
 }
 
@@ -548,4 +549,85 @@ fn damage_leaves_holes_of_zeros_in_what_is_salvaged_and_a_map_of_them() {
         );
         remove(&lab, Path::new("/pool/out"));
     }
+}
+
+/// Checks for so long; the sessions of `a` whose data was checked to the end, and how many were left.
+fn check_for(lab: &Lab, budget: std::time::Duration) -> (Vec<String>, u64, CheckReport) {
+    let open = lab.open(Purpose::Read).unwrap();
+    let request = CheckRequest {
+        budget: Some(budget),
+        ..request(&open, CheckSessions::All)
+    };
+    let report = wyng_engine::check(&open, &request, &lab.reporter).unwrap();
+    let sessions = report.volumes.iter().flat_map(|volume| {
+        let checked = volume.sessions.iter().filter(|session| session.data_checked);
+        checked.map(|session| format!("{} {}", volume.volume, session.session))
+    });
+    (sessions.collect(), report.sessions_left.unwrap(), report)
+}
+
+fn verified(lab: &Lab) -> Vec<bool> {
+    let open = lab.open(Purpose::Read).unwrap();
+    let listing = open.listing();
+    let sessions = listing.iter().flat_map(|volume| &volume.sessions);
+    sessions.map(|session| session.last_verified.is_some()).collect()
+}
+
+#[test]
+fn a_check_with_a_budget_goes_on_where_it_stopped_until_all_is_checked_once() {
+    let lab = filled("off");
+    assert_eq!(verified(&lab), [false; 5]);
+    // The clock goes on by a little each time that it is asked.
+    let little = std::time::Duration::from_millis(1);
+    let (mut checked, mut fetched, mut rounds) = (Vec::new(), 0, 0);
+    loop {
+        let (now, left, report) = check_for(&lab, little);
+        assert!(report.failed.is_empty(), "{report:#?}");
+        let sessions = report.volumes.iter().flat_map(|volume| &volume.sessions);
+        fetched += sessions.map(|session| session.bytes_fetched).sum::<u64>();
+        checked.extend(now);
+        rounds += 1;
+        if left == 0 {
+            break;
+        }
+        assert!(rounds < 200, "{checked:?}");
+    }
+    let full = check(&lab);
+    assert!(rounds > 2, "{rounds}");
+    assert_eq!(checked.len(), 5, "{checked:?}");
+    let once: u64 = full
+        .volumes
+        .iter()
+        .flat_map(|volume| &volume.sessions)
+        .map(|s| s.bytes_fetched)
+        .sum();
+    // A file with several names may be read once in each part.
+    assert!(fetched >= once && fetched < 2 * once, "{fetched} {once}");
+    assert_eq!(verified(&lab), [true; 5]);
+    // The next round begins anew, and a new session is checked in it.
+    let hour = std::time::Duration::from_secs(3600);
+    assert_eq!(check_for(&lab, hour).0.len(), 5);
+    lab.write("a", &image(9, 300_000));
+    lab.send(&["a"]).unwrap();
+    assert_eq!(verified(&lab).iter().filter(|known| !**known).count(), 1);
+    assert_eq!(check_for(&lab, hour).0.len(), 6);
+}
+
+#[test]
+fn what_is_found_damaged_is_looked_at_again_and_is_not_verified() {
+    let lab = filled("off");
+    let hour = std::time::Duration::from_secs(3600);
+    check_for(&lab, hour);
+    assert_eq!(verified(&lab), [true; 5]);
+    let chunk = files(&lab).into_iter().find(|path| name(path).contains("/x")).unwrap();
+    let good = lab.fs.read(&chunk).unwrap();
+    lab.fs.write(&chunk, b"damage");
+    for _ in 0..2 {
+        let (_, _, report) = check_for(&lab, hour);
+        assert!(!report.failed.is_empty());
+        assert!(verified(&lab).contains(&false));
+    }
+    lab.fs.write(&chunk, &good);
+    assert!(check_for(&lab, hour).2.failed.is_empty());
+    assert_eq!(verified(&lab), [true; 5]);
 }

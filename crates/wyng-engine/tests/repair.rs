@@ -63,6 +63,7 @@ fn check(lab: &Lab) -> CheckReport {
     let request = CheckRequest {
         volumes: open.volume_names().into_iter().map(|name| (name, false)).collect(),
         sessions: CheckSessions::All,
+        budget: None,
     };
     wyng_engine::check(&open, &request, &lab.reporter).unwrap()
 }

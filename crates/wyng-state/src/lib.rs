@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`home`], [`archive`] | the cache of an archive's metadata, in the original's layout (archive-format.md §11) |
 //! | [`seen`] | the newest state of an archive this host has met, against rollback |
+//! | [`checked`] | which sessions' data was checked when |
 //! | [`counters`] | how often each key was used, reserved ahead so that no value is ever used twice |
 //! | [`deltamap`] | which chunks changed since the newest session |
 //! | [`record`] | which snapshot is the proven base of the next send, and a rotation that was begun |
@@ -20,6 +21,7 @@
 //! in folders of mode 0700. The cache is written only under [`lock::WriterLock`] or [`lock::UpdateGuard`].
 
 pub mod archive;
+pub mod checked;
 pub mod counters;
 pub mod deltamap;
 mod error;
@@ -35,6 +37,7 @@ pub mod scratch;
 pub mod seen;
 
 pub use archive::{ArchiveState, CacheFile};
+pub use checked::{CheckLog, Checked};
 pub use counters::{CounterRule, Counters, Key};
 pub use deltamap::StoredMap;
 pub use error::{LockName, Result, StateError};

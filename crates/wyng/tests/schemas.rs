@@ -155,6 +155,8 @@ fn documents_fit_their_schemas() {
         (&["arch-check", "a.img", "nosuch"], 2),
         (&["arch-check", "a.img", "--session=20200101-000000"], 2),
         (&["arch-check", "--all-before"], 9),
+        (&["arch-check", "--budget=1h"], 0),
+        (&["arch-check", "--budget=1h", "a.img"], 9),
         (&["arch-check", "--repair"], 1),
         (&["arch-check", "--repair", "--dry-run"], 0),
         (&["arch-check", "--repair", "--force"], 0),

@@ -2,6 +2,7 @@
 
 use super::{MoreRanges, VolumeFailure};
 use serde::Serialize;
+use std::time::Duration;
 use wyng_archive::StrayKind;
 
 /// Which sessions' data is checked. Metadata are checked of all.
@@ -30,6 +31,8 @@ pub struct CheckRequest {
     pub volumes: Vec<(String, bool)>,
     /// Which sessions of each.
     pub sessions: CheckSessions,
+    /// How long it may take, about: it goes on where the last one with a budget stopped.
+    pub budget: Option<Duration>,
 }
 
 /// What a damaged thing is.
@@ -180,6 +183,9 @@ pub struct CheckReport {
     pub unreferenced: Vec<Unreferenced>,
     /// How many more there are.
     pub unreferenced_more: u64,
+    /// With a budget: how many of the chosen sessions were left for the next check.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sessions_left: Option<u64>,
     /// Wall time, seconds.
     pub seconds: f64,
     /// Volumes in which something is damaged or could not be checked.

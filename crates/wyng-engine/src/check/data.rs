@@ -9,8 +9,10 @@ use crate::steps::Known;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use wyng_archive::{Run, View, Volume};
 use wyng_format::ChunkHash;
+use wyng_sys::Clock;
 
 /// Files with several names that were found good: at most [`MOST`], some 60 MiB; what is beyond is read again.
 #[derive(Default)]
@@ -29,6 +31,8 @@ struct Once<'a> {
     view: &'a View,
     /// `None` where the destination has no hard links.
     seen: Option<&'a Seen>,
+    clock: &'a dyn Clock,
+    deadline: Option<Duration>,
 }
 
 impl Place for Once<'_> {
@@ -57,12 +61,16 @@ impl Place for Once<'_> {
         false
     }
 
+    fn goes_on(&self) -> bool {
+        self.deadline.is_none_or(|deadline| self.clock.monotonic() < deadline)
+    }
+
     fn stop_at_damage(&self) -> bool {
         false
     }
 }
 
-/// Checks what a session stores itself.
+/// Checks what a session stores itself, as far as there is time until `deadline`.
 ///
 /// # Errors
 /// Damage of its list, that it was pruned meanwhile, or the user's wish to stop.
@@ -71,6 +79,7 @@ pub(super) fn check(
     volume: &Volume,
     own: &View,
     seen: &Seen,
+    deadline: Option<Duration>,
     reporter: &dyn Reporter,
 ) -> Result<ReadBack> {
     let total = Some(read::data_bytes(own)?);
@@ -83,6 +92,8 @@ pub(super) fn check(
     let place = Once {
         view: own,
         seen: open.archive.store().capabilities().hard_links.then_some(seen),
+        clock: &*open.context.clock,
+        deadline,
     };
     let mut progress = Progress::new(&*open.context.clock, reporter, total);
     read::read_back(open, own, Known::Zeros, &place, &mut progress)

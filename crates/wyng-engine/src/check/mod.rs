@@ -4,6 +4,7 @@
 
 mod data;
 mod findings;
+mod ledger;
 
 use crate::api::{
     CheckReport, CheckRequest, CheckSessions, DamageKind, Event, Finding, Reporter, SessionChecked, Unreferenced,
@@ -14,7 +15,10 @@ use crate::open::{OpenArchive, report_notice};
 use crate::read;
 use data::Seen;
 use findings::Findings;
-use wyng_archive::{ArchiveError, Damage, History, Stray, StrayKind, Trust, Volume};
+use ledger::Ledger;
+pub(crate) use ledger::last_verified;
+use std::time::Duration;
+use wyng_archive::{ArchiveError, Damage, History, Session, Stray, StrayKind, Trust, Volume};
 use wyng_format::SessionName;
 
 /// Checks an archive.
@@ -27,6 +31,25 @@ pub fn check(open: &OpenArchive, request: &CheckRequest, reporter: &dyn Reporter
         damage: archive_damage(open)?,
         ..CheckReport::default()
     };
+    let mut ledger = Ledger::begin(open, request.budget)?;
+    let went = volumes(open, request, &mut report, &mut ledger, reporter);
+    // What was checked stays so, also if the rest could not be.
+    let left = ledger.end(open, went.is_ok(), reporter);
+    went?;
+    report.sessions_left = request.budget.is_some().then_some(left?);
+    look_for_strays(open, &mut report, reporter)?;
+    report.seconds = open.context.clock.monotonic().saturating_sub(begun).as_secs_f64();
+    Ok(report)
+}
+
+/// Checks one volume after the other.
+fn volumes(
+    open: &OpenArchive,
+    request: &CheckRequest,
+    report: &mut CheckReport,
+    ledger: &mut Ledger,
+    reporter: &dyn Reporter,
+) -> Result<()> {
     let newest = newest_of_all(open, request);
     let seen = Seen::default();
     for volume in sorted(open) {
@@ -38,9 +61,10 @@ pub fn check(open: &OpenArchive, request: &CheckRequest, reporter: &dyn Reporter
             sessions: chosen.map(|(_, named)| (&request.sessions, *named)),
             newest,
             seen: &seen,
+            deadline: ledger.deadline(),
             reporter,
         };
-        let failure = match job.run(&mut report) {
+        let failure = match job.run(report, ledger) {
             Ok(checked) => {
                 reporter.event(Event::VolumeChecked(&checked));
                 let count = checked.count();
@@ -57,9 +81,7 @@ pub fn check(open: &OpenArchive, request: &CheckRequest, reporter: &dyn Reporter
             report.failed.push(failure);
         }
     }
-    look_for_strays(open, &mut report, reporter)?;
-    report.seconds = open.context.clock.monotonic().saturating_sub(begun).as_secs_f64();
-    Ok(report)
+    Ok(())
 }
 
 fn sorted(open: &OpenArchive) -> Vec<&Volume> {
@@ -134,11 +156,13 @@ struct Job<'a> {
     sessions: Option<(&'a CheckSessions, bool)>,
     newest: Option<SessionName>,
     seen: &'a Seen,
+    /// When to stop, by the monotonic clock.
+    deadline: Option<Duration>,
     reporter: &'a dyn Reporter,
 }
 
 impl Job<'_> {
-    fn run(&self, report: &mut CheckReport) -> Result<VolumeChecked> {
+    fn run(&self, report: &mut CheckReport, ledger: &mut Ledger) -> Result<VolumeChecked> {
         let (open, name) = (self.open, self.volume.volinfo.name.as_str());
         let begun = open.context.clock.monotonic();
         self.reporter.event(Event::Checking { volume: name });
@@ -158,8 +182,15 @@ impl Job<'_> {
                 bytes_damaged: 0,
                 bytes_lost: 0,
             };
-            if chosen.contains(&session) && matches!(history.session(&session), Ok(Some(_))) {
-                self.data(&history, &session, &mut checked, &mut findings, report)?;
+            if chosen.contains(&session)
+                && let Ok(Some(known)) = history.session(&session)
+                && let Some(from) = ledger.from(open, &self.volume.vid, known)
+            {
+                let done = self.data(&history, (known, from), &mut checked, &mut findings, report)?;
+                if let Some(upto) = done {
+                    let good = checked.bytes_damaged == 0;
+                    ledger.note(open, &self.volume.vid, known, (from, upto), good);
+                }
             }
             if checked.data_checked || !checked.readable {
                 self.reporter.event(Event::SessionChecked(&checked));
@@ -247,35 +278,45 @@ impl Job<'_> {
         Ok(chosen)
     }
 
-    /// The chunks that one session stores itself, and what lies beside them.
+    /// The chunks that one session stores itself from an address on, and what lies beside them. Where the check stopped for
+    /// want of time, if it did; `None` if the session can't be checked.
     fn data(
         &self,
         history: &History,
-        session: &SessionName,
+        (session, from): (&Session, u64),
         checked: &mut SessionChecked,
         findings: &mut Findings,
         report: &mut CheckReport,
-    ) -> Result<()> {
-        let own = match self.open.archive.own_view(history, session, Trust::Destination) {
+    ) -> Result<Option<Option<u64>>> {
+        let archive = &self.open.archive;
+        let mut own = match archive.own_view(history, &session.name, Trust::Destination) {
             Ok(own) => own,
-            Err(damage) => return self.unreadable(history, session, &damage, findings),
+            Err(damage) => {
+                return self
+                    .unreadable(history, &session.name, &damage, findings)
+                    .map(|()| None);
+            }
         };
-        let done = match data::check(self.open, self.volume, &own, self.seen, self.reporter) {
+        if from == 0 {
+            archive.strays_of_session(history, &own, &mut |stray| note_stray(report, &stray))?;
+        } else {
+            own = own.from_address(from)?;
+        }
+        let done = match data::check(self.open, self.volume, &own, self.seen, self.deadline, self.reporter) {
             Ok(done) => done,
             Err(EngineError::Archive(ArchiveError::Damaged(damage))) => {
-                return self.unreadable(history, session, &damage, findings);
+                return self
+                    .unreadable(history, &session.name, &damage, findings)
+                    .map(|()| None);
             }
             Err(error) => return Err(error),
         };
-        checked.data_checked = true;
+        checked.data_checked = done.stopped.is_none();
         checked.chunks = done.chunks;
         checked.bytes_fetched = done.bytes_fetched;
         checked.bytes_damaged = done.bad.bytes();
-        findings.data(session, done.bad);
-        self.open
-            .archive
-            .strays_of_session(history, &own, &mut |stray| note_stray(report, &stray))?;
-        Ok(())
+        findings.data(&session.name, done.bad);
+        Ok(Some(done.stopped))
     }
 
     /// A session's own list can't be read; the check of all lists has mostly told so already.

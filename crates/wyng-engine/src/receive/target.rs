@@ -200,6 +200,10 @@ impl Place for Target<'_> {
         self.in_order
     }
 
+    fn goes_on(&self) -> bool {
+        true
+    }
+
     fn stop_at_damage(&self) -> bool {
         !self.skip_corrupt
     }

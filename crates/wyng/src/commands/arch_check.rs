@@ -10,14 +10,19 @@ use crate::select::volumes::Wanted;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 use wyng_engine::{CheckRequest, CheckSessions, EngineError, OpenArchive, Purpose, RepairReport, RepairRequest};
 
 impl Run<'_> {
     pub(super) fn arch_check(&mut self, args: ArchCheckArgs) -> Result<Done, Failure> {
         match args {
-            ArchCheckArgs::Check { wanted, sessions } => {
-                self.with_archive(Purpose::Read, |run, archive| run.check(archive, &wanted, sessions))
-            }
+            ArchCheckArgs::Check {
+                wanted,
+                sessions,
+                budget,
+            } => self.with_archive(Purpose::Read, |run, archive| {
+                run.check(archive, &wanted, sessions, budget)
+            }),
             ArchCheckArgs::Clean { force, dry_run } => self.with_consent(
                 force || dry_run,
                 "nobody is there to be asked whether files may be removed from the archive",
@@ -48,7 +53,13 @@ impl Run<'_> {
         }
     }
 
-    fn check(&mut self, archive: &OpenArchive, wanted: &Wanted, sessions: CheckSessions) -> Result<Done, Failure> {
+    fn check(
+        &mut self,
+        archive: &OpenArchive,
+        wanted: &Wanted,
+        sessions: CheckSessions,
+        budget: Option<Duration>,
+    ) -> Result<Done, Failure> {
         let chosen = wanted.in_archive(&archive.volume_names());
         let named: BTreeMap<String, bool> = chosen.clone();
         let (known, mut failed) = self.known(archive, chosen, true);
@@ -59,6 +70,7 @@ impl Run<'_> {
         let request = CheckRequest {
             volumes: volumes.collect(),
             sessions,
+            budget,
         };
         let report = wyng_engine::check(archive, &request, &self.display)?;
         self.display.finish();

@@ -310,6 +310,8 @@ pub enum ArchCheckArgs {
         wanted: Wanted,
         /// Which sessions of each.
         sessions: CheckSessions,
+        /// `--budget`.
+        budget: Option<Duration>,
     },
     /// `--clean`: remove what nothing speaks of.
     Clean {

@@ -3,6 +3,7 @@
 //! Each check answers with what the value must be, as an ending for "--option=value: ".
 
 use std::ffi::OsStr;
+use std::time::Duration;
 
 /// A check of one value.
 pub type Check = fn(&OsStr) -> Result<(), String>;
@@ -69,6 +70,28 @@ pub fn meta_reduce(value: &OsStr) -> Result<(), String> {
     }
 }
 
+/// `90s`, `30m`, `2h`.
+pub fn budget(value: &OsStr) -> Result<(), String> {
+    match duration(utf8(value)?) {
+        Some(_) => Ok(()),
+        None => Err("must be a number of seconds, minutes or hours, such as 90s, 30m or 2h".to_owned()),
+    }
+}
+
+/// A time of at least a second and at most a year.
+#[must_use]
+pub fn duration(text: &str) -> Option<Duration> {
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return None,
+    };
+    let total = number.parse::<u64>().ok()?.checked_mul(seconds)?;
+    (1..=31_536_000).contains(&total).then(|| Duration::from_secs(total))
+}
+
 /// `zstd[:N]`, `zlib[:N]`, `bz2[:N]`.
 pub fn compression(value: &OsStr) -> Result<(), String> {
     let value = utf8(value)?;
@@ -116,6 +139,11 @@ mod tests {
         refused(
             apdays,
             &["", "1:2:3", "0:62:0:2", "0:62:1:0", "a:b:c:d", "-1:0:1:1", "0:62:1:2:3"],
+        );
+        accepted(budget, &["1s", "90s", "30m", "2h", "8760h"]);
+        refused(
+            budget,
+            &["", "m", "30", "0m", "-1m", "1.5h", "9000h", "5d", "30 m", "ü"],
         );
         accepted(meta_reduce, &["on:3000", "off:0", "extra:1"]);
         refused(meta_reduce, &["on", "on:", "maybe:3", "on:-1", "on:1:2"]);

@@ -2,6 +2,7 @@
 //! arch-deduplicate, arch-check.
 
 use super::arguments::{Action, ArchCheckArgs, DeleteArgs, TagArgs};
+use super::check::duration;
 use super::error::OptionError;
 use super::meaning::Reader;
 use super::table::Id;
@@ -120,7 +121,19 @@ impl Reader<'_> {
             (Some(SessionChoice::Newest), false) if chosen => CheckSessions::NewestOfEach,
             (Some(SessionChoice::Newest), false) => CheckSessions::Newest,
         };
-        Ok(ArchCheckArgs::Check { wanted, sessions })
+        let budget = self.values.text(Id::Budget).and_then(|text| duration(&text));
+        // Less than everything would end the round that it is a part of.
+        if budget.is_some() && (chosen || sessions != CheckSessions::All || !wanted.except.is_empty()) {
+            return Err(OptionError::Conflict {
+                first: "--budget",
+                second: "a choice of volumes or sessions",
+            });
+        }
+        Ok(ArchCheckArgs::Check {
+            wanted,
+            sessions,
+            budget,
+        })
     }
 
     /// The command is about the archive as a whole.

@@ -73,6 +73,7 @@ pub enum Id {
     Repair,
     From,
     ExportKeys,
+    Budget,
     Unattended,
     Quiet,
     Verbose,

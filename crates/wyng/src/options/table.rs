@@ -545,6 +545,16 @@ pub static OPTIONS: &[Opt] = &[
     .check(check::path)
     .on(&[Command::ArchCheck])
     .ours(),
+    value(
+        Id::Budget,
+        "budget",
+        "TIME",
+        Archive,
+        "arch-check: stop after this time, such as 30m or 2h; the next goes on there",
+    )
+    .check(check::budget)
+    .on(&[Command::ArchCheck])
+    .ours(),
     flag(Id::Unattended, "unattended", General, "never ask")
         .short('u')
         .cli(),

@@ -172,6 +172,14 @@ pub fn summary(report: &CheckReport, verbose: bool) -> String {
         size(fetched),
         seconds(report.seconds)
     );
+    match report.sessions_left {
+        Some(0) => text.push_str("All sessions have been checked; the next check begins anew.\n"),
+        Some(left) => {
+            let sessions = plural_u64(left, "session is", "sessions are");
+            let _ = writeln!(text, "Time is out: {sessions} left for the next check.");
+        }
+        None => {}
+    }
     text
 }
 

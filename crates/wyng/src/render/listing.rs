@@ -4,6 +4,7 @@ use super::columns;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use wyng_engine::{ArchiveSummary, SessionListing, VolumeListing};
+use wyng_sys::CivilTime;
 
 /// How sessions are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,6 +100,20 @@ fn lines(text: &mut String, session: &SessionListing, verbose: bool) {
     let flag = if session.changed { "Chg" } else { "" };
     let _ = writeln!(text, "{} {size} {flag}", date(session));
     if verbose {
+        if let Some(CivilTime {
+            year,
+            month,
+            day,
+            hour,
+            minute,
+            ..
+        }) = session.last_verified
+        {
+            let _ = writeln!(
+                text,
+                " last verified: {year:04}-{month:02}-{day:02} {hour:02}:{minute:02}"
+            );
+        }
         let mut tags: Vec<&(String, String)> = session.tags.iter().collect();
         tags.sort();
         for (id, description) in tags {
@@ -188,6 +203,7 @@ pub(crate) mod tests {
             sequence,
             source_time: 1_795_321_054_618_034_785,
             changed,
+            last_verified: None,
             tags: tags
                 .iter()
                 .map(|&(id, text)| (id.to_owned(), text.to_owned()))

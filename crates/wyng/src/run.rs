@@ -216,7 +216,7 @@ fn execute(invocation: &Invocation, manner: Manner, environment: &Environment, c
         Action::Verify(_) => Work::Verifying,
         Action::Monitor(_) => Work::Monitoring,
         Action::Diff(_) => Work::Comparing,
-        Action::ArchCheck(ArchCheckArgs::Check { .. }) => Work::Checking,
+        Action::ArchCheck(ArchCheckArgs::Check { .. } | ArchCheckArgs::Repair { .. }) => Work::Checking,
         Action::Deduplicate { .. } => Work::Deduplicating,
         Action::Init(_)
         | Action::List(_)

@@ -63,6 +63,8 @@ impl Run<'_> {
         let chosen = wanted.in_archive(&archive.volume_names());
         let named: BTreeMap<String, bool> = chosen.clone();
         let (known, mut failed) = self.known(archive, chosen, true);
+        // Progress is of sessions, whose number is not known.
+        self.display.expect(0);
         let volumes = known.into_iter().map(|name| {
             let named = named.get(&name).copied().unwrap_or_default();
             (name, named)

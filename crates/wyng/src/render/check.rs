@@ -116,17 +116,21 @@ fn line(finding: &Finding) -> String {
 #[must_use]
 pub fn hint(kind: DamageKind) -> &'static str {
     match kind {
-        DamageKind::Archive => {
-            "the archive can be read all the same; the next command that writes makes archive.ini and archive.salt anew"
+        DamageKind::Archive => "the archive can be read all the same; arch-check --repair makes it whole",
+        DamageKind::Volume => {
+            "no session of it can be read; arch-check --repair --from=URL takes the file from a copy of the archive"
         }
-        DamageKind::Volume => "no session of it can be read; another copy of the archive may still have the file",
-        DamageKind::Copied => "nothing is lost as long as that copy is there, so do not remove it",
+        DamageKind::Copied => "nothing is lost as long as that copy is there; arch-check --repair puts it back",
         DamageKind::Session => {
-            "older sessions can be restored, those named can't; another copy of the archive may have the file"
+            "older sessions can be restored, those named can't; arch-check --repair --from=URL takes the file from a copy of \
+             the archive"
         }
-        DamageKind::List => "older sessions can be restored, those named can't",
+        DamageKind::List => {
+            "older sessions can be restored, those named can't; arch-check --repair can take the volume back to them"
+        }
         DamageKind::Data => {
-            "all other data of these sessions can be restored, and so can sessions that have their own data there"
+            "all other data of these sessions can be restored, and so can sessions that have their own data there; \
+             arch-check --repair looks for the same data elsewhere"
         }
     }
 }

@@ -88,25 +88,37 @@ impl Ledger {
     /// Remembers all of it, if this host's memory can be changed now. If it is `complete` and
     /// nothing is left, the next check begins a new round.
     /// Gives the number of sessions left for later.
-    pub fn end(mut self, open: &OpenArchive, complete: bool, reporter: &dyn Reporter) -> Result<u64> {
+    pub fn end(mut self, open: &OpenArchive, complete: bool, reporter: &dyn Reporter) -> u64 {
         if self.deadline.is_some() && complete && !self.ran_out {
             self.log.round = open.context.clock.now();
         }
         self.log.sessions.retain(|key, _| is_listed(open, key));
+        let trouble = match self.remember(open) {
+            Ok(true) => None,
+            Ok(false) => Some("another wyng is at work on this archive".to_owned()),
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(trouble) = trouble {
+            let text = format!("what was checked could not be remembered: {trouble}");
+            reporter.event(Event::Warning(Warning::Note(&text)));
+        }
+        self.left
+    }
+
+    /// Only under the locks that protect this host's memory, which a reader takes for a moment; `false` if they are not free.
+    fn remember(&self, open: &OpenArchive) -> Result<bool> {
         let (Some(state), Some(home)) = (open.archive.state(), &open.home) else {
-            return Ok(self.left);
+            return Ok(true);
         };
         let guard = match &open.locks {
             Some(_) => None,
             None => home.try_update_guard(&open.archive.identity(), open.place.host_lock.as_deref())?,
         };
-        if guard.is_some() || open.locks.is_some() {
-            state.store_check_log(&self.log)?;
-        } else {
-            let text = "what was checked could not be remembered, because another wyng is at work on this archive";
-            reporter.event(Event::Warning(Warning::Note(text)));
+        if guard.is_none() && open.locks.is_none() {
+            return Ok(false);
         }
-        Ok(self.left)
+        state.store_check_log(&self.log)?;
+        Ok(true)
     }
 }
 

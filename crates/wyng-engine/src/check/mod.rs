@@ -36,7 +36,7 @@ pub fn check(open: &OpenArchive, request: &CheckRequest, reporter: &dyn Reporter
     // What was checked stays so, also if the rest could not be.
     let left = ledger.end(open, went.is_ok(), reporter);
     went?;
-    report.sessions_left = request.budget.is_some().then_some(left?);
+    report.sessions_left = request.budget.is_some().then_some(left);
     look_for_strays(open, &mut report, reporter)?;
     report.seconds = open.context.clock.monotonic().saturating_sub(begun).as_secs_f64();
     Ok(report)

@@ -606,6 +606,7 @@ fn a_check_with_a_budget_goes_on_where_it_stopped_until_all_is_checked_once() {
     assert_eq!(verified(&lab), [true; 5]);
     // The next round begins anew, and a new session is checked in it.
     let hour = std::time::Duration::from_secs(3600);
+    assert_eq!(check_for(&lab, hour).0.len(), 0, "the check of everything counts");
     assert_eq!(check_for(&lab, hour).0.len(), 5);
     lab.write("a", &image(9, 300_000));
     lab.send(&["a"]).unwrap();

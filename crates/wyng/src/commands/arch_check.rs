@@ -136,8 +136,9 @@ impl Run<'_> {
             self.output.say(&check::repair_plan(&plan));
             let unchecked: Vec<Failed> = plan.failed.iter().map(Failed::from).collect();
             if dry_run {
-                let failed = check::beyond(&plan.beyond).into_iter().chain(unchecked);
-                return Ok(planned(true, json::fields(&plan), failed.collect()));
+                let failed: Vec<Failed> = check::beyond(&plan.beyond).into_iter().chain(unchecked).collect();
+                self.display.announce_anew(&failed);
+                return Ok(planned(true, json::fields(&plan), failed));
             }
             let more = if plan.steps.is_empty() {
                 all.beyond = plan.beyond;
@@ -157,8 +158,13 @@ impl Run<'_> {
                 let not_done = all.not_done.iter();
                 let not_done =
                     not_done.map(|failed| Failed::damaged(&check::subject(&failed.step), failed.error.clone()));
-                let failed = check::beyond(&all.beyond).into_iter().chain(not_done).chain(unchecked);
-                return Ok(planned(false, json::fields(&all), failed.collect()));
+                let failed: Vec<Failed> = check::beyond(&all.beyond)
+                    .into_iter()
+                    .chain(not_done)
+                    .chain(unchecked)
+                    .collect();
+                self.display.announce_anew(&failed);
+                return Ok(planned(false, json::fields(&all), failed));
             }
         }
     }

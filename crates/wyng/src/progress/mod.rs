@@ -120,6 +120,16 @@ impl Display {
         }
     }
 
+    /// Prints failures of volumes of which something else was said before.
+    pub fn announce_anew(&self, failed: &[Failed]) {
+        let mut state = self.state();
+        state
+            .announced
+            .retain(|name| failed.iter().all(|failure| failure.volume != *name));
+        drop(state);
+        self.announce(failed);
+    }
+
     /// Takes the progress line away.
     pub fn finish(&self) {
         self.clear(&mut self.state());

@@ -175,7 +175,7 @@ fn a_repair_asks_first_and_heals_from_a_copy_of_the_archive() {
         .expect(2)
         .prints(&["To be repaired:\n  nothing\n"])
         .says(&[
-            "v: 1 damage can't be repaired, the first: v ",
+            "error: 1 damage can't be repaired, the first: v ",
             "hint: --from=URL takes good files",
         ]);
     let from = ["arch-check", "--repair", "--from=file:copy"];

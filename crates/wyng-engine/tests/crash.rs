@@ -11,6 +11,8 @@
 )]
 
 mod common;
+#[path = "crash/pairs.rs"]
+mod pairs;
 
 use common::{Contents, Lab, POOL, image, set};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -66,6 +68,16 @@ fn record(
     lab.fs.set_recording(false);
     prepare(&lab);
     lab.fs.set_recording(true);
+    record_on(lab, name, act, between)
+}
+
+/// As [`record`], on a machine that is prepared.
+fn record_on(
+    lab: Lab,
+    name: &'static str,
+    act: impl Fn(&Lab, &Acknowledged),
+    between: impl Fn(&Contents) -> Option<Contents>,
+) -> Recorded {
     let before = lab.contents().ok();
     let initial = lab.fs.checkpoint();
     let reporter = Acknowledged {

@@ -8,7 +8,10 @@ use std::path::{Component, Path};
 use std::sync::Arc;
 use wyng_state::StateHome;
 use wyng_sys::fs::FileKind;
-use wyng_volume::{Notes, NotesError, Pool, PoolKind, PoolOptions, TargetOptions, TargetPlan, VolumeError, open_pool};
+use wyng_volume::{
+    Notes, NotesError, Pool, PoolKind, PoolOptions, TargetOptions, TargetPlan, VolumeError, discards_to_zeros,
+    open_pool,
+};
 
 /// The notes of local storages, kept in this host's memory.
 #[derive(Debug)]
@@ -69,6 +72,14 @@ impl OpenArchive {
                 Ok(None)
             }
             Err(error) => Err(error),
+        }
+    }
+
+    /// Whether a restore target is the device of a thin volume that is kept thin by discarding.
+    pub(crate) fn discards_to_zeros(&self, target: &RestoreTarget) -> bool {
+        match target {
+            RestoreTarget::Path(path) => discards_to_zeros(&self.context, path, &self.storage_options(false)),
+            RestoreTarget::Local { .. } | RestoreTarget::Stdout => false,
         }
     }
 

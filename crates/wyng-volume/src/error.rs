@@ -292,6 +292,14 @@ pub enum NoBase {
         /// The block at which the reserved state begins.
         root: u64,
     },
+    /// Another run of ours has reserved the state of the pool's metadata for longer than was waited.
+    #[error("another run of wyng (process {pid}) is comparing volumes of the thin pool {pool}")]
+    PoolBusy {
+        /// `VG/POOL`.
+        pool: String,
+        /// Its process.
+        pid: u32,
+    },
     /// The state of the pool's metadata that we had reserved was released by somebody else.
     #[error("another program released the metadata snapshot of the thin pool {pool} while it was read")]
     Released {

@@ -28,6 +28,7 @@ pub use error::{NoBase, PlainReason, PoolPart, Property, Result, VolumeError};
 pub use files::Origin;
 pub use import::{Import, StreamSource};
 pub use label::Label;
+pub use lvm::discards_to_zeros;
 pub use options::{Headroom, Notes, NotesError, PoolOptions};
 pub use owners::Owners;
 pub use pool::{

@@ -102,6 +102,13 @@ impl Ending<'_> {
         if let Some(error) = &restored.not_paired {
             self.not_paired(error);
         }
+        if let Some(error) = &restored.old_left {
+            let text = format!(
+                "{} is restored; what it was before stays until it is restored again: {error}.",
+                path.display()
+            );
+            self.reporter.event(Event::Warning(Warning::Note(&text)));
+        }
     }
 
     /// The volume is restored, whatever becomes of the record.

@@ -157,6 +157,7 @@ fn look_at_target(
         force_in_use: request.force_in_use,
         data_bytes,
         start,
+        discards: open.discards_to_zeros(&item.target),
     };
     if let Some(plan) = open.thin_target(&item.target, size, options)? {
         return Ok(plan);

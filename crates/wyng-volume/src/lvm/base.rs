@@ -3,7 +3,7 @@
 
 use super::Lvm;
 use super::names::{ARCHIVE, BASE, DELTA, FRESH, MARK, OURS, SESSION, archive_tag, mark_tag};
-use super::survey::{Survey, Volume};
+use super::survey::Volume;
 use crate::pool::{BaseEvidence, Inherited, LvmEvidence, Stamp};
 use crate::{Label, NoBase, Property, Result};
 
@@ -66,20 +66,18 @@ pub(super) fn prove<'v>(
     Ok(snapshot)
 }
 
-/// Makes the snapshot `fresh` the base, in place of the `old` one, and tells its evidence.
-pub(super) fn install(
-    lvm: &Lvm,
-    label: &Label,
-    fresh: &str,
-    base: &str,
-    old: Option<&String>,
-    stamp: &Stamp,
-) -> Result<BaseEvidence> {
+/// Makes the snapshot `fresh` the base, in place of the one that is there now, and tells its evidence.
+///
+/// # Errors
+/// As [`Lvm::removable`], if something else has the name `base`; [`NoBase`].
+pub(super) fn install(lvm: &Lvm, label: &Label, fresh: &str, base: &str, stamp: &Stamp) -> Result<BaseEvidence> {
     let mark = mark_tag(&stamp.mark);
     let mut arguments = vec!["--addtag", stamp.session.as_str(), "--addtag", &mark];
     // A wish to stop in the middle would cost the base.
     let tools = lvm.tools.unstoppable();
     let survey = lvm.survey()?;
+    // What had the name when the volume was frozen may be another one by now.
+    let is_replaced = lvm.removable(&survey, base, label)?;
     let snapshot = survey.find(&lvm.group, fresh).ok_or(NoBase::Missing)?;
     let evidence = evidence_of(snapshot, stamp).ok_or(NoBase::Missing)?;
     let delta = format!("{DELTA}-{}", snapshot.created);
@@ -91,8 +89,8 @@ pub(super) fn install(
     tools.run("lvchange", &arguments)?;
     // crash here: the old base, whose record the caller has invalidated, and a fresh snapshot from which the next run
     // finishes, or which it removes.
-    if let Some(old) = old {
-        lvm.remove(old)?;
+    if is_replaced {
+        lvm.remove(base)?;
     }
     // crash here: a fresh snapshot with its tags, from which the next run finishes, or the original would go on.
     tools.run("lvrename", &[&lvm.group, fresh, base])?;
@@ -145,18 +143,12 @@ pub(super) fn finish(
     if !is_it {
         return Ok(None);
     }
-    let old = lvm.removable(&survey, &base, label)?.then_some(&base);
-    install(lvm, label, &fresh, &base, old, &stamp).map(Some)
+    install(lvm, label, &fresh, &base, &stamp).map(Some)
 }
 
-/// The snapshot that the original program left as the base of a volume, as far as its tags allow it to be the state of
-/// `session`; `None` if it is none, bears our mark, or is of another archive or session.
-pub(super) fn inherited(survey: &Survey, lvm: &Lvm, name: &str, label: &Label, session: &str) -> Option<Inherited> {
-    let base = survey.find(&lvm.group, &format!("{name}{BASE}"))?;
-    left_by_original(base, label, session)
-}
-
-fn left_by_original(base: &Volume, label: &Label, session: &str) -> Option<Inherited> {
+/// What the original program left as the base of a volume, as far as its tags allow it to be the state of `session`; `None` if
+/// it bears our mark, or is of another archive or session.
+pub(super) fn left_by_original(base: &Volume, label: &Label, session: &str) -> Option<Inherited> {
     let is_its = base.has_tag(OURS)
         && base.tags_of(ARCHIVE).eq([archive_tag(label).as_str()])
         && base.tags_of(SESSION).eq([session])

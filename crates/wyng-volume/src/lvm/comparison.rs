@@ -3,12 +3,13 @@
 
 use super::base::prove;
 use super::delta::{self, Delta};
-use super::reservation::Reservation;
+use super::reservation::{Reservation, WAIT};
 use super::survey::{Survey, Thin};
 use super::{Lvm, PoolName};
 use crate::{Label, LvmEvidence, NoBase, Property, Result, VolumeError};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// What the volumes of a run share.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ struct State {
     waiting: usize,
     /// One for each pool in which something was compared.
     reserved: Vec<Reserved>,
+    /// Until when it waits for other runs, all its volumes together; `None` before it has to know.
+    wait_until: Option<Duration>,
 }
 
 /// A reserved state of a pool, and what there was when it was reserved.
@@ -36,6 +39,19 @@ struct Reserved {
     reservation: Reservation,
 }
 
+impl Shared {
+    fn new(lvm: &Arc<Lvm>, waiting: usize) -> Arc<Self> {
+        Arc::new(Self {
+            lvm: lvm.clone(),
+            state: Mutex::new(State {
+                waiting,
+                reserved: Vec::new(),
+                wait_until: None,
+            }),
+        })
+    }
+}
+
 /// The part of one volume in the comparisons of its run.
 #[derive(Debug)]
 pub(super) struct Comparison(Arc<Shared>);
@@ -43,25 +59,13 @@ pub(super) struct Comparison(Arc<Shared>);
 impl Comparison {
     /// One for each of so many volumes.
     pub(super) fn of_run(lvm: &Arc<Lvm>, volumes: usize) -> Vec<Self> {
-        let shared = Arc::new(Shared {
-            lvm: lvm.clone(),
-            state: Mutex::new(State {
-                waiting: volumes,
-                reserved: Vec::new(),
-            }),
-        });
+        let shared = Shared::new(lvm, volumes);
         (0..volumes).map(|_| Self(shared.clone())).collect()
     }
 
     /// That of a volume which has no others beside it.
     pub(super) fn alone(lvm: &Arc<Lvm>) -> Self {
-        Self(Arc::new(Shared {
-            lvm: lvm.clone(),
-            state: Mutex::new(State {
-                waiting: 1,
-                reserved: Vec::new(),
-            }),
-        }))
+        Self(Shared::new(lvm, 1))
     }
 
     /// Compares two thin volumes of a pool, each with the transaction in which it must have been created.
@@ -69,8 +73,9 @@ impl Comparison {
     /// # Errors
     /// Why nothing can be said, also that another program has reserved the metadata.
     pub(super) fn compare(&self, first: &Thin, second: &Thin) -> Result<Delta, NoBase> {
-        let mut state = self.state();
-        state.reserved(&self.0.lvm, first)?.compare(&self.0.lvm, first, second)
+        let lvm = &self.0.lvm;
+        self.state()
+            .in_reserved(lvm, first, |reserved| reserved.compare(lvm, first, second))
     }
 
     /// Compares the base, a volume that must be the one of `evidence`, with another. Tells its size in bytes, too.
@@ -90,15 +95,15 @@ impl Comparison {
                 property: Property::Pool,
             });
         }
-        let mut state = self.state();
-        let reserved = state.reserved(lvm, with)?;
-        let base = prove(reserved.survey.find(&lvm.group, base), label, evidence)?;
-        let thin = base.thin().ok_or(NoBase::Missing)?;
-        if !lvm.is_plain(base)? {
-            let volume = base.full_name();
-            return Err(NoBase::ExternalOrigin { volume });
-        }
-        Ok((reserved.compare(lvm, thin, with)?, base.size))
+        self.state().in_reserved(lvm, with, |reserved| {
+            let base = prove(reserved.survey.find(&lvm.group, base), label, evidence)?;
+            let thin = base.thin().ok_or(NoBase::Missing)?;
+            if !lvm.is_plain(base)? {
+                let volume = base.full_name();
+                return Err(NoBase::ExternalOrigin { volume });
+            }
+            Ok((reserved.compare(lvm, thin, with)?, base.size))
+        })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -117,13 +122,30 @@ impl Drop for Comparison {
 }
 
 impl State {
+    /// Does something in the reserved state of the pool of `thin`. One that was lost meanwhile is of no use to other volumes.
+    fn in_reserved<T>(
+        &mut self,
+        lvm: &Lvm,
+        thin: &Thin,
+        work: impl FnOnce(&Reserved) -> Result<T, NoBase>,
+    ) -> Result<T, NoBase> {
+        let done = work(self.reserved(lvm, thin)?);
+        if matches!(done, Err(NoBase::Released { .. } | NoBase::Reserved { .. })) {
+            self.reserved.retain(|of| of.pool.uuid != thin.pool_uuid);
+        }
+        done
+    }
+
     /// The reserved state of the pool of `thin`.
     fn reserved(&mut self, lvm: &Lvm, thin: &Thin) -> Result<&Reserved, NoBase> {
         let known = self.reserved.iter().position(|of| of.pool.uuid == thin.pool_uuid);
         let index = match known {
             Some(index) => index,
             None => {
-                self.reserved.push(Reserved::take(lvm, thin)?);
+                let end = self
+                    .wait_until
+                    .get_or_insert_with(|| lvm.tools.now().saturating_add(WAIT));
+                self.reserved.push(Reserved::take(lvm, thin, *end)?);
                 self.reserved.len().saturating_sub(1)
             }
         };
@@ -132,12 +154,13 @@ impl State {
 }
 
 impl Reserved {
-    fn take(lvm: &Lvm, thin: &Thin) -> Result<Self, NoBase> {
+    fn take(lvm: &Lvm, thin: &Thin, wait_until: Duration) -> Result<Self, NoBase> {
         let Some(notes) = &lvm.options.notes else {
             return Err(NoBase::NoNotes);
         };
+        lvm.tools.require(&["thin_ls", "thin_delta"])?;
         let pool = lvm.pool_of(thin);
-        let reservation = Reservation::take(&lvm.tools, &pool, notes)?;
+        let reservation = Reservation::take(&lvm.tools, &pool, notes, wait_until)?;
         let listed = lvm.tools.run(
             "thin_ls",
             &["-m", "--no-headers", "-o", "DEV,TRANSACTION", &pool.metadata()],

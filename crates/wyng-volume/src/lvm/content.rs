@@ -33,7 +33,7 @@ pub(super) fn reads_as_zeros(file: &dyn File, range: Range<u64>) -> Result<bool>
 
 /// Makes a range of a thin volume read as zeros and frees its space: discarding does both where pool and kernel allow it and
 /// nothing lies behind the volume; so what still reads otherwise is overwritten.
-pub(super) fn zero(file: &dyn File, from: u64, to: u64) -> Result<()> {
+pub(crate) fn zero(file: &dyn File, from: u64, to: u64) -> Result<()> {
     let (first, last) = (from.next_multiple_of(PAGE as u64), to - to % PAGE as u64);
     if first < last {
         match file.discard(first, last - first) {

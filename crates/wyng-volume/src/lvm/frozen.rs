@@ -21,8 +21,6 @@ struct FrozenVolume {
     name: String,
     /// The snapshot as LVM describes it.
     snapshot: Volume,
-    /// There was a base when the snapshot was made.
-    has_base: bool,
     /// What the volume never wrote reads as zeros.
     is_plain: bool,
     /// A base can be made of it: it is no reader's.
@@ -74,11 +72,17 @@ impl Drop for Held {
     }
 }
 
-/// One failed survey is the trouble of several volumes.
-fn unseen(error: &VolumeError) -> VolumeError {
-    VolumeError::BadOutput {
-        tool: "lvs",
-        detail: error.to_string(),
+/// What is there, asked for once; after a failure, which is that of one volume, the next one asks again.
+#[derive(Default)]
+struct Seen(Option<Survey>);
+
+impl Seen {
+    fn get(&mut self, lvm: &Lvm) -> Result<&Survey> {
+        let survey = match self.0.take() {
+            Some(survey) => survey,
+            None => lvm.survey()?,
+        };
+        Ok(self.0.insert(survey))
     }
 }
 
@@ -86,19 +90,19 @@ impl LvmPool {
     /// Makes a snapshot of each volume under its name with this ending, one after the other.
     pub(super) fn freeze_as(&self, requests: &[FreezeRequest], ending: &str) -> Vec<Result<Box<dyn Frozen>>> {
         // What was finished since the pool was opened counts.
-        let before = self.lvm.survey();
-        let snapshot = |request| self.snapshot(before.as_ref().map_err(unseen)?, request, ending);
-        let made: Vec<_> = requests.iter().map(snapshot).collect();
-        let survey = self.lvm.survey();
+        let mut before = Seen::default();
+        let mut snapshot = |request| self.snapshot(before.get(&self.lvm)?, request, ending);
+        let made: Vec<_> = requests.iter().map(&mut snapshot).collect();
+        let mut survey = Seen::default();
         let comparisons = Comparison::of_run(&self.lvm, requests.len());
-        let freeze = |((request, made), comparison): ((&FreezeRequest, Result<()>), Comparison)| {
-            made?;
-            self.frozen(survey.as_ref().map_err(unseen)?, request, ending, comparison)
+        let freeze = |((request, made), comparison): ((&FreezeRequest, Result<Held>), Comparison)| {
+            let held = made?;
+            self.frozen(survey.get(&self.lvm)?, request, held, comparison)
         };
         requests.iter().zip(made).zip(comparisons).map(freeze).collect()
     }
 
-    fn snapshot(&self, survey: &Survey, request: &FreezeRequest, ending: &str) -> Result<()> {
+    fn snapshot(&self, survey: &Survey, request: &FreezeRequest, ending: &str) -> Result<Held> {
         let lvm = &self.lvm;
         let (_, thin) = lvm.thin(survey, &request.name)?;
         let pool = lvm.pool_of(thin);
@@ -124,32 +128,31 @@ impl LvmPool {
             "-y", "-kn", "-ay", "-pr", "--addtag", OURS, "--addtag", &archive, "-s", &origin, "-n", &name,
         ];
         // crash here: a fresh snapshot, removed by the next run.
-        lvm.tools.run("lvcreate", &arguments).map(drop)
+        lvm.tools.run("lvcreate", &arguments)?;
+        Ok(Held::new(lvm, &name))
     }
 
     fn frozen(
         &self,
         survey: &Survey,
         request: &FreezeRequest,
-        ending: &str,
+        held: Held,
         comparison: Comparison,
     ) -> Result<Box<dyn Frozen>> {
         let lvm = &self.lvm;
         let (origin, _) = lvm.thin(survey, &request.name)?;
-        let name = format!("{}{ending}", request.name);
-        let missing = || VolumeError::Missing { path: lvm.path(&name) };
-        let snapshot = survey.find(&lvm.group, &name).ok_or_else(missing)?;
-        let held = Held::new(lvm, &name);
+        let missing = || VolumeError::Missing {
+            path: lvm.path(&held.name),
+        };
+        let snapshot = survey.find(&lvm.group, &held.name).ok_or_else(missing)?;
         let file = lvm.open(snapshot)?;
-        let base = survey.find(&lvm.group, &format!("{}{BASE}", request.name));
         Ok(Box::new(FrozenVolume {
             lvm: lvm.clone(),
             label: request.label.clone(),
             name: request.name.clone(),
             snapshot: snapshot.clone(),
-            has_base: base.is_some_and(|base| base.has_tag(&archive_tag(&request.label))),
             is_plain: lvm.is_plain(snapshot)?,
-            may_rotate: ending == FRESH,
+            may_rotate: held.name.ends_with(FRESH),
             info: lvm.source_info(origin, snapshot),
             comparison: Mutex::new(Some(comparison)),
             mapped: OnceLock::new(),
@@ -272,8 +275,7 @@ impl Frozen for FrozenVolume {
             return Err(NoBase::Missing.into());
         }
         let base = format!("{}{BASE}", self.name);
-        let old = self.has_base.then_some(&base);
-        let evidence = base::install(&self.lvm, &self.label, &self.snapshot.name, &base, old, stamp)?;
+        let evidence = base::install(&self.lvm, &self.label, &self.snapshot.name, &base, stamp)?;
         self.held.keep();
         Ok(evidence)
     }

@@ -26,7 +26,9 @@ use crate::target::{TargetOptions, TargetPlan};
 use crate::{Label, NoBase, PoolOptions, Ranges, Result, VolumeError};
 use base::prove;
 use comparison::Comparison;
+pub(crate) use content::zero;
 use names::{BASE, FRESH, OURS, PoolName, READER, archive_tag, device_path, mapper_name};
+pub use recognise::discards_to_zeros;
 pub(crate) use recognise::open;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -255,7 +257,9 @@ impl Pool for LvmPool {
 
     fn inherited(&self, name: &str, label: &Label, session: &str) -> Result<Option<Inherited>> {
         names::check(name)?;
-        Ok(base::inherited(&self.lvm.survey()?, &self.lvm, name, label, session))
+        let survey = self.lvm.survey()?;
+        let base = survey.find(&self.lvm.group, &format!("{name}{BASE}"));
+        Ok(base.and_then(|base| base::left_by_original(base, label, session)))
     }
 
     fn finish(&self, name: &str, label: &Label, journal: &str, session: &str) -> Result<Option<BaseEvidence>> {
@@ -286,22 +290,15 @@ impl Pool for LvmPool {
         let (Some(volume), BaseEvidence::Lvm(evidence)) = (volume, &base.evidence) else {
             return Err(NoBase::OtherStorage);
         };
-        let first = survey.find(&self.lvm.group, &format!("{}{BASE}", base.name));
-        let first = prove(first, &base.label, evidence)?;
-        let (Some(one), Some(two)) = (first.thin(), volume.thin()) else {
-            return Err(NoBase::OtherStorage);
-        };
-        if one.pool_uuid != two.pool_uuid {
-            return Err(NoBase::OtherStorage);
+        let in_pool = volume.thin().filter(|thin| thin.pool_uuid == evidence.pool_uuid);
+        let thin = in_pool.ok_or(NoBase::OtherStorage)?;
+        if !self.lvm.is_plain(volume)? {
+            let volume = volume.full_name();
+            return Err(NoBase::ExternalOrigin { volume });
         }
-        for volume in [first, volume] {
-            if !self.lvm.is_plain(volume)? {
-                let volume = volume.full_name();
-                return Err(NoBase::ExternalOrigin { volume });
-            }
-        }
-        let delta = Comparison::alone(&self.lvm).compare(one, two)?;
-        let smaller = first.size.min(volume.size);
+        let (name, alone) = (format!("{}{BASE}", base.name), Comparison::alone(&self.lvm));
+        let (delta, base_size) = alone.changes(&name, &base.label, evidence, thin)?;
+        let smaller = base_size.min(volume.size);
         Ok(cut(&delta.changed, size, smaller..size))
     }
 

@@ -3,7 +3,7 @@
 use super::names::{Meant, PoolName, mapper_name, meaning};
 use super::survey::{Survey, Volume, VolumeKind};
 use super::tools::Tools;
-use super::{Lvm, LvmPool, reservation};
+use super::{Lvm, LvmPool, reservation, status};
 use crate::{PoolOptions, Result, VolumeError};
 use std::path::Path;
 use wyng_sys::Context;
@@ -25,20 +25,17 @@ pub(crate) fn open(context: &Context, path: &Path, options: &PoolOptions) -> Res
         return Ok(None);
     }
     let survey = Survey::take(&tools, None)?;
-    let found = match &meant {
-        Meant::Group(group) if survey.has_group(group) => {
-            return Err(VolumeError::NoPool {
-                group: group.clone(),
-                pools: pools(&survey, group),
-            });
-        }
-        Meant::Group(_) => None,
-        Meant::Volume(group, name) => survey.find(group, name),
-        Meant::Mapped(device) => survey
-            .iter()
-            .find(|volume| mapper_name(&volume.group, &volume.name) == *device),
+    if let Meant::Group(group) = &meant
+        && survey.has_group(group)
+    {
+        return Err(VolumeError::NoPool {
+            group: group.clone(),
+            pools: pools(&survey, group),
+        });
+    }
+    let Some(pool) = find(&survey, &meant) else {
+        return Ok(None);
     };
-    let Some(pool) = found else { return Ok(None) };
     check(&survey, pool)?;
     let name = PoolName {
         group: pool.group.clone(),
@@ -56,6 +53,37 @@ pub(crate) fn open(context: &Context, path: &Path, options: &PoolOptions) -> Res
         group: pool.group.clone(),
     };
     Ok(Some(LvmPool::new(lvm, path, name, survey)))
+}
+
+/// Whether the device `path` is a thin volume that reads as zeros where it is discarded: nothing lies behind it, and its pool
+/// leaves no old data in new chunks. `false` where LVM does not tell.
+pub fn discards_to_zeros(context: &Context, path: &Path, options: &PoolOptions) -> bool {
+    let tools = Tools::new(context, options);
+    let is_one = || {
+        let meant = path.starts_with("/dev").then(|| meaning(path)).flatten()?;
+        let survey = Survey::take(&tools, None).ok()?;
+        let volume = find(&survey, &meant)?;
+        let thin = volume.thin()?;
+        let pool = PoolName {
+            group: volume.group.clone(),
+            name: thin.pool.clone(),
+            uuid: thin.pool_uuid.clone(),
+        };
+        let device = mapper_name(&volume.group, &volume.name);
+        let zeroes = status::unzeroed_chunk(&tools, &pool).ok()?.is_none();
+        Some(zeroes && status::is_plain_thin(&tools, &device, thin.id).ok()?)
+    };
+    is_one().unwrap_or(false)
+}
+
+fn find<'s>(survey: &'s Survey, meant: &Meant) -> Option<&'s Volume> {
+    match meant {
+        Meant::Group(_) => None,
+        Meant::Volume(group, name) => survey.find(group, name),
+        Meant::Mapped(device) => survey
+            .iter()
+            .find(|volume| mapper_name(&volume.group, &volume.name) == *device),
+    }
 }
 
 fn check(survey: &Survey, volume: &Volume) -> Result<()> {

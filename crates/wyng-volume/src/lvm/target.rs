@@ -178,28 +178,39 @@ impl LvTarget {
         if lvm.removable(&survey, &fresh, &pair.label)? {
             lvm.remove(&fresh)?;
         }
-        let old = lvm.removable(&survey, &base, &pair.label)?.then_some(&base);
         let archive = archive_tag(&pair.label);
         let origin = lvm.full_name(&self.part);
         let arguments = [
             "-y", "-kn", "-ay", "-pr", "--addtag", OURS, "--addtag", &archive, "-s", &origin, "-n", &fresh,
         ];
         lvm.tools.run("lvcreate", &arguments)?;
-        super::base::install(lvm, &pair.label, &fresh, &base, old, &pair.stamp)
+        super::base::install(lvm, &pair.label, &fresh, &base, &pair.stamp)
     }
 
-    /// Gives the new volume the name, and removes the old one.
-    fn install(&self, writable: bool) -> Result<()> {
-        let (lvm, part) = (&self.lvm, self.lvm.full_name(&self.part));
+    /// Gives the new volume the name, and removes the old one. Tells why that one stays, if it does: it may be in use still.
+    fn install(&self, writable: bool) -> Result<Option<String>> {
+        let (lvm, part, named) = (
+            &self.lvm,
+            self.lvm.full_name(&self.part),
+            self.lvm.full_name(&self.name),
+        );
         // From here on a wish to stop would leave the volume without its name.
         let tools = lvm.tools.unstoppable();
-        let mut arguments = vec!["--deltag", TAG];
-        for tag in self.old.iter().flat_map(|old| &old.tags) {
+        // Before it has its name: it is never found there without what the old one had.
+        let mut arguments = Vec::new();
+        for tag in self.old.iter().flat_map(|old| &old.tags).filter(|tag| *tag != TAG) {
             arguments.extend(["--addtag", tag]);
+        }
+        if !arguments.is_empty() {
+            arguments.push(&part);
+            tools.run("lvchange", &arguments)?;
+        }
+        if !writable {
+            tools.run("lvchange", &["-pr", &part])?;
         }
         let replaced = format!("{}{OLD}", self.name);
         if self.old.is_some() {
-            tools.run("lvchange", &["--addtag", TAG, &lvm.full_name(&self.name)])?;
+            tools.run("lvchange", &["--addtag", TAG, &named])?;
             tools.run("lvrename", &[&lvm.group, &self.name, &replaced])?;
         }
         // crash here: both volumes are whole, the new one as NAME.wyng-part, the old one as NAME.wyng-old.
@@ -210,19 +221,10 @@ impl LvTarget {
             }
             return Err(error);
         }
-        arguments.push(&part);
-        let named = lvm.full_name(&self.name);
-        if let Some(last) = arguments.last_mut() {
-            *last = &named;
-        }
-        tools.run("lvchange", &arguments)?;
-        if !writable {
-            tools.run("lvchange", &["-pr", &named])?;
-        }
-        if self.old.is_some() {
-            lvm.remove(&replaced)?;
-        }
-        Ok(())
+        // crash here: the new volume, which bears our tag until it is restored again, and the old one, removed by then.
+        tools.run("lvchange", &["--deltag", TAG, &named])?;
+        let removed = self.old.as_ref().map(|_| lvm.remove(&replaced));
+        Ok(removed.and_then(Result::err).map(|error| error.to_string()))
     }
 }
 
@@ -254,7 +256,7 @@ impl TargetWriter for LvTarget {
             }
         }
         let old = self.old.as_ref().is_none_or(|old| old.writable);
-        self.install(restore.mode.map_or(old, |mode| mode & 0o200 != 0))?;
+        restored.old_left = self.install(restore.mode.map_or(old, |mode| mode & 0o200 != 0))?;
         self.held.keep();
         Ok(restored)
     }

@@ -6,9 +6,10 @@ use std::fmt;
 use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use wyng_sys::child::{self, Outcome, Spec};
 use wyng_sys::fs::Fs;
-use wyng_sys::{Cancel, Context};
+use wyng_sys::{Cancel, Clock, Context};
 
 /// Where the tools are, what they are given, and when they are to stop.
 #[derive(Clone)]
@@ -16,6 +17,7 @@ pub(super) struct Tools {
     fs: Arc<dyn Fs>,
     folders: Vec<PathBuf>,
     environment: Vec<(OsString, OsString)>,
+    clock: Arc<dyn Clock>,
     cancel: Cancel,
 }
 
@@ -34,6 +36,7 @@ impl Tools {
             fs: context.fs.clone(),
             folders: options.tool_folders.clone(),
             environment,
+            clock: context.clock.clone(),
             cancel: context.cancel.clone(),
         }
     }
@@ -44,6 +47,16 @@ impl Tools {
             cancel: Cancel::new(),
             ..self.clone()
         }
+    }
+
+    /// Time that only goes on.
+    pub(super) fn now(&self) -> Duration {
+        self.clock.monotonic()
+    }
+
+    /// Waits, at most until the user asks to stop.
+    pub(super) fn pause(&self, time: Duration) {
+        self.clock.sleep(time, &self.cancel);
     }
 
     /// Whether there is such a tool.

@@ -1,6 +1,6 @@
 //! Writing a volume to a block device: only the volume's own bytes, zero ranges zeroed by the device where it can.
 
-use super::{Restore, Restored, TargetWriter, check_range};
+use super::{Restore, Restored, TargetOptions, TargetWriter, check_range};
 use crate::io::write_zeros;
 use crate::{Result, VolumeError};
 use std::path::Path;
@@ -14,19 +14,25 @@ const SECTOR: u64 = 512;
 pub(super) struct DeviceTarget {
     file: FileRef,
     size: u64,
+    /// What is discarded reads as zeros.
+    discards: bool,
 }
 
 impl DeviceTarget {
-    pub(super) fn open(fs: &dyn Fs, path: &Path, size: u64, force_in_use: bool) -> Result<Self> {
+    pub(super) fn open(fs: &dyn Fs, path: &Path, size: u64, options: TargetOptions) -> Result<Self> {
         let file = fs.open(path, OpenHow::WRITE)?;
-        if !file.try_lock(LockKind::Record)? && !force_in_use {
+        if !file.try_lock(LockKind::Record)? && !options.force_in_use {
             let user = "another process has locked it".to_owned();
             return Err(VolumeError::InUse {
                 path: path.to_path_buf(),
                 user,
             });
         }
-        Ok(Self { file, size })
+        Ok(Self {
+            file,
+            size,
+            discards: options.discards,
+        })
     }
 }
 
@@ -41,8 +47,11 @@ impl TargetWriter for DeviceTarget {
         if length == 0 {
             return Ok(());
         }
-        // Discarding does not promise zeros (deviations.md A9), so the kernel zeroes; odd ends are written.
         let end = offset.saturating_add(length);
+        if self.discards {
+            return crate::lvm::zero(self.file.as_ref(), offset, end);
+        }
+        // Elsewhere discarding does not promise zeros (deviations.md A9), so the kernel zeroes; odd ends are written.
         let (first, last) = (offset.next_multiple_of(SECTOR).min(end), end - end % SECTOR);
         if first >= last {
             return Ok(write_zeros(self.file.as_ref(), offset, length)?);

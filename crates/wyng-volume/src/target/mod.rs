@@ -53,6 +53,8 @@ pub struct Restored {
     pub base: Option<BaseEvidence>,
     /// Why there is no base although it was asked for.
     pub not_paired: Option<String>,
+    /// Why the old thin volume, `VG/NAME.wyng-old`, could not be removed.
+    pub old_left: Option<String>,
 }
 
 /// Takes the data of one volume.

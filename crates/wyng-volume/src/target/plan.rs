@@ -40,6 +40,8 @@ pub struct TargetOptions {
     pub data_bytes: Option<u64>,
     /// What the target shall hold when writing begins.
     pub start: Start,
+    /// The target is a device that [`discards_to_zeros`](crate::discards_to_zeros).
+    pub discards: bool,
 }
 
 /// What a target shall hold when writing begins.
@@ -142,8 +144,7 @@ pub struct TargetPlan {
     pub old_size: Option<u64>,
     fs: Arc<dyn Fs>,
     size: u64,
-    start: Start,
-    force_in_use: bool,
+    options: TargetOptions,
     goal: Goal,
 }
 
@@ -170,8 +171,7 @@ impl TargetPlan {
             old_size: None,
             fs: fs.clone(),
             size,
-            start: options.start,
-            force_in_use: options.force_in_use,
+            options,
             goal,
         };
         let (path, spot) = match spec {
@@ -218,8 +218,7 @@ impl TargetPlan {
             old_size,
             fs: fs.clone(),
             size,
-            start: options.start,
-            force_in_use: options.force_in_use,
+            options,
             goal: Goal::Thin(Box::new(plan)),
         }
     }
@@ -227,7 +226,7 @@ impl TargetPlan {
     /// What the target will hold when writing begins.
     #[must_use]
     pub fn holds(&self) -> Holds {
-        match (self.kind, self.start) {
+        match (self.kind, self.options.start) {
             (TargetKind::Stdout, _) => Holds::Zeros,
             (TargetKind::File | TargetKind::ThinVolume, Start::Base) => Holds::Base,
             (TargetKind::ThinVolume, Start::Nothing) => Holds::Zeros,
@@ -257,7 +256,7 @@ impl TargetPlan {
     }
 
     fn begin(self, base: Option<&OpenBase>) -> Result<Box<dyn TargetWriter>> {
-        let seed = match (self.start, base) {
+        let seed = match (self.options.start, base) {
             (Start::Nothing, _) => Seed::Nothing,
             (Start::Old, _) => Seed::Old,
             (Start::Base, Some(base)) => Seed::Base(base.file.as_ref()),
@@ -265,14 +264,14 @@ impl TargetPlan {
         };
         Ok(match self.goal {
             Goal::Stdout(target) => Box::new(target),
-            Goal::Thin(plan) => Box::new(plan.begin(self.size, self.start, base)?),
+            Goal::Thin(plan) => Box::new(plan.begin(self.size, self.options.start, base)?),
             Goal::Device => {
-                check_device(self.fs.as_ref(), &self.path, self.size, self.force_in_use)?;
+                check_device(self.fs.as_ref(), &self.path, self.size, self.options.force_in_use)?;
                 Box::new(DeviceTarget::open(
                     self.fs.as_ref(),
                     &self.path,
                     self.size,
-                    self.force_in_use,
+                    self.options,
                 )?)
             }
             Goal::File { parent, name } => {
@@ -281,7 +280,7 @@ impl TargetPlan {
                     name: name.into(),
                     path: self.path,
                     size: self.size,
-                    force_in_use: self.force_in_use,
+                    force_in_use: self.options.force_in_use,
                 };
                 Box::new(if self.in_place.is_some() {
                     FileTarget::in_place(site, &seed)?

@@ -79,6 +79,8 @@ impl Rig {
         let mut mount = match setup {
             Setup::Xfs => LoopPool::xfs(400 * MIB)?,
             Setup::BtrfsHoles => LoopPool::formatted(PoolKind::Btrfs, 512 * MIB, &["-O", "^no-holes"], &[])?,
+            // Of a compressed extent that is overwritten in part all stays.
+            Setup::BtrfsCompressed => LoopPool::btrfs(2048 * MIB)?,
             _ => LoopPool::btrfs(512 * MIB)?,
         };
         if setup == Setup::BtrfsCompressed {

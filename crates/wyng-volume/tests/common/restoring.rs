@@ -20,6 +20,7 @@ pub const FORCED: TargetOptions = TargetOptions {
     force_in_use: true,
     data_bytes: None,
     start: Start::Nothing,
+    discards: false,
 };
 
 pub fn real() -> Arc<dyn Fs> {

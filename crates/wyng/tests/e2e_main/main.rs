@@ -30,4 +30,5 @@ mod restores;
 mod sends;
 mod sets;
 mod signatures;
+mod takeover;
 mod wrapper;

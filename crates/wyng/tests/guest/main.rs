@@ -18,6 +18,7 @@ mod cut_pool;
 mod logged;
 mod place;
 mod thin;
+mod thin_between;
 mod thin_figure;
 mod thin_full;
 mod thin_receive;

@@ -74,7 +74,11 @@ fn thin(archived: &mut Archived) {
         &["--save-to=vg0/pool/sparse"],
         &[LOCAL, "--sparse"],
         &[LOCAL, "--use-snapshot"],
+        // In place, by the name of the device.
+        &["--save-to=/dev/vg0/sparse"],
+        &["--save-to=/dev/mapper/vg0-sparse", "--sparse-write"],
     ] {
+        write("sparse", 8 * MIB - 1000, &Pattern::Noise.bytes(2, 1 << 20));
         archived
             .place
             .ok(&[&["receive", "sparse", "--unattended"], options].concat());
@@ -140,9 +144,25 @@ fn in_use(archived: &mut Archived) {
         assert_eq!(std::fs::read(point.join("file")).unwrap(), b"precious");
         assert_tidy();
     }
+    let forced = ["receive", "used", LOCAL, "--unattended", "--force-in-use"];
+    let stays = "/dev/vg0/used is restored; what it was before stays until it is restored again: ";
+    assert_says(&archived.place.run(&forced), 0, &[stays, "in use"]);
+    assert!(read("used") == archived.newest("used"));
+    assert_eq!(
+        std::fs::read(point.join("file")).unwrap(),
+        b"precious",
+        "it is mounted still"
+    );
+    assert!(volumes().contains(&"used.wyng-old".to_owned()));
+    assert_eq!(
+        archived.send(&["used"], &[])["volumes"][0]["kind"],
+        "unchanged",
+        "it is paired"
+    );
     tool(&["umount", "/mnt/used"]);
     archived.place.ok(&["receive", "used", LOCAL, "--unattended"]);
     assert!(read("used") == archived.newest("used"));
+    assert_tidy();
     remove_volume("used");
 }
 

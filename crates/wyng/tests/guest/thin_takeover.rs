@@ -1,7 +1,9 @@
 //! Sends on thin volumes that go on where the original program, or a killed run of ours, stopped.
 
 use crate::place::{Place, ROOT, tool};
-use crate::thin::{GROUP, LOCAL, MIB, fill, full_name, make_pool, make_volume, read, send, told, volumes, write};
+use crate::thin::{
+    GROUP, LOCAL, MIB, fill, full_name, make_pool, make_snapshot, make_volume, read, send, told, volumes, write,
+};
 use serde_json::Value;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -113,8 +115,16 @@ fn taken_over(place: &Place, rng: &mut Rng) {
         tags("a.tick").iter().any(|tag| tag.starts_with("mark-")),
         "it is ours now"
     );
+    // It was killed before it gave its fresh snapshot the name of the base.
     as_left_by_the_original();
+    make_snapshot("a", "a.tock");
+    let fresh = full_name("a.tock");
+    tool(&["lvchange", "-q", "-pr", &fresh]);
+    for tag in tags("a.tick").iter().filter(|tag| !tag.starts_with("S_")) {
+        tool(&["lvchange", "-q", "--addtag", tag, &fresh]);
+    }
     assert_eq!(kind(place, &[]), "unchanged");
+    assert!(!volumes().contains(&"a.tock".to_owned()), "{:?}", volumes());
 
     // It has monitored the volume, so that the snapshot holds more than the session.
     change("a", rng);

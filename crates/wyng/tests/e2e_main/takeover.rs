@@ -11,6 +11,11 @@ const CHUNK: usize = 64 << 10;
 /// The last chunk, a part of one, is looked at in any case: the original overlooks changes in the last part of a block.
 const LAST: u64 = 1;
 
+/// The files below a folder.
+fn below(folder: &Path) -> Vec<PathBuf> {
+    files(folder).into_iter().map(|path| folder.join(path)).collect()
+}
+
 /// A machine on which the original has sent an image once.
 struct Left {
     lab: Lab,
@@ -42,7 +47,7 @@ impl Left {
 
     /// The only file of this ending in the pool or the state.
     fn find(&self, ending: &str) -> PathBuf {
-        let all = [files(self.pool.path()), files(&self.lab.path("state"))].concat();
+        let all = [below(self.pool.path()), below(&self.lab.path("state"))].concat();
         let mut found = all.into_iter().filter(|path| path.to_str().unwrap().ends_with(ending));
         let path = found.next().unwrap_or_else(|| panic!("no {ending}"));
         assert_eq!(found.next(), None, "{ending}");
@@ -51,7 +56,7 @@ impl Left {
 
     /// Leaves what the original leaves: a copy without a mark as its first snapshot, a map of that copy's time, no record.
     fn as_of_the_original(&self) {
-        for path in files(&self.lab.path("state")) {
+        for path in below(&self.lab.path("state")) {
             let name = path.file_name().and_then(OsStr::to_str).unwrap();
             if matches!(name, "wyng-snapshot.json" | "wyng-intent.json") {
                 std::fs::remove_file(path).unwrap();

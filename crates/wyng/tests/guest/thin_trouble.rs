@@ -6,7 +6,7 @@ use crate::thin::{
     Archived, LOCAL, MIB, Step, assert_says, fill, held_root, make_pool, make_snapshot, make_volume, message, read,
     remove_volume, run_steps, size, told, volumes, with_tools, write,
 };
-use std::process::Child;
+use std::path::Path;
 use std::time::{Duration, Instant};
 use wyng_testkit::guest::Guest;
 use wyng_testkit::pools::TempDir;
@@ -170,32 +170,24 @@ fn assert_not_released(archived: &mut Archived) {
     assert_increment(archived);
 }
 
-/// Starts a run whose comparison does not end; gives it and the process that compares.
-pub fn start_comparing(arguments: &[&str]) -> (Child, String) {
-    let _ = std::fs::remove_file("/tmp/started");
+/// Kills a send (`SIGKILL`) while it compares.
+fn kill_while_reserved() {
+    let started = Path::new("/tmp/started");
+    let _ = std::fs::remove_file(started);
     let endless = with_tools(
         "rm thin_delta && printf '#!/bin/sh\\necho $$ >/tmp/started; exec sleep 600\\n' >thin_delta && chmod +x thin_delta",
     );
-    let run = Place::through(&endless, "archive", "state").start(arguments);
-    (run, first_line("/tmp/started"))
-}
-
-/// Waits until a script has written a line to this file.
-pub fn first_line(path: &str) -> String {
+    let place = Place::through(&endless, "archive", "state");
+    let mut child = place.start(&["send", LOCAL, "a"]);
     let begun = Instant::now();
-    loop {
-        let text = std::fs::read_to_string(path).unwrap_or_default();
-        if let Some((line, _)) = text.split_once('\n') {
-            return line.to_owned();
+    let pid = loop {
+        let text = std::fs::read_to_string(started).unwrap_or_default();
+        if text.ends_with('\n') {
+            break text.trim().to_owned();
         }
-        assert!(begun.elapsed() < Duration::from_secs(60), "nothing in {path}");
+        assert!(begun.elapsed() < Duration::from_secs(60), "nothing is compared");
         std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-/// Kills a send (`SIGKILL`) while it compares.
-fn kill_while_reserved() {
-    let (mut child, pid) = start_comparing(&["send", LOCAL, "a"]);
+    };
     child.kill().unwrap();
     child.wait().unwrap();
     tool(&["sh", "-c", &format!("kill -9 {pid} 2>/dev/null || true")]);

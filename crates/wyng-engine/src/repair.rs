@@ -2,16 +2,20 @@
 //! after the user's consent it is done. What is put in is always proven by the digests in the metadata above it.
 
 use crate::api::{
-    BadRanges, CheckReport, CheckRequest, CheckSessions, DamageKind, Finding, Means, RepairPlan, RepairReport,
-    RepairRequest, RepairStep, Reporter, StepFailed, VolumeChecked,
+    BadRanges, CheckReport, CheckRequest, CheckSessions, DamageKind, Event, Finding, Means, RepairPlan, RepairReport,
+    RepairRequest, RepairStep, Reporter, StepFailed, VolumeChecked, Warning,
 };
 use crate::check::check;
 use crate::error::Result;
 use crate::open::{OpenArchive, is_confirmed, open_store, session_name};
-use std::collections::BTreeSet;
+use crate::pairing::{Job, Pairing};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use wyng_archive::{Archive, ArchiveError, BrokenChunk, Cure, Trust};
 use wyng_format::{ChunkAddr, ChunkHash, SessionName};
 use wyng_store::OpenMode;
+use wyng_sys::fs::{FileRef, ext::read_exact_at};
+use wyng_volume::{OpenBase, VolumeError};
 
 /// Checks everything and finds out what can be repaired. Nothing is changed.
 ///
@@ -53,6 +57,10 @@ pub fn plan_repair(open: &OpenArchive, request: &RepairRequest, reporter: &dyn R
             failed,
         },
         chunks: Vec::new(),
+        snapshots: request
+            .local
+            .as_deref()
+            .map(|local| Snapshots::new(open, local, reporter)),
     };
     for finding in damage {
         planner.file(finding);
@@ -73,6 +81,64 @@ struct Planner<'a> {
     plan: RepairPlan,
     /// Volume, chunk, and the damage that it is part of.
     chunks: Vec<(String, BrokenChunk, Finding)>,
+    snapshots: Option<Snapshots<'a>>,
+}
+
+/// The snapshots of volumes in one storage.
+struct Snapshots<'a> {
+    open: &'a OpenArchive,
+    local: &'a Path,
+    reporter: &'a dyn Reporter,
+    /// By volume; none for one that has none that is proven.
+    found: BTreeMap<String, Option<OpenBase>>,
+}
+
+impl<'a> Snapshots<'a> {
+    fn new(open: &'a OpenArchive, local: &'a Path, reporter: &'a dyn Reporter) -> Self {
+        Self {
+            open,
+            local,
+            reporter,
+            found: BTreeMap::new(),
+        }
+    }
+
+    /// The snapshot of a volume, if it has the data of a broken chunk.
+    fn with(&mut self, volume: &str, chunk: &BrokenChunk) -> Option<FileRef> {
+        if !self.found.contains_key(volume) {
+            let found = self.find(volume).unwrap_or_else(|error| {
+                let text = format!("the local snapshot of '{volume}' can't be used: {error}");
+                self.reporter.event(Event::Warning(Warning::Note(&text)));
+                None
+            });
+            self.found.insert(volume.to_owned(), found);
+        }
+        let base = self.found.get(volume)?.as_ref()?;
+        let data = data_of(chunk, &base.file)?;
+        self.open.archive.is_data_of(chunk, &data).then(|| base.file.clone())
+    }
+
+    /// The snapshot that a volume's record proves.
+    fn find(&self, volume: &str) -> Result<Option<OpenBase>> {
+        let job = Job::existing(self.open, volume)?;
+        let pairing = Pairing::look(self.open, &job, None)?;
+        let Ok((evidence, _)) = pairing.base() else {
+            return Ok(None);
+        };
+        let pool = self.open.storage(self.local, false)?;
+        match pool.open_base(volume, &job.label(self.open), evidence) {
+            Ok(base) => Ok(Some(base)),
+            Err(VolumeError::Base(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// What a file has where a chunk belongs.
+fn data_of(chunk: &BrokenChunk, file: &FileRef) -> Option<Vec<u8>> {
+    let mut data = vec![0; usize::try_from(chunk.length).ok()?];
+    read_exact_at(&**file, &mut data, chunk.addr.0).ok()?;
+    Some(data)
 }
 
 impl Planner<'_> {
@@ -199,7 +265,16 @@ impl Planner<'_> {
         let cures = self.open.archive.cures(&broken, self.plan.sibling.as_ref())?;
         for ((volume, chunk, finding), cure) in chunks.into_iter().zip(cures) {
             let (offset, length) = (chunk.addr.0, u64::from(chunk.length));
-            let Some(cure) = cure else {
+            let session = chunk.session.date().to_owned();
+            let snapshots = self.snapshots.as_mut().filter(|_| cure.is_none());
+            let snapshot = snapshots.and_then(|snapshots| snapshots.with(&volume, &chunk));
+            let (from, means) = if let Some(cure) = cure {
+                let from = named(&cure, self.plan.sibling.as_ref());
+                (from, Means::Cure(Box::new((chunk, cure))))
+            } else if let Some(file) = snapshot {
+                let from = "the local snapshot".to_owned();
+                (from, Means::Snapshot(Box::new((chunk, file))))
+            } else {
                 self.plan.beyond.push(Finding {
                     offset: Some(offset),
                     length: Some(length),
@@ -210,12 +285,12 @@ impl Planner<'_> {
             };
             self.plan.steps.push(RepairStep::Heal {
                 volume,
-                session: chunk.session.date().to_owned(),
+                session,
                 offset,
                 length,
-                from: named(&cure, self.plan.sibling.as_ref()),
+                from,
             });
-            self.plan.means.push(Means::Cure(Box::new((chunk, cure))));
+            self.plan.means.push(means);
         }
         Ok(())
     }
@@ -281,6 +356,10 @@ fn carry_out(
             Ok(true)
         }
         (Means::Cure(cure), _) => archive.heal(&cure.0, &cure.1, sibling, &guard),
+        (Means::Snapshot(cure), _) => match data_of(&cure.0, &cure.1) {
+            Some(data) => archive.heal_with(&cure.0, &data, &guard),
+            None => Ok(false),
+        },
         (Means::Rewind(vid, keep), _) => {
             archive.rewind(vid, keep, &guard)?;
             Ok(true)

@@ -28,6 +28,7 @@ const COPY: &str = "/dest/copy";
 fn from_copy() -> RepairRequest {
     RepairRequest {
         from: Some(format!("file:{COPY}")),
+        local: None,
     }
 }
 
@@ -277,6 +278,7 @@ fn an_archive_with_other_keys_is_refused_as_a_source() {
     assert!(matches!(&refused, Some(EngineError::Archive(_))), "{refused:?}");
     let nowhere = RepairRequest {
         from: Some("file:/dest/nowhere".to_owned()),
+        local: None,
     };
     let missing = wyng_engine::plan_repair(&open, &nowhere, &lab.reporter).err();
     assert!(matches!(&missing, Some(EngineError::Store(_))), "{missing:?}");

@@ -7,7 +7,8 @@ use crate::layout;
 use crate::vault::{ChunkWork, Vault};
 use crate::write::Guard;
 use std::collections::{HashMap, HashSet};
-use wyng_format::{ChunkAddr, ChunkHash, Digest, SessionName, VolumeId, limits};
+use wyng_format::{ChunkAddr, ChunkHash, Compressor, Digest, SessionName, VolumeId, limits};
+use wyng_state::Key;
 use wyng_store::{Rename, StorePath};
 
 /// A chunk file that is missing or damaged.
@@ -125,21 +126,54 @@ impl Archive {
     /// [`ArchiveError::ChangedMeanwhile`](crate::ArchiveError::ChangedMeanwhile), or those of the destination.
     pub fn heal(&self, chunk: &BrokenChunk, cure: &Cure, sibling: Option<&Self>, guard: &Guard<'_>) -> Result<bool> {
         let mut work = ChunkWork::new(self.vault.compression);
-        let Some(stored) = self.stored_chunk(chunk, cure, sibling, &mut work) else {
+        match self.stored_chunk(chunk, cure, sibling, &mut work) {
+            Some(stored) => self.put_chunk(chunk, &stored, &mut work, guard),
+            None => Ok(false),
+        }
+    }
+
+    /// Whether data from outside of any archive is that of a broken chunk. Data that another compressor packed is not
+    /// recognised.
+    #[must_use]
+    pub fn is_data_of(&self, chunk: &BrokenChunk, data: &[u8]) -> bool {
+        self.packed(chunk, data).is_some()
+    }
+
+    /// The data of a broken chunk as this archive packs it, if it is that.
+    fn packed(&self, chunk: &BrokenChunk, data: &[u8]) -> Option<Vec<u8>> {
+        let mut packed = Vec::new();
+        let mut compressor = Compressor::new(self.vault.compression);
+        compressor.compress(data, &mut packed).ok()?;
+        (self.vault.suite.data_hash(&packed) == chunk.digest).then_some(packed)
+    }
+
+    /// As [`Archive::heal`], with data from outside of any archive; `false` if [`Archive::is_data_of`] says no.
+    ///
+    /// # Errors
+    /// As [`Archive::heal`], and those of the counters.
+    pub fn heal_with(&self, chunk: &BrokenChunk, data: &[u8], guard: &Guard<'_>) -> Result<bool> {
+        let Some(packed) = self.packed(chunk, data) else {
             return Ok(false);
         };
+        let nonce = self.nonces().input(Key::Data, 1)?;
+        let mut stored = Vec::new();
+        let suite = &self.vault.suite;
+        suite.seal_chunk(&nonce, &packed, &chunk.digest, &mut stored)?;
+        let mut work = ChunkWork::new(self.vault.compression);
+        self.put_chunk(chunk, &stored, &mut work, guard)
+    }
+
+    fn put_chunk(&self, chunk: &BrokenChunk, stored: &[u8], work: &mut ChunkWork, guard: &Guard<'_>) -> Result<bool> {
         self.may_change(guard)?;
         let (store, path, tmp) = (&self.vault.store, chunk.path(), layout::link_tmp());
-        self.put_new(&tmp, &stored)?;
+        self.put_new(&tmp, stored)?;
         if let Some(folder) = path.parent() {
             store.make_dir(&folder)?;
         }
         // crash here: a name that the next writer removes. A rename, because the broken file may have other names.
         store.rename(&tmp, &path, Rename::Replace)?;
         let dir = [layout::session(&chunk.vid, &chunk.session)];
-        let mended = self
-            .vault
-            .chunk(&dir, chunk.addr, &chunk.digest, chunk.length, &mut work);
+        let mended = self.vault.chunk(&dir, chunk.addr, &chunk.digest, chunk.length, work);
         Ok(mended.is_ok())
     }
 }

@@ -1,6 +1,6 @@
 //! Putting right what is damaged (decisions.md §10). Nothing is written that does not have the digest that the metadata
 //! above it list: it comes from a copy at the destination, from this host's cache, from an equal chunk elsewhere in the
-//! archive, or from another archive with the same keys. Volumes that stay unreadable can be taken back to an older session.
+//! archive, from a local snapshot of the volume, or from another archive with the same keys. Volumes that stay unreadable can be taken back to an older session.
 
 mod chunks;
 mod rewind;

@@ -41,7 +41,7 @@ pub(crate) struct Nonces {
 }
 
 impl Nonces {
-    fn input(&self, key: Key, cost: u64) -> Result<NonceInput> {
+    pub(crate) fn input(&self, key: Key, cost: u64) -> Result<NonceInput> {
         let mut random = [0; 24];
         self.context.random.fill(&mut random);
         let unix_seconds = u64::try_from(self.context.clock.now() / 1_000_000_000).unwrap_or(0);

@@ -2,14 +2,18 @@
 
 use super::{Finding, Unreferenced, VolumeFailure};
 use serde::Serialize;
+use std::path::PathBuf;
 use wyng_archive::{Archive, BrokenChunk, Cure, GoodCopy};
 use wyng_format::{SessionName, VolumeId};
+use wyng_sys::fs::FileRef;
 
 /// How to repair.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RepairRequest {
     /// Another archive, from which good files are taken: a copy of this one, or any that is as little encrypted.
     pub from: Option<String>,
+    /// Where volumes and their snapshots are, from which chunks are healed.
+    pub local: Option<PathBuf>,
 }
 
 /// One thing that a repair does.
@@ -51,6 +55,8 @@ pub enum RepairStep {
 pub(crate) enum Means {
     Copy(GoodCopy),
     Cure(Box<(BrokenChunk, Cure)>),
+    /// The chunk's data is where it belongs in this file.
+    Snapshot(Box<(BrokenChunk, FileRef)>),
     Rewind(VolumeId, Vec<SessionName>),
 }
 

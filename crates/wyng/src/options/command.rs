@@ -340,7 +340,7 @@ pub static COMMANDS: &[About] = &[
                if there is any. With --budget it stops after a time, and the next one goes on there; list --verbose shows when \
                a session was last verified. With --repair: checks everything, says what can be put right, and does it after a question: \
                metadata from copies in the archive, on this host or in --from=URL, damaged data from equal data in any of \
-               these, and as the last resort a volume goes back to its last readable session. With --clean: removes files that \
+               these or in the local snapshot below --local, and as the last resort a volume goes back to its last readable session. With --clean: removes files that \
                nothing speaks of. Where nobody can be asked both need --force; --dry-run only says what they would do. With \
                --export-keys: writes a recovery kit, with which and the passphrase the archive can be opened after archive.ini \
                and archive.salt are lost. With \

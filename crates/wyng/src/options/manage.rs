@@ -90,7 +90,10 @@ impl Reader<'_> {
         Ok(match form {
             Id::Clean => ArchCheckArgs::Clean { force, dry_run },
             Id::Repair => ArchCheckArgs::Repair {
-                request: RepairRequest { from },
+                request: RepairRequest {
+                    from,
+                    local: self.values.os(Id::Local).map(Into::into),
+                },
                 force,
                 dry_run,
             },

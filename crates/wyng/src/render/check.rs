@@ -307,7 +307,9 @@ pub fn beyond(findings: &[Finding]) -> Vec<Failed> {
         let count = plural(findings.len(), "damage", "damages");
         let first = findings.first().map(|finding| line(finding)).unwrap_or_default();
         Failed {
-            hint: Some("--from=URL takes good files from a copy of the archive".to_owned()),
+            hint: Some(
+                "--from=URL takes good files from a copy of the archive, --local=PATH data from snapshots".to_owned(),
+            ),
             ..Failed::damaged(name, format!("{count} can't be repaired, the first: {first}"))
         }
     };

@@ -1,6 +1,6 @@
 //! Monitor, diff and the removal of snapshots with the built program on real Btrfs and XFS.
 
-use crate::support::{Lab, Says, import, tree};
+use crate::support::{Lab, Says, damage, folders, import, tree, volume_folder};
 use serde_json::Value;
 use std::io::Write;
 use std::os::unix::fs::FileExt;
@@ -261,6 +261,49 @@ fn compared(kind: PoolKind) {
     lab.assert_newest("v.img", &std::fs::read(site.image()).unwrap());
     assert_eq!(site.snapshots().len(), 1, "{:?}", site.snapshots());
     lab.assert_strict();
+}
+
+fn healed(kind: PoolKind, encryption: &str) {
+    let Some(pool) = LoopPool::new(kind, 400 << 20, &[]) else {
+        return;
+    };
+    let lab = Lab::new();
+    let local = format!("--local={}", pool.path().display());
+    let run = |arguments: &[&str]| lab.run(&[arguments, &[&local, "--passcmd=echo 1234567890ab"]].concat());
+    run(&["arch-init", "--chunk-factor=1", encryption]).expect(0);
+    let image = pool.join("v.img");
+    let bytes = Pattern::Noise.bytes(1, 40 * CHUNK + 1701);
+    std::fs::write(&image, &bytes).unwrap();
+    run(&["send", "v.img"]).expect(0);
+    // What the volume holds by now is of no use: its snapshot is.
+    change(&image, 3 * CHUNK, 2, 2 * CHUNK);
+    let folder = folders(&volume_folder(&lab.archive()), "S_")
+        .remove(0)
+        .join("000000000");
+    let broken = [folder.join("x0000000000030000"), folder.join("x0000000000280000")];
+    damage(&broken[0]);
+    std::fs::remove_file(&broken[1]).unwrap();
+    let repair = ["arch-check", "--repair", "--force"];
+    // Without the storage there is nothing that would help.
+    lab.run(&[&repair[..], &["--passcmd=echo 1234567890ab"]].concat())
+        .expect(2)
+        .prints(&["To be repaired:\n  nothing\n"]);
+    run(&repair).expect(0).prints(&["the local snapshot"]);
+    run(&["arch-check"]).expect(0).prints(&[": no damage.\n"]);
+    run(&["receive", "v.img", "--save-to", &lab.path("out").display().to_string()]).expect(0);
+    assert!(lab.read("out") == bytes);
+
+    damage(&broken[0]);
+    lab.run(&[&repair[..], &["--local=/nowhere", "--passcmd=echo 1234567890ab"]].concat())
+        .expect(2)
+        .says(&["warning: the local snapshot of 'v.img' can't be used: "]);
+}
+
+#[test]
+fn chunks_are_healed_from_the_snapshot_of_their_volume() {
+    healed(PoolKind::Btrfs, "--encrypt=off");
+    healed(PoolKind::Btrfs, "--encrypt=xchacha20-msr");
+    healed(PoolKind::Xfs, "--encrypt=off");
 }
 
 #[test]

@@ -10,6 +10,9 @@ pub(crate) const SESSION_TMP: &str = "S-tmp";
 pub(crate) const LINK_TMP: &str = "chunk-link.tmp";
 pub(crate) const INFOS_MARK: &str = "infos.tmp";
 
+/// The copy of [`ROOT`].
+pub(crate) const ROOT_BACKUP: &str = "archive.ini.bak";
+
 /// Half-made copies of the root's files, and links of chunks.
 pub(crate) const HALF_MADE: [&str; 5] = [
     LINK_TMP,

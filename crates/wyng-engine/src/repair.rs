@@ -52,6 +52,7 @@ pub fn plan_repair(open: &OpenArchive, request: &RepairRequest, reporter: &dyn R
         plan: RepairPlan {
             steps: Vec::new(),
             beyond: Vec::new(),
+            unlisted: false,
             means: Vec::new(),
             sibling,
             failed,
@@ -162,6 +163,7 @@ impl Planner<'_> {
     }
 
     fn volume(&mut self, volume: VolumeChecked) -> Result<()> {
+        self.plan.unlisted |= volume.damage_more.is_some();
         let (mut lost, mut data) = (Vec::new(), Vec::new());
         let mut mended = false;
         for finding in volume.damage {
@@ -238,9 +240,12 @@ impl Planner<'_> {
                     (Some(from), Some(length)) => (from..from.saturating_add(length)).contains(&run.addr),
                     _ => false,
                 };
-                if let Some(finding) = of_session.iter().find(covers)
-                    && self.chunks.len() < BadRanges::LISTED.saturating_mul(10)
-                {
+                let Some(finding) = of_session.iter().find(covers) else {
+                    continue;
+                };
+                if self.chunks.len() >= BadRanges::LISTED.saturating_mul(10) {
+                    self.plan.unlisted = true;
+                } else {
                     let chunk = BrokenChunk {
                         vid: history.vid.clone(),
                         session,
@@ -313,16 +318,18 @@ pub fn repair(open: &mut OpenArchive, plan: RepairPlan, reporter: &dyn Reporter)
         steps,
         means,
         beyond,
+        unlisted,
         sibling,
         ..
     } = plan;
     let mut report = RepairReport {
         beyond,
+        unlisted,
         ..RepairReport::default()
     };
     for (step, means) in steps.into_iter().zip(means) {
         open.context.cancel.check()?;
-        let error = match carry_out(open, &step, &means, sibling.as_ref()) {
+        let error = match carry_out(open, &means, sibling.as_ref()) {
             Ok(true) => {
                 report.done.push(step);
                 continue;
@@ -343,27 +350,21 @@ pub fn repair(open: &mut OpenArchive, plan: RepairPlan, reporter: &dyn Reporter)
     Ok(report)
 }
 
-fn carry_out(
-    open: &mut OpenArchive,
-    step: &RepairStep,
-    means: &Means,
-    sibling: Option<&Archive>,
-) -> Result<bool, ArchiveError> {
+fn carry_out(open: &mut OpenArchive, means: &Means, sibling: Option<&Archive>) -> Result<bool, ArchiveError> {
     let (archive, guard) = open.writing();
-    match (means, step) {
-        (Means::Copy(copy), RepairStep::PutBack { file, .. }) => {
-            archive.put_back(file, copy, &guard)?;
+    match means {
+        Means::Copy(copy) => {
+            archive.put_back(copy, &guard)?;
             Ok(true)
         }
-        (Means::Cure(cure), _) => archive.heal(&cure.0, &cure.1, sibling, &guard),
-        (Means::Snapshot(cure), _) => match data_of(&cure.0, &cure.1) {
+        Means::Cure(cure) => archive.heal(&cure.0, &cure.1, sibling, &guard),
+        Means::Snapshot(cure) => match data_of(&cure.0, &cure.1) {
             Some(data) => archive.heal_with(&cure.0, &data, &guard),
             None => Ok(false),
         },
-        (Means::Rewind(vid, keep), _) => {
+        Means::Rewind(vid, keep) => {
             archive.rewind(vid, keep, &guard)?;
             Ok(true)
         }
-        (Means::Copy(_), _) => Ok(false),
     }
 }

@@ -1,8 +1,8 @@
 //! Removing what no metadata speak of from an archive (behaviour.md §7.3, `arch-check --clean`).
 
-use crate::api::{Reporter, TidyReport, Unreferenced, UnreferencedKind};
+use crate::api::{Reporter, TidyReport, Unreferenced};
 use crate::error::Result;
-use crate::open::OpenArchive;
+use crate::open::{OpenArchive, is_confirmed};
 use wyng_archive::{Stray, Trust};
 
 /// Finds what would be removed. Nothing is changed. Sessions whose list of chunks can't be read are not looked into, and
@@ -25,15 +25,12 @@ pub fn plan_tidy(open: &OpenArchive) -> Result<TidyReport> {
     }
     let mut report = TidyReport::default();
     for stray in found {
-        if stray.path.starts_with(".wyng-lock") {
-            continue;
-        }
         let goes = archive.may_go(&stray);
         let stray = Unreferenced {
             path: stray.path,
             kind: stray.kind.into(),
         };
-        if goes && stray.kind != UnreferencedKind::Unknown {
+        if goes {
             report.removed.push(stray);
         } else {
             report.kept.push(stray);
@@ -51,7 +48,7 @@ pub fn tidy(open: &mut OpenArchive, plan: TidyReport, reporter: &dyn Reporter) -
         open.context.cancel.check()?;
         open.archive.remove_stray(&stray.path, &|| open.guard())?;
     }
-    open.archive.store().sync()?;
+    is_confirmed(open.archive.store().sync()?, reporter);
     open.report_notices(reporter);
     Ok(plan)
 }

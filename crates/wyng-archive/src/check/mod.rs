@@ -83,6 +83,7 @@ impl Archive {
                 history,
                 sessions: &sessions,
                 names: sessions.iter().map(|session| session.name).collect(),
+                sizes: sessions.iter().map(|session| session.info.volsize).collect(),
                 merged: RunList::new(),
             };
             let mut broken: Option<Damage> = None;
@@ -209,6 +210,8 @@ struct Lists<'a> {
     history: &'a History,
     sessions: &'a [&'a Session],
     names: Vec<SessionName>,
+    /// Of the volume at each, bytes.
+    sizes: Vec<u64>,
     /// All lines up to the session taken last, also those beyond its end.
     merged: RunList,
 }
@@ -276,11 +279,10 @@ impl Lists<'_> {
         before: Option<&Session>,
         notice: &mut dyn FnMut(Notice),
     ) -> Result<(), Damage> {
-        let sizes: Vec<u64> = self.sessions.iter().map(|session| session.info.volsize).collect();
         let mut mfcs = Mfcs::new();
         for run in state.runs() {
             let run = run?;
-            check_length(&run, self.vault.chunk, session.info.volsize, &sizes, &state.object)?;
+            check_length(&run, self.vault.chunk, session.info.volsize, &self.sizes, &state.object)?;
             add_run(&mut mfcs, &run, run.count, self.vault.chunk);
         }
         let chain: Vec<&Session> = std::iter::once(session).chain(before).collect();

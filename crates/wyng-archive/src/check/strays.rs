@@ -146,19 +146,17 @@ fn at_root(entry: &Entry) -> Option<StrayKind> {
     let name = entry.name.as_str();
     let belongs = [
         layout::ROOT,
-        "archive.ini.bak",
+        layout::ROOT_BACKUP,
         layout::SALT,
         layout::SALT_BACKUP,
         "archive.dat",
         ".hardlink",
     ];
-    if entry.kind == EntryKind::File && belongs.contains(&name) {
+    // Locks are the business of those who hold, wait for and break them.
+    if entry.kind == EntryKind::File && (belongs.contains(&name) || name.starts_with(".wyng-lock")) {
         return None;
     }
-    let unfinished = name.starts_with(".wyng-lock")
-        || name == "archive.ini.tmp"
-        || name == layout::UNFINISHED
-        || layout::HALF_MADE.contains(&name);
+    let unfinished = name == "archive.ini.tmp" || name == layout::UNFINISHED || layout::HALF_MADE.contains(&name);
     Some(if entry.kind == EntryKind::File && unfinished {
         StrayKind::Unfinished
     } else {

@@ -277,7 +277,7 @@ impl Archive {
                 .read(&layout::tmp(&own), after.sealed.stored.len() as u64);
             match staged {
                 Ok(Some(bytes)) if bytes == after.sealed.stored => self.put_in_place(&own)?,
-                _ => self.put_volinfo(vid, &after.sealed.stored)?,
+                _ => self.put_whole(&layout::volinfo(vid), &after.sealed.stored)?,
             }
         }
         // crash here: archive.ini is old and notes the prune; readers find the new state by archive.ini.tmp.

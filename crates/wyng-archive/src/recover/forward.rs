@@ -75,7 +75,7 @@ impl Archive {
         }
         // What lies under temporary names may be anything, so these bytes are written again.
         self.settle_sessions(vid, volinfo)?;
-        self.put_volinfo(vid, stored)
+        self.put_whole(&layout::volinfo(vid), stored)
     }
 
     /// `next` is newer than anything seen here, and differs from the root by one volume's entry and what every change

@@ -135,13 +135,7 @@ impl Archive {
             self.repair_salt = false;
         }
         if self.repair_root {
-            let path = layout::root();
-            // A temporary name of its own: archive.ini.tmp may be evidence.
-            let fresh = layout::fresh(&path);
-            self.put_new(&fresh, &self.root_bytes)?;
-            store.sync()?;
-            self.replace_by(&fresh, &path)?;
-            store.sync_dir(&StorePath::root())?;
+            self.put_whole(&layout::root(), &self.root_bytes)?;
             self.repair_root = false;
             self.remember_root()?;
         }
@@ -196,21 +190,9 @@ impl Archive {
         // First, because the volinfo that is replaced may be what proves them.
         self.remove_unlisted(vid, found, &proven, guard)?;
         // crash here: as before, but for a session that never counted.
-        self.put_volinfo(vid, bytes)?;
+        self.put_whole(&layout::volinfo(vid), bytes)?;
         // crash here: the old state stands in its place, the rest is undone next time.
         self.remove_unfinished(vid, volinfo, found, guard)
-    }
-
-    /// Puts a `volinfo` in its place, durably and in one step. Under a temporary name of its own: `volinfo.tmp` may be
-    /// evidence.
-    pub(crate) fn put_volinfo(&self, vid: &VolumeId, stored: &[u8]) -> Result<()> {
-        let (store, own) = (&self.vault.store, layout::volinfo(vid));
-        let fresh = layout::fresh(&own);
-        self.put_new(&fresh, stored)?;
-        store.sync()?;
-        self.replace_by(&fresh, &own)?;
-        store.sync_dir(&layout::volume(vid))?;
-        Ok(())
     }
 
     /// What lies beside the listed sessions once an interrupted prune has been finished or undone, and the digest of the

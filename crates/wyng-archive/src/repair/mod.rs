@@ -1,6 +1,7 @@
 //! Putting right what is damaged (decisions.md §10). Nothing is written that does not have the digest that the metadata
 //! above it list: it comes from a copy at the destination, from this host's cache, from an equal chunk elsewhere in the
-//! archive, from a local snapshot of the volume, or from another archive with the same keys. Volumes that stay unreadable can be taken back to an older session.
+//! archive, from a local snapshot of the volume, or from another archive with the same keys. Volumes that stay unreadable can
+//! be taken back to an older session.
 
 mod chunks;
 mod rewind;
@@ -39,7 +40,7 @@ impl MetaFile {
         match parts.as_slice() {
             [layout::ROOT] => Some(Self::Root),
             [layout::SALT] => Some(Self::Salt),
-            ["archive.ini.bak"] => Some(Self::RootCopy),
+            [layout::ROOT_BACKUP] => Some(Self::RootCopy),
             [layout::SALT_BACKUP] => Some(Self::SaltCopy),
             [vid, "volinfo"] => Some(Self::VolInfo(VolumeId::new(vid).ok()?)),
             [vid, session, file] => {
@@ -60,6 +61,8 @@ const READ_COPY: &str = "the copy that was used instead";
 
 /// A good copy of a metadata file.
 pub struct GoodCopy {
+    /// The damaged file.
+    path: String,
     /// Where it was found: a file of the destination, the local cache, or a file of another archive.
     pub from: String,
     bytes: Vec<u8>,
@@ -101,31 +104,19 @@ impl Archive {
     /// Looks for a good copy of a damaged metadata file, named by its path: in this archive, on this host, in `sibling`.
     #[must_use]
     pub fn good_copy(&self, path: &str, sibling: Option<&Self>) -> Option<GoodCopy> {
-        match MetaFile::parse(path)? {
+        let (from, bytes) = match MetaFile::parse(path)? {
             // A writer has done this before anything else.
-            MetaFile::Root => Some(GoodCopy {
-                from: READ_COPY.to_owned(),
-                bytes: self.root_bytes.clone(),
-            }),
-            MetaFile::Salt => Some(GoodCopy {
-                from: READ_COPY.to_owned(),
-                bytes: self.salt.as_ref()?.to_bytes().to_vec(),
-            }),
-            MetaFile::RootCopy => Some(GoodCopy {
-                from: layout::ROOT.to_owned(),
-                bytes: self.root_bytes.clone(),
-            }),
-            MetaFile::SaltCopy => Some(GoodCopy {
-                from: layout::SALT.to_owned(),
-                bytes: self.salt.as_ref()?.to_backup().to_vec(),
-            }),
+            MetaFile::Root => (READ_COPY.to_owned(), self.root_bytes.clone()),
+            MetaFile::Salt => (READ_COPY.to_owned(), self.salt.as_ref()?.to_bytes().to_vec()),
+            MetaFile::RootCopy => (layout::ROOT.to_owned(), self.root_bytes.clone()),
+            MetaFile::SaltCopy => (layout::SALT.to_owned(), self.salt.as_ref()?.to_backup().to_vec()),
             MetaFile::VolInfo(vid) => {
                 let digest = self.root.volume(&vid)?;
                 let own = layout::volinfo(&vid);
                 let places = [own.clone(), layout::tmp(&own), layout::bak(&own)];
                 let find =
                     |vault: &Vault| vault.stored(CacheFile::VolumeInfo(&vid), &places, &digest, MetaObject::VolInfo);
-                self.find(sibling, find)
+                self.find(sibling, find)?
             }
             MetaFile::Info(vid, session) => {
                 let digest = self.listed_info(&vid, &session)?;
@@ -138,7 +129,7 @@ impl Archive {
                         MetaObject::Info,
                     )
                 };
-                self.find(sibling, find)
+                self.find(sibling, find)?
             }
             MetaFile::Manifest(vid, session) => {
                 let digest = self.listed_info(&vid, &session)?;
@@ -151,9 +142,11 @@ impl Archive {
                 let find = |vault: &Vault| {
                     vault.stored_manifest(CacheFile::Manifest(&vid, &session), &places, &manifest, most)
                 };
-                self.find(sibling, find)
+                self.find(sibling, find)?
             }
-        }
+        };
+        let path = path.to_owned();
+        Some(GoodCopy { path, from, bytes })
     }
 
     /// The digest that `volinfo` lists for a session's `info`.
@@ -163,14 +156,16 @@ impl Archive {
         listed.map(|(_, digest)| *digest)
     }
 
-    fn find(&self, sibling: Option<&Self>, find: impl Fn(&Vault) -> Option<(String, Vec<u8>)>) -> Option<GoodCopy> {
-        if let Some((from, bytes)) = find(&self.vault) {
-            return Some(GoodCopy { from, bytes });
-        }
-        let sibling = sibling?;
-        let (from, bytes) = find(&sibling.vault)?;
-        let from = format!("{} of {}", from, sibling.vault.store.url());
-        Some(GoodCopy { from, bytes })
+    fn find(
+        &self,
+        sibling: Option<&Self>,
+        find: impl Fn(&Vault) -> Option<(String, Vec<u8>)>,
+    ) -> Option<(String, Vec<u8>)> {
+        find(&self.vault).or_else(|| {
+            let sibling = sibling?;
+            let (from, bytes) = find(&sibling.vault)?;
+            Some((format!("{from} of {}", sibling.vault.store.url()), bytes))
+        })
     }
 
     /// Puts a good copy in the place of a damaged metadata file, durably and in one step, and reads the volumes anew if it
@@ -178,17 +173,10 @@ impl Archive {
     ///
     /// # Errors
     /// [`ArchiveError::ChangedMeanwhile`](crate::ArchiveError::ChangedMeanwhile), or those of the destination.
-    pub fn put_back(&mut self, path: &str, copy: &GoodCopy, guard: &Guard<'_>) -> Result<()> {
+    pub fn put_back(&mut self, copy: &GoodCopy, guard: &Guard<'_>) -> Result<()> {
         self.may_change(guard)?;
-        let path = StorePath::new(path)?;
-        let store = &self.vault.store;
-        let fresh = layout::path(format!("{}.new", path.as_str()));
-        self.put_new(&fresh, &copy.bytes)?;
-        store.sync()?;
-        // crash here: a name that readers ignore, which arch-check --clean removes.
-        self.replace_by(&fresh, &path)?;
-        store.sync_dir(&path.parent().unwrap_or_else(StorePath::root))?;
-        if matches!(MetaFile::parse(path.as_str()), Some(MetaFile::VolInfo(_))) {
+        self.put_whole(&StorePath::new(&copy.path)?, &copy.bytes)?;
+        if matches!(MetaFile::parse(&copy.path), Some(MetaFile::VolInfo(_))) {
             self.load_volumes();
         }
         Ok(())

@@ -338,6 +338,17 @@ impl Archive {
         }
     }
 
+    /// Puts a file in its place, durably and in one step. Under a temporary name of its own: `x.tmp` may be evidence.
+    pub(crate) fn put_whole(&self, path: &StorePath, stored: &[u8]) -> Result<()> {
+        let (store, fresh) = (&self.vault.store, layout::fresh(path));
+        self.put_new(&fresh, stored)?;
+        store.sync()?;
+        // crash here: a name that readers ignore.
+        self.replace_by(&fresh, path)?;
+        store.sync_dir(&path.parent().unwrap_or_else(StorePath::root))?;
+        Ok(())
+    }
+
     fn is_folder(&self, path: &StorePath) -> bool {
         let found = self.vault.store.stat(path);
         found.is_ok_and(|meta| meta.is_some_and(|meta| meta.kind == EntryKind::Dir))

@@ -67,6 +67,9 @@ pub struct RepairPlan {
     pub steps: Vec<RepairStep>,
     /// Damage for which nothing is known that would help.
     pub beyond: Vec<Finding>,
+    /// There is more damage than one plan holds.
+    #[serde(skip)]
+    pub unlisted: bool,
     #[serde(skip)]
     pub(crate) means: Vec<Means>,
     #[serde(skip)]
@@ -106,6 +109,9 @@ pub struct RepairReport {
     pub not_done: Vec<StepFailed>,
     /// Damage for which nothing is known that would help.
     pub beyond: Vec<Finding>,
+    /// There was more damage than the plan held.
+    #[serde(skip)]
+    pub unlisted: bool,
     /// The destination confirmed that all is on disk.
     pub durability_confirmed: bool,
 }
@@ -116,13 +122,14 @@ impl RepairReport {
         self.done.extend(later.done);
         self.not_done = later.not_done;
         self.beyond = later.beyond;
+        self.unlisted = later.unlisted;
         self.durability_confirmed &= later.durability_confirmed;
     }
 
-    /// Metadata were put back, so that what was hidden by their damage can be seen by planning again.
+    /// Planning again may see more: metadata were put back whose damage hid other damage, or it was too much for one plan.
     #[must_use]
     pub fn shows_more(&self) -> bool {
-        self.done.iter().any(|step| matches!(step, RepairStep::PutBack { .. }))
+        self.unlisted || self.done.iter().any(|step| matches!(step, RepairStep::PutBack { .. }))
     }
 }
 

@@ -18,7 +18,7 @@ use findings::Findings;
 use ledger::Ledger;
 pub(crate) use ledger::last_verified;
 use std::time::Duration;
-use wyng_archive::{ArchiveError, Damage, History, Session, Stray, StrayKind, Trust, Volume};
+use wyng_archive::{ArchiveError, Damage, History, Session, Stray, Trust, Volume};
 use wyng_format::SessionName;
 
 /// Checks an archive.
@@ -94,10 +94,7 @@ fn sorted(open: &OpenArchive) -> Vec<&Volume> {
 fn archive_damage(open: &OpenArchive) -> Result<Vec<Finding>> {
     let mut found = Vec::new();
     for damage in open.archive.check_root()? {
-        found.push(Finding {
-            file: damage.object.clone(),
-            ..findings::of(DamageKind::Archive, "", None, &damage)
-        });
+        found.push(findings::of(DamageKind::Archive, "", None, &damage));
     }
     for (vid, damage) in open.archive.damaged() {
         found.push(findings::of(DamageKind::Volume, vid, None, damage));
@@ -130,8 +127,7 @@ fn look_for_strays(open: &OpenArchive, report: &mut CheckReport, reporter: &dyn 
         report.unreferenced_more = 0;
         return Ok(());
     }
-    let own_lock = |stray: &Stray| stray.kind == StrayKind::Unfinished && stray.path.starts_with(".wyng-lock");
-    for stray in found.iter().filter(|stray| !own_lock(stray)) {
+    for stray in &found {
         note_stray(report, stray);
     }
     Ok(())
@@ -172,7 +168,7 @@ impl Job<'_> {
         self.lists(&history, &mut findings)?;
         let chosen = self.chosen(&history)?;
         let mut sessions = Vec::new();
-        for (session, _) in in_order(&history) {
+        for session in in_order(&history) {
             let mut checked = SessionChecked {
                 session: session.date().to_owned(),
                 data_checked: false,
@@ -244,11 +240,7 @@ impl Job<'_> {
         let (chosen, asked): (Vec<SessionName>, &str) = match choice {
             CheckSessions::All => return Ok(all().collect()),
             CheckSessions::NewestOfEach => {
-                return Ok(in_order(history)
-                    .first()
-                    .map(|(session, _)| *session)
-                    .into_iter()
-                    .collect());
+                return Ok(in_order(history).into_iter().take(1).collect());
             }
             CheckSessions::Newest => return Ok(all().filter(|session| Some(*session) == self.newest).collect()),
             CheckSessions::Named(text) => {
@@ -369,15 +361,13 @@ impl Job<'_> {
 }
 
 /// The listed sessions, newest first; those whose place is not known stand where `volinfo` has them.
-fn in_order(history: &History) -> Vec<(SessionName, Option<u64>)> {
+fn in_order(history: &History) -> Vec<SessionName> {
     let mut sequence = 0;
-    let mut listed: Vec<(SessionName, u64, bool)> = Vec::new();
+    let mut listed: Vec<(SessionName, u64)> = Vec::new();
     for (name, entry) in &history.entries {
-        let readable = entry.as_ref().ok();
-        sequence = readable.map_or(sequence, |session| session.info.sequence);
-        listed.push((*name, sequence, readable.is_some()));
+        sequence = entry.as_ref().map_or(sequence, |session| session.info.sequence);
+        listed.push((*name, sequence));
     }
-    listed.sort_by_key(|(_, sequence, _)| *sequence);
-    let known = |(name, sequence, readable): (SessionName, u64, bool)| (name, readable.then_some(sequence));
-    listed.into_iter().rev().map(known).collect()
+    listed.sort_by_key(|(_, sequence)| *sequence);
+    listed.into_iter().rev().map(|(name, _)| name).collect()
 }

@@ -187,7 +187,7 @@ impl<'a> Planner<'a> {
     fn keeps(&self, session: &Session) -> Option<PruneRule> {
         self.request.keep.iter().find_map(|keep| match keep {
             Keep::Named(name) => (*name == session.name).then_some(PruneRule::KeepNamed),
-            Keep::Tagged(id) => has_tag(session, id).then(|| PruneRule::KeepTagged(id.clone())),
+            Keep::Tagged(id) => session.info.has_tag(id).then(|| PruneRule::KeepTagged(id.clone())),
             Keep::AnyTag => session
                 .info
                 .tags
@@ -204,7 +204,7 @@ impl<'a> Planner<'a> {
         let tagged = |id: &str| {
             sessions
                 .iter()
-                .filter(|session| has_tag(session, id))
+                .filter(|session| session.info.has_tag(id))
                 .map(|session| session.name)
                 .collect()
         };
@@ -279,10 +279,6 @@ impl<'a> Planner<'a> {
         }
         Ok(bytes)
     }
-}
-
-fn has_tag(session: &Session, id: &str) -> bool {
-    session.info.has_tag(id)
 }
 
 /// The names of all sessions that are the newest of no volume, ascending.

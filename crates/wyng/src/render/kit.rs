@@ -2,6 +2,8 @@
 //! back into files.
 
 use super::archive::lines;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use std::fmt::Write;
 use wyng_engine::ArchiveSummary;
 use wyng_sys::CivilTime;
@@ -27,7 +29,7 @@ pub fn kit(summary: &ArchiveSummary, updated: CivilTime, files: &[(&str, Vec<u8>
     );
     for (name, bytes) in files {
         let _ = writeln!(text, "\n-----BEGIN {name}-----");
-        let encoded = base64(bytes);
+        let encoded = STANDARD.encode(bytes);
         let mut rest = encoded.as_str();
         while !rest.is_empty() {
             let (line, more) = rest.split_at(rest.len().min(LINE));
@@ -39,44 +41,10 @@ pub fn kit(summary: &ArchiveSummary, updated: CivilTime, files: &[(&str, Vec<u8>
     text
 }
 
-/// `bytes` in base64 with padding.
-fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3).saturating_mul(4));
-    for group in bytes.chunks(3) {
-        let byte = |index: usize| u32::from(group.get(index).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for (position, shift) in [18u32, 12, 6, 0].into_iter().enumerate() {
-            let digit = usize::try_from(bits >> shift & 63)
-                .ok()
-                .and_then(|index| ALPHABET.get(index));
-            text.push(match digit {
-                Some(digit) if position <= group.len() => char::from(*digit),
-                _ => '=',
-            });
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::archive::tests::summary;
     use super::*;
-
-    #[test]
-    fn base64_is_the_usual_one() {
-        for (bytes, expected) in [
-            (&b""[..], ""),
-            (b"f", "Zg=="),
-            (b"fo", "Zm8="),
-            (b"foo", "Zm9v"),
-            (b"foobar", "Zm9vYmFy"),
-            (&[0xfb, 0xff, 0xfe], "+//+"),
-        ] {
-            assert_eq!(base64(bytes), expected);
-        }
-    }
 
     fn updated() -> CivilTime {
         CivilTime {

@@ -10,7 +10,7 @@
 mod attack_common;
 mod common;
 
-use attack_common::{Forge, Text, damage, forget, paths, remove, rename, volume_folder};
+use attack_common::{Forge, Text, damage, paths, remove, rename, volume_folder};
 use common::{ARCHIVE, Contents, Lab, PASSPHRASE, image, set};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -85,7 +85,7 @@ fn a_good_copy_of_volinfo_survives_every_crash_of_a_send_to_a_volume_whose_own_i
         let description = state.description();
         let crashed = Lab::on(state.fs, lab.clock.clone(), 9);
         // Another machine restores: there is nothing but the destination.
-        forget(&crashed);
+        crashed.forget();
         let found = crashed.contents().unwrap_or_else(|e| panic!("{e}\n{description}"));
         assert!(found == before || found == after, "{description}");
     }
@@ -198,7 +198,7 @@ fn a_new_archive_is_not_made_over_one_that_lost_its_root() {
             .all(|line| !line.contains("salt") && !line.contains("Vol_")),
         "{changed:?}"
     );
-    forget(&lab);
+    lab.forget();
     assert_eq!(first_volume(&lab.contents().unwrap()), 1);
 }
 
@@ -214,7 +214,7 @@ fn a_session_from_the_far_future_does_not_hold_up_a_send() {
     volume.sessions.insert(future.to_owned(), session);
     rename(&lab.fs, folder.join(&name), folder.join(future));
     forge.store(&lab.fs);
-    forget(&lab);
+    lab.forget();
     assert_eq!(first_volume(&lab.contents().unwrap()), 1);
     lab.change("a.img", 70_000, b"changed");
     let (sender, done) = std::sync::mpsc::channel();
@@ -319,7 +319,7 @@ fn metadata_that_expand_beyond_their_limits_are_refused() {
     assert!(text.len() > wyng_format::limits::VOLINFO_TEXT && text.len() < 16 * wyng_format::limits::VOLINFO);
     volume.volinfo = Text(text);
     forge.store(&lab.fs);
-    forget(&lab);
+    lab.forget();
     let open = lab.open(Purpose::Read).unwrap();
     let listing = open.listing();
     assert_eq!((listing[0].name.as_str(), listing[0].damage.len()), ("", 1));
@@ -356,7 +356,7 @@ fn what_may_be_the_only_proof_of_a_volume_is_not_removed() {
         .max_by_key(|path| path.to_string_lossy().into_owned())
         .unwrap();
     remove(&crashed.fs, Path::new(ARCHIVE).join(newest));
-    forget(&crashed);
+    crashed.forget();
     let proof = crashed.fs.read("/dest/archive/archive.ini.tmp").unwrap();
     crashed.send(&["b.img"]).unwrap();
     let kept = paths(&crashed.fs).into_iter().any(|(path, _)| {
@@ -382,7 +382,7 @@ fn a_wrong_checksum_of_the_original_is_not_handed_on() {
     let first = volume.sessions.values().next().unwrap().info.get("mfcs").unwrap();
     volume.sessions.values_mut().last().unwrap().info.set("mfcs", &first);
     forge.store(&lab.fs);
-    forget(&lab);
+    lab.forget();
     lab.contents().unwrap();
     lab.clock.advance(Duration::from_secs(10));
     lab.write("a.img", b"");
@@ -393,7 +393,7 @@ fn a_wrong_checksum_of_the_original_is_not_handed_on() {
 #[test]
 fn a_header_that_names_another_cipher_is_damage_like_any_other() {
     let lab = sent("xchacha20-dgr");
-    forget(&lab);
+    lab.forget();
     for code in [*b"32", *b"34", *b"30", *b"00"] {
         let path = Path::new(ARCHIVE).join("archive.ini");
         let mut bytes = lab.fs.read(&path).unwrap();
@@ -414,7 +414,7 @@ fn damaged_volumes_are_told_to_whoever_writes() {
     for name in ["volinfo", "volinfo.bak"] {
         damage(&lab.fs, folder.join(name));
     }
-    forget(&lab);
+    lab.forget();
     let vid = folder.file_name().unwrap().to_string_lossy().into_owned();
     lab.write("b.img", b"other");
     let before = paths(&lab.fs);

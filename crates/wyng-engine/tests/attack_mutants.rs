@@ -18,17 +18,17 @@ mod common;
 #[path = "attack_mutants/grammar.rs"]
 mod grammar;
 
-use attack_common::{dir, forget, paths, remove};
-use common::{ARCHIVE, Contents, Lab, image, set};
+use attack_common::{dir, paths, remove};
+use common::{ARCHIVE, Contents, Lab, full, image, set};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use wyng_engine::{Purpose, SendRequest, SessionChoice, VerifyRequest};
 use wyng_sys::fs::FileKind;
+use wyng_testkit::MemFs;
 use wyng_testkit::rng::{Rng, test_seed};
-use wyng_testkit::{MemFs, TestClock};
 
 /// Sessions that could be read, of how many.
 static READ: AtomicUsize = AtomicUsize::new(0);
@@ -86,7 +86,7 @@ impl Sound {
             .into_iter()
             .map(|volume| (volume.name, volume.vid))
             .collect();
-        forget(&lab);
+        lab.forget();
         Self {
             what: format!("{cipher} {compression}"),
             now: lab.clock.peek(),
@@ -98,10 +98,7 @@ impl Sound {
     }
 
     fn lab(&self) -> Lab {
-        let clock = Arc::new(TestClock::at(self.now + 1_000_000_000).stepping(Duration::from_micros(50)));
-        let fs = self.fs.fork();
-        fs.set_recording(false);
-        Lab::on(fs, clock, 77)
+        Lab::copy_of(&self.fs, self.now, 77)
     }
 }
 
@@ -262,15 +259,6 @@ fn run(sounds: &[Sound], mutate: Mutate, examine: Examine, each: usize) {
         held / 4 < read && read < held,
         "{read} of {held}: too little harm, or too much"
     );
-}
-
-/// The deep counts of `scripts/test --full` are asked for.
-#[allow(
-    clippy::disallowed_methods,
-    reason = "tests are told by the environment how deep to go"
-)]
-fn full() -> bool {
-    std::env::var_os("WYNG_TEST_FULL").is_some()
 }
 
 /// The bytes of a file, the first of them if it was made huge.
@@ -513,7 +501,7 @@ fn many_archives_with_forged_metadata_give_right_bytes_or_errors() {
         &sounds,
         grammar::mutate_metadata,
         grammar::glance,
-        if full() { 200_000 } else { 7_500 },
+        if full() { 200_000 } else { 8_100 },
     );
     let sounds = sounds[0].interrupted();
     run(

@@ -312,19 +312,9 @@ fn what_can_not_be_pruned_is_told_and_keeps_nothing_from_being_sent() {
     let (lab, names) = ten();
     lab.write("b.img", b"small");
     lab.send(&["b.img"]).unwrap();
-    let open = lab.open(Purpose::Read).unwrap();
-    let vid = open
-        .listing()
-        .into_iter()
-        .find(|volume| volume.name == "a.img")
-        .unwrap()
-        .vid;
-    drop(open);
+    let vid = lab.vid("a.img");
     lab.fs.write(format!("{ARCHIVE}/{vid}/S_{}/info", names[3]), b"damaged");
-    let _ = wyng_sys::fs::ext::remove_tree(
-        &*wyng_sys::fs::Fs::open_dir(&lab.fs, "/state".as_ref(), wyng_sys::fs::Links::Beneath).unwrap(),
-        "wyng".as_ref(),
-    );
+    lab.forget();
     lab.write("b.img", b"changed");
     let report = send(&lab, &["b.img"], rules(Autoprune::Full, "5:0:1:1"));
     assert_eq!(report.volumes.len(), 1);

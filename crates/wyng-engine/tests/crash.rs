@@ -14,7 +14,7 @@ mod common;
 #[path = "crash/pairs.rs"]
 mod pairs;
 
-use common::{Contents, Lab, POOL, image, set};
+use common::{Contents, Lab, POOL, full, image, set};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -530,15 +530,6 @@ fn add_rename(prepare: impl Fn(&Lab)) -> Recorded {
     recorded.states.insert(2, Some(renamed));
     recorded.acknowledged.iter_mut().for_each(|(_, state)| *state += 1);
     recorded
-}
-
-/// The deep counts of `scripts/test --full` are asked for.
-#[allow(
-    clippy::disallowed_methods,
-    reason = "tests are told by the environment how deep to go"
-)]
-fn full() -> bool {
-    std::env::var_os("WYNG_TEST_FULL").is_some()
 }
 
 /// How many states each prefix gives; more with `WYNG_TEST_FULL`.

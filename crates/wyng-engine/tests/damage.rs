@@ -18,7 +18,7 @@ mod harm;
 #[path = "damage/whole.rs"]
 mod whole;
 
-use common::{ARCHIVE, Lab};
+use common::{ARCHIVE, Lab, full};
 use harm::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -267,15 +267,6 @@ fn check_some(lab: &Lab, whole: &Whole) {
         let bad = |finding: &&Finding| finding.error && finding.text != "in the future";
         assert_eq!(report.findings.iter().find(bad), None, "{}", report.output);
     }
-}
-
-/// The deep counts of `scripts/test --full` are asked for.
-#[allow(
-    clippy::disallowed_methods,
-    reason = "tests are told by the environment how deep to go"
-)]
-fn full() -> bool {
-    std::env::var_os("WYNG_TEST_FULL").is_some()
 }
 
 /// Runs cells of these archives on all processors: all if the deep counts are asked for, else one of `few`.

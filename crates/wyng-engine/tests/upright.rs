@@ -11,7 +11,7 @@
 mod attack_common;
 mod common;
 
-use attack_common::{Forge, dir, forget, paths, remove, suite, volume_folder};
+use attack_common::{Forge, dir, paths, remove, suite, volume_folder};
 use common::{ARCHIVE, Lab, image, restore_from, set};
 use rustix::io::Errno;
 use std::path::{Path, PathBuf};
@@ -280,7 +280,7 @@ impl Torn {
         put_root(&self.lab, "archive.ini.tmp", &self.roots[tmp]);
         put_root(&self.lab, "archive.ini.bak", &self.roots[root]);
         remove(&self.lab.fs, self.volume().join("volinfo.bak"));
-        forget(&self.lab);
+        self.lab.forget();
     }
 
     /// Opens it for writing: whether the temporary root was put in place.
@@ -330,7 +330,7 @@ fn nothing_is_rolled_forward_that_is_older_than_what_is_there() {
     let volume = torn.volume();
     torn.lab.fs.write(volume.join("volinfo"), &torn.volinfos[0]);
     remove(&torn.lab.fs, volume.join("volinfo.bak"));
-    forget(&torn.lab);
+    torn.lab.forget();
     drop(torn.lab.open(Purpose::Write).unwrap());
     assert_eq!(root_file(&torn.lab), torn.roots[1]);
 }
@@ -470,7 +470,7 @@ fn a_reader_says_that_a_session_it_needs_was_pruned_meanwhile() {
         lab.change(A, 70_000, b"changed");
         all_good(&lab, &[A]);
         if memory == "none" {
-            forget(&lab);
+            lab.forget();
         }
         let open = lab.open(Purpose::Read).unwrap();
         let first = open.listing()[0].sessions[0].name.clone();
@@ -511,7 +511,7 @@ fn a_reader_says_so_too_while_the_prune_is_at_work() {
         lab.change(A, at, b"changed");
         all_good(&lab, &[A]);
     }
-    forget(&lab);
+    lab.forget();
     let open = lab.open(Purpose::Read).unwrap();
     let second = open.listing()[0].sessions[1].name.clone();
     let faulty = FaultFs::new(Arc::new(lab.fs.clone()));
@@ -543,7 +543,7 @@ fn a_reader_says_so_too_while_the_prune_is_at_work() {
 #[test]
 fn a_volume_to_which_another_adds_a_session_meanwhile_is_not_called_damaged() {
     let lab = two_sent();
-    forget(&lab);
+    lab.forget();
     let open = lab.open(Purpose::Read).unwrap();
     for text in ["changed", "again"] {
         lab.change(A, 0, text.as_bytes());

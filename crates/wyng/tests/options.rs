@@ -179,6 +179,21 @@ const REFUSED: &[(&[&str], i32, &str)] = &[
     ),
     (&["delete", "a", "--vid=Vol_0a1b2c"], 9, "can't be used together"),
     (
+        &["delete", "--clean", "--dry-run", "--force", "--local=."],
+        9,
+        "--dry-run and --clean or --purge can't be used together",
+    ),
+    (
+        &["arch-check", "--change-uuid", "--dry-run", "--force"],
+        9,
+        "--dry-run and --change-uuid can't be used together",
+    ),
+    (
+        &["arch-check", "--export-keys=kit", "--dry-run"],
+        9,
+        "--dry-run and --export-keys can't be used together",
+    ),
+    (
         &["delete", "--vid=a/../b"],
         9,
         "--vid=a/../b must be Vol_ and hex digits",

@@ -2,7 +2,7 @@
 //! all its hashes fit.
 #![allow(dead_code)]
 
-use super::common::{ARCHIVE, Lab};
+use super::common::ARCHIVE;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use wyng_format::{
@@ -30,11 +30,6 @@ pub fn rename(fs: &MemFs, from: impl AsRef<Path>, to: impl AsRef<Path>) {
     dir(fs, "/dest")
         .rename(&below(from.as_ref()), &below(to.as_ref()), true)
         .unwrap();
-}
-
-/// This host forgets everything.
-pub fn forget(lab: &Lab) {
-    remove(&lab.fs, "/state/wyng");
 }
 
 /// Flips a bit in the middle of a file.

@@ -11,7 +11,7 @@ use wyng_engine::{
     SessionChoice, SetVolume, StorageSet, StorageSettings, VerifyRequest, VolumeChoice, Warning,
 };
 use wyng_format::ScryptCost;
-use wyng_sys::fs::Fs;
+use wyng_sys::fs::{Fs, Links, ext::remove_tree};
 use wyng_sys::{Cancel, Context};
 use wyng_testkit::{MemFs, TestClock, clock::test_context_at};
 use zeroize::Zeroizing;
@@ -111,6 +111,39 @@ impl Lab {
     /// The same machine after a restart, with nothing reported yet.
     pub fn reboot(&self) -> Self {
         Self::on(self.fs.fork(), self.clock.clone(), self.seed.wrapping_add(1))
+    }
+
+    /// A copy of a machine whose clock stood at `now`, a second later; nothing is recorded.
+    pub fn copy_of(fs: &MemFs, now: i64, seed: u64) -> Self {
+        let clock = Arc::new(TestClock::at(now + 1_000_000_000).stepping(Duration::from_micros(50)));
+        let fs = fs.fork();
+        fs.set_recording(false);
+        Self::on(fs, clock, seed)
+    }
+
+    /// This host forgets everything.
+    pub fn forget(&self) {
+        let state = self.fs.open_dir(Path::new("/state"), Links::Refuse).unwrap();
+        remove_tree(&*state, Path::new("wyng")).unwrap();
+    }
+
+    /// The id of a volume.
+    pub fn vid(&self, name: &str) -> String {
+        let listing = self.open(Purpose::Read).unwrap().listing();
+        listing.into_iter().find(|volume| volume.name == name).unwrap().vid
+    }
+
+    /// The files of the archive.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let tree = self.fs.tree(ARCHIVE);
+        let all = tree.0.keys().map(|path| Path::new(ARCHIVE).join(path));
+        all.filter(|path| self.fs.read(path).is_some()).collect()
+    }
+
+    /// Removes a file.
+    pub fn remove_file(&self, path: &Path) {
+        let folder = self.fs.open_dir(path.parent().unwrap(), Links::Beneath).unwrap();
+        folder.remove_file(Path::new(path.file_name().unwrap())).unwrap();
     }
 
     pub fn context(&self) -> Context {
@@ -338,6 +371,20 @@ impl Lab {
 }
 
 pub type Contents = std::collections::BTreeMap<String, std::collections::BTreeMap<String, Vec<u8>>>;
+
+/// The path of a file of the archive, below its folder.
+pub fn below_archive(path: &Path) -> String {
+    path.strip_prefix(ARCHIVE).unwrap().display().to_string()
+}
+
+/// The deep counts of `scripts/test --full` are asked for.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "tests are told by the environment how deep to go"
+)]
+pub fn full() -> bool {
+    std::env::var_os("WYNG_TEST_FULL").is_some()
+}
 
 pub fn set(names: &[&str]) -> StorageSet {
     let volumes = names

@@ -1,6 +1,6 @@
 //! What is done to files and folders of an archive.
 
-use crate::attack_common::{dir, paths, remove};
+use crate::attack_common::{paths, remove, rename};
 use crate::common::ARCHIVE;
 use crate::whole::{Whole, is_chunk};
 use std::path::{Path, PathBuf};
@@ -93,9 +93,9 @@ impl Cell {
             (Harm::Flip(_), None) => {}
             (Harm::Swap(other), _) => {
                 let there = Path::new(ARCHIVE).join(other);
-                move_to(fs, &place, Path::new("/dest/aside"));
-                move_to(fs, &there, &place);
-                move_to(fs, Path::new("/dest/aside"), &there);
+                rename(fs, &place, "/dest/aside");
+                rename(fs, &there, &place);
+                rename(fs, "/dest/aside", &there);
             }
             (Harm::Duplicate(other), _) => {
                 remove(fs, &place);
@@ -160,11 +160,6 @@ fn empty_folder(fs: &MemFs, folder: &Path, at: At) {
     for (path, _) in inside.iter().skip(first) {
         remove(fs, Path::new(ARCHIVE).join(path));
     }
-}
-
-fn move_to(fs: &MemFs, from: &Path, to: &Path) {
-    let below = |path: &Path| path.strip_prefix("/dest").unwrap().to_path_buf();
-    dir(fs, "/dest").rename(&below(from), &below(to), false).unwrap();
 }
 
 fn copy(fs: &MemFs, from: &Path, to: &Path) {

@@ -1,15 +1,14 @@
 //! The archives that are damaged, and what each of their files is needed for.
 
-use crate::attack_common::{forget, paths};
+use crate::attack_common::paths;
 use crate::common::{ARCHIVE, Contents, Lab, image, set};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 use wyng_engine::{PruneRequest, PruneSelection, Purpose, SendRequest, SessionPoint};
 use wyng_format::SessionName;
+use wyng_testkit::MemFs;
 use wyng_testkit::crash::CrashExplorer;
-use wyng_testkit::{MemFs, TestClock};
 
 /// Bytes of a chunk.
 pub const CHUNK: usize = 65_536;
@@ -110,16 +109,13 @@ impl Whole {
 
     /// A machine of its own with this archive.
     pub fn lab(&self) -> Lab {
-        let clock = Arc::new(TestClock::at(self.now + 1_000_000_000).stepping(Duration::from_micros(50)));
-        let fs = self.fs.fork();
-        fs.set_recording(false);
-        Lab::on(fs, clock, 77)
+        Lab::copy_of(&self.fs, self.now, 77)
     }
 
     /// The same, of a host that has never seen it.
     pub fn fresh(&self) -> Lab {
         let lab = self.lab();
-        forget(&lab);
+        lab.forget();
         lab
     }
 

@@ -337,15 +337,15 @@ pub static COMMANDS: &[About] = &[
         text: "Checks the metadata of all volumes, and reads back the data of all sessions: each stored file once. With names, \
                --session or --volex only the data of those is read; --all-before adds everything older. Says of each damage \
                what it costs and what to do, and names files that nothing speaks of. Goes on after damage; the exit code is 2 \
-               if there is any. With --budget it stops after a time, and the next one goes on there; list --verbose shows when \
-               a session was last verified. With --repair: checks everything, says what can be put right, and does it after a question: \
-               metadata from copies in the archive, on this host or in --from=URL, damaged data from equal data in any of \
-               these or in the local snapshot below --local, and as the last resort a volume goes back to its last readable session. With --clean: removes files that \
-               nothing speaks of. Where nobody can be asked both need --force; --dry-run only says what they would do. With \
-               --export-keys: writes a recovery kit, with which and the passphrase the archive can be opened after archive.ini \
-               and archive.salt are lost. With \
-               --change-uuid: replaces the uuid of the archive, as is needed for a copy that is to live \
-               on beside its original. Local snapshots belong to the old one, so the next send reads everything, and delete \
+               if there is any. With --budget, which takes no choice of volumes or sessions, it stops after a time, and the \
+               next one goes on there; list --verbose shows when a session was last verified. With --repair: checks \
+               everything, whatever is chosen, says what can be put right, and does it after a question: metadata from copies \
+               in the archive, on this host or in --from=URL, damaged data from equal data in any of these or in the local \
+               snapshot below --local, and as the last resort a volume goes back to its last readable session. With --clean: \
+               removes files that nothing speaks of. Where nobody can be asked both need --force; --dry-run only says what \
+               they would do. With --export-keys: writes a recovery kit, with which and the passphrase the archive can be \
+               opened after archive.ini and archive.salt are lost. With --change-uuid: replaces the uuid of the archive, as is \
+               needed for a copy that is to live on beside its original. Local snapshots belong to the old one, so the next send reads everything, and delete \
                --purge=other removes them. Asks first; where nobody can be asked it needs --force. With --upgrade-format: an \
                archive of format V3 needs none; one of format V2 is refused, because only the original program upgrades it.",
         examples: &[

@@ -21,6 +21,12 @@ impl Reader<'_> {
                     second: "the name of a volume",
                 });
             }
+            if self.values.flag(Id::DryRun) {
+                return Err(OptionError::Conflict {
+                    first: "--dry-run",
+                    second: "--clean or --purge",
+                });
+            }
             return Ok(Action::Clean(self.clean()?));
         }
         Ok(Action::Delete(DeleteArgs {
@@ -82,11 +88,15 @@ impl Reader<'_> {
                 needed: "--repair",
             });
         }
-        let Some((form, _)) = form else {
+        let Some((form, second)) = form else {
             return self.check(names);
         };
         self.no_names(&names)?;
         let (force, dry_run) = (self.values.flag(Id::Force), self.values.flag(Id::DryRun));
+        if dry_run && !matches!(form, Id::Clean | Id::Repair) {
+            let first = "--dry-run";
+            return Err(OptionError::Conflict { first, second });
+        }
         Ok(match form {
             Id::Clean => ArchCheckArgs::Clean { force, dry_run },
             Id::Repair => ArchCheckArgs::Repair {

@@ -172,7 +172,7 @@ pub static OPTIONS: &[Opt] = &[
         "folder or LVM thin pool that holds the volumes",
     )
     .check(check::path)
-    .on(&[Send, Monitor, Receive, Diff, Delete, Rename]),
+    .on(&[Send, Monitor, Receive, Diff, Delete, Rename, Command::ArchCheck]),
     list(
         Id::ImportOtherFrom,
         "import-other-from",

@@ -205,7 +205,11 @@ impl Loop {
         let mut now = Held::new();
         let mut expected = std::mem::take(&mut self.held);
         let volumes = listing["volumes"].as_object().unwrap();
-        if let Some((old, new)) = asked.rename.as_ref().filter(|(_, new)| volumes.contains_key(new)) {
+        if let Some((old, new)) = asked
+            .rename
+            .as_ref()
+            .filter(|(old, new)| old != new && volumes.contains_key(new))
+        {
             assert!(!volumes.contains_key(old), "{}: both names are there", self.what);
             let sessions = expected.remove(old).unwrap();
             expected.insert(new.clone(), sessions);

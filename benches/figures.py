@@ -180,6 +180,24 @@ class Bench:
             self.against(f"restore, {kind}", f"restore, {kind}", "sparse copy", 1.5)
             self.against(f"verify, {kind}", f"verify, {kind}", f"restore, {kind}", 0.7)
 
+    def check(self):
+        """The whole archive of the image, against reading, hashing and decompressing its chunk files on two threads."""
+        print("Check")
+        for kind in KINDS:
+            self.new_archive(kind)
+            self.wyng(kind, "send", "vm1.img", f"--local={self.image.parent}")
+        for _ in range(self.repeat):
+            self.baseline("least check", "check", self.work / "archives" / "plain")
+            for kind in KINDS:
+                report = self.timed(f"arch-check, {kind}", kind, "arch-check")
+                if report["volumes"][0]["damage"] or not report["volumes"][0]["sessions"][0]["data_checked"]:
+                    sys.exit(f"not checked: {report}")
+        for kind in KINDS:
+            # 0.8 x the speed of the baseline.
+            self.against(f"arch-check, {kind}", f"arch-check, {kind}", "least check", 1.25)
+            peak = max(self.measured[f"arch-check, {kind}: peak MiB"])
+            self.row(f"arch-check, {kind}, peak memory", peak, None, "MiB")
+
     def snapshot(self):
         """The newest session out of the local snapshot: no more than the syncs that it needs and a moment."""
         print("Restore from the local snapshot")
@@ -460,7 +478,7 @@ def main():
     parser.add_argument("--work", required=True, help="folder that benches/make-image prepared")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--json", help="file for all measurements")
-    parser.add_argument("--only", default="send,change,restore,snapshot,prune,sparse,extents")
+    parser.add_argument("--only", default="send,change,restore,check,snapshot,prune,sparse,extents")
     options = parser.parse_args()
     bench = Bench(options)
     about = machine()
@@ -468,7 +486,7 @@ def main():
           "commit {commit}".format(**about))
     if about["load_at_start"] > 0.5:
         print("Something else is running: these figures will say little.")
-    parts = {"send": bench.first_send, "change": bench.change, "restore": bench.restore,
+    parts = {"send": bench.first_send, "change": bench.change, "restore": bench.restore, "check": bench.check,
              "snapshot": bench.snapshot, "prune": bench.prune, "sparse": bench.sparse, "extents": bench.extents}
     for word in options.only.split(","):
         parts[word]()

@@ -1,5 +1,9 @@
 //! The least that a backup or restore of an image costs on this machine: the figures that ratios are taken against.
 
+mod check;
+
+pub use check::check;
+
 use blake2b_simd::Params;
 use rustix::fs::SeekFrom;
 use serde_json::json;

@@ -14,6 +14,7 @@ usage: cargo xtask layers                        check the layers and the rules 
        cargo xtask baseline send IMAGE FOLDER    the least that a first backup of IMAGE into FOLDER costs (JSON)
        cargo xtask baseline change OLD NEW       the least that a backup of the change from OLD to NEW costs (JSON)
        cargo xtask baseline copy IMAGE TARGET    a cold sparse copy (JSON)
+       cargo xtask baseline check ARCHIVE        the least that a check of an unencrypted ARCHIVE costs (JSON)
 Root is needed to drop all caches; without it only the pages of the image itself are dropped.";
 
 fn main() -> ExitCode {
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
         ["baseline", "send", image, folder] => baseline::send(Path::new(image), Path::new(folder)),
         ["baseline", "change", old, new] => baseline::change(Path::new(old), Path::new(new)),
         ["baseline", "copy", image, target] => baseline::copy(Path::new(image), Path::new(target)),
+        ["baseline", "check", archive] => baseline::check(Path::new(archive)),
         ["help" | "--help" | "-h"] => Ok(USAGE.to_owned()),
         _ => {
             eprintln!("{USAGE}");

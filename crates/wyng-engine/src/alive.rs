@@ -67,7 +67,7 @@ mod tests {
     use super::*;
     use std::path::Path;
     use wyng_store::lock::{HolderIdentity, LOCK_NAME, Waiting};
-    use wyng_store::{Destination, OpenMode, Store, StorePath};
+    use wyng_store::{FolderStore, OpenMode, Store, StorePath};
     use wyng_sys::{Cancel, fs::Fs};
     use wyng_testkit::{MemFs, TestClock};
 
@@ -75,8 +75,8 @@ mod tests {
     fn a_lock_is_refreshed_while_its_holder_does_something_else_and_goes_with_it() {
         let clock = Arc::new(TestClock::default());
         let fs: Arc<dyn Fs> = Arc::new(MemFs::new().with_clock(clock.clone()));
-        let opened = Destination::parse("file:/archive", Path::new("/")).unwrap();
-        let store: Arc<dyn Store> = Arc::new(opened.open(&fs, OpenMode::Create).unwrap());
+        let opened = FolderStore::open(&fs, "file:/archive", Path::new("/archive"), OpenMode::Create);
+        let store: Arc<dyn Store> = Arc::new(opened.unwrap());
         let me = HolderIdentity {
             token: [7; 16],
             host: "here".to_owned(),

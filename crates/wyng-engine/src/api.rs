@@ -41,6 +41,7 @@ pub use send::{
     FullScanReason, ImportSource, ImportSpec, SendKind, SendReport, SendRequest, SetVolume, StorageSet, VolumeSent,
 };
 
+pub use wyng_store::remote::Reach;
 pub use wyng_volume::{LocalSnapshot, SnapshotKind};
 
 use crate::EngineError;
@@ -72,6 +73,8 @@ pub struct Place {
     pub process: ProcessIdentity,
     /// Cost of key derivation: the format's own, but for tests.
     pub key_cost: wyng_format::ScryptCost,
+    /// How destinations of other machines are reached.
+    pub reach: Reach,
 }
 
 /// A process, so that others can tell whether it still runs.

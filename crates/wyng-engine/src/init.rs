@@ -4,9 +4,8 @@ use crate::api::{
     Event, InitRequest, OpenRequest, Place, Purpose, Reporter, Secrets, StorageSettings, VolumeFailure, Warning,
 };
 use crate::error::{EngineError, Result};
-use crate::open::{OpenArchive, host_lock, lock_destination, open, open_folder, writer_lock};
+use crate::open::{OpenArchive, host_lock, lock_destination, open, open_store, writer_lock};
 use std::path::Path;
-use std::sync::Arc;
 use wyng_archive::{ArchiveError, NewArchive, NewArchiveSettings};
 use wyng_format::{ChunkSize, CipherCode, Compression, Description, VolumeName};
 use wyng_state::StateHome;
@@ -30,8 +29,7 @@ pub fn init(
     let place = &request.place;
     refuse_state_folder(context, place)?;
     let _host = host_lock(context, place, request.lock_wait, reporter)?;
-    let folder = Arc::new(open_folder(context, place, OpenMode::Create)?);
-    let store: Arc<dyn Store> = folder.clone();
+    let store = open_store(context, place, OpenMode::Create)?;
     let made = (|| {
         let root = StorePath::new("archive.ini").map_err(wyng_store::StoreError::from)?;
         if store.stat(&root)?.is_some() {
@@ -66,7 +64,7 @@ pub fn init(
         Ok(passphrase) => passphrase,
         Err(error) => {
             // The first error counts; a folder that holds something is left as it is.
-            let _ = folder.undo(&context.fs);
+            let _ = store.undo_creation();
             return Err(error);
         }
     };

@@ -14,7 +14,7 @@ use wyng_archive::{Archive, ArchiveError, Attach, History, Notice, Sealed, Sessi
 use wyng_format::{InProcess, LocalTime, SessionName};
 use wyng_state::{ArchiveIdentity, CheckLog, HostLock, StateError, StateHome, WriterLock, wait_for};
 use wyng_store::lock::{DestinationLock, HolderIdentity, Waiting};
-use wyng_store::{Destination, Durability, FolderStore, OpenMode, Store};
+use wyng_store::{Destination, Durability, OpenMode, Store};
 use wyng_sys::Context;
 
 /// An archive that is open for one command.
@@ -126,11 +126,8 @@ pub fn open(
 
 /// Opens the destination's store.
 pub(crate) fn open_store(context: &Context, place: &Place, mode: OpenMode) -> Result<Arc<dyn Store>> {
-    Ok(Arc::new(open_folder(context, place, mode)?))
-}
-
-pub(crate) fn open_folder(context: &Context, place: &Place, mode: OpenMode) -> Result<FolderStore> {
-    Ok(Destination::parse(&place.url, &place.working_dir)?.open(&context.fs, mode)?)
+    let destination = Destination::parse(&place.url, &place.working_dir)?;
+    Ok(destination.open(context, mode, &place.reach)?)
 }
 
 /// A reader takes no lasting lock; it updates the shared cache only if nobody else is at it.

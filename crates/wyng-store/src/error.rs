@@ -1,6 +1,7 @@
 //! What can go wrong with a destination.
 
 use crate::StorePath;
+use crate::remote::Fault;
 use wyng_sys::SysError;
 
 /// Result of a call of this crate.
@@ -111,6 +112,16 @@ pub enum StoreError {
         /// Who, as the lock file tells it.
         holder: String,
     },
+    /// The connection to the destination is over. What was being done there may or may not have been done.
+    #[error("lost the connection to {url}: {fault}{}", said(words))]
+    Lost {
+        /// The URL as given.
+        url: String,
+        /// Why.
+        fault: Fault,
+        /// What the far side, or the program that leads there, said last; may be empty.
+        words: String,
+    },
     /// The user stopped a wait for the lock.
     #[error(transparent)]
     Cancelled(#[from] wyng_sys::Cancelled),
@@ -120,4 +131,12 @@ pub enum StoreError {
     /// A path was refused before it was used.
     #[error(transparent)]
     Path(#[from] crate::path::Bad),
+}
+
+fn said(words: &str) -> String {
+    if words.is_empty() {
+        String::new()
+    } else {
+        format!(" ({words})")
+    }
 }

@@ -9,11 +9,12 @@ mod error;
 mod folder;
 pub mod lock;
 mod path;
+pub mod remote;
 mod store;
 mod url;
 
 pub use error::{Result, StoreError};
 pub use folder::{FolderStore, OpenMode};
 pub use path::{BadStorePath, StorePath};
-pub use store::{Capabilities, Durability, Entry, EntryKind, Meta, Rename, Store, StoreWriter};
+pub use store::{Capabilities, Change, Durability, Entry, EntryKind, Meta, Rename, Store, StoreWriter};
 pub use url::{Destination, Location, RemotePath, SshHost};

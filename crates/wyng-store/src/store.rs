@@ -68,6 +68,32 @@ pub enum Rename {
     Keep,
 }
 
+/// A change that is handed over without waiting for its end ([`Store::submit`]).
+#[derive(Clone, Copy, Debug)]
+pub enum Change<'a> {
+    /// As [`Store::create`].
+    Create {
+        /// The new file.
+        path: &'a StorePath,
+        /// Its bytes.
+        data: &'a [u8],
+    },
+    /// As [`Store::rename`].
+    Rename {
+        /// The present name.
+        from: &'a StorePath,
+        /// The new name.
+        to: &'a StorePath,
+        /// What happens to an existing target.
+        how: Rename,
+    },
+    /// As [`Store::remove`]; a name that does not exist is no error.
+    Remove {
+        /// The file.
+        path: &'a StorePath,
+    },
+}
+
 /// A file being written piece by piece; it has its final name from the start.
 pub trait StoreWriter: Send {
     /// Appends `data`.
@@ -117,6 +143,26 @@ pub trait Store: Send + Sync {
 
     /// Makes a new file to be written piece by piece; otherwise as [`Store::create`].
     fn create_writer(&self, path: &StorePath) -> Result<Box<dyn StoreWriter>>;
+
+    /// Begins a change without waiting for its end, so that many can be on their way to a far destination at once. They are
+    /// done in the order of their submission, and every later call acts as if they were done; but the error of one may
+    /// come from any later call that changes something or syncs, and comes from [`Store::settle`] at the latest, whatever was
+    /// submitted after it having been done or not.
+    ///
+    /// # Errors
+    /// That of this change, or of one submitted before.
+    fn submit(&self, change: Change<'_>) -> Result<()>;
+
+    /// Waits until all that was submitted is done.
+    ///
+    /// # Errors
+    /// The first of a change submitted since the last call.
+    fn settle(&self) -> Result<()>;
+
+    /// Says that the whole of `path` will be read next with this `limit`, so that a far destination can begin to send it.
+    /// The read may then tell what was true at the time of this call; a change through this store in between is seen all
+    /// the same.
+    fn prefetch(&self, path: &StorePath, limit: u64);
 
     /// What is known about a name (a symbolic link itself, not its target); `None` if it does not exist.
     fn stat(&self, path: &StorePath) -> Result<Option<Meta>>;
@@ -183,4 +229,13 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// [`crate::StoreError::Missing`]: the file is not made.
     fn touch(&self, path: &StorePath) -> Result<i64>;
+
+    /// Removes what opening for [`crate::OpenMode::Create`] made, as far as nothing else has come to lie there.
+    ///
+    /// # Errors
+    /// What is left is harmless.
+    fn undo_creation(&self) -> Result<()>;
+
+    /// How many answers of the far side had to be waited for one after the other so far; 0 for a folder of this machine.
+    fn round_trips(&self) -> u64;
 }

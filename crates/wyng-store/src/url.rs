@@ -1,10 +1,11 @@
 //! The grammar of destination URLs (behaviour.md §11).
 
 use crate::folder::{FolderStore, OpenMode};
-use crate::{Result, StoreError};
+use crate::remote::Reach;
+use crate::{Result, Store, StoreError};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
-use wyng_sys::fs::Fs;
+use wyng_sys::Context;
 
 /// A destination as its URL names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,9 +83,9 @@ impl Destination {
     ///
     /// # Errors
     /// [`StoreError::NotInThisVersion`] for all but folders; else as [`FolderStore::open`].
-    pub fn open(&self, fs: &Arc<dyn Fs>, mode: OpenMode) -> Result<FolderStore> {
+    pub fn open(&self, context: &Context, mode: OpenMode, _reach: &Reach) -> Result<Arc<dyn Store>> {
         let transport = match &self.location {
-            Location::Folder(path) => return FolderStore::open(fs, &self.url, path, mode),
+            Location::Folder(path) => return Ok(Arc::new(FolderStore::open(&context.fs, &self.url, path, mode)?)),
             Location::Ssh(..) => "ssh",
             Location::Qubes(..) => "qubes",
             Location::QubesSsh(..) => "qubes-ssh",

@@ -17,7 +17,7 @@ use wyng_sys::{Cancel, RealFs};
 use wyng_testkit::MemFs;
 use wyng_testkit::pools::TempDir;
 
-const ALL: usize = 39;
+const ALL: usize = 45;
 
 fn open(fs: impl Fs + 'static, path: &Path) -> Arc<dyn Store> {
     let fs: Arc<dyn Fs> = Arc::new(fs);

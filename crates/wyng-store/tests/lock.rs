@@ -329,6 +329,21 @@ impl Store for Meddler {
     fn create_writer(&self, path: &StorePath) -> Result<Box<dyn StoreWriter>> {
         self.inner.create_writer(path)
     }
+    fn submit(&self, change: wyng_store::Change<'_>) -> Result<()> {
+        self.inner.submit(change)
+    }
+    fn settle(&self) -> Result<()> {
+        self.inner.settle()
+    }
+    fn prefetch(&self, path: &StorePath, limit: u64) {
+        self.inner.prefetch(path, limit);
+    }
+    fn undo_creation(&self) -> Result<()> {
+        self.inner.undo_creation()
+    }
+    fn round_trips(&self) -> u64 {
+        self.inner.round_trips()
+    }
     fn stat(&self, path: &StorePath) -> Result<Option<Meta>> {
         self.inner.stat(path)
     }

@@ -13,9 +13,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use wyng_store::conformance::ANY_SIZE;
+use wyng_store::remote::Reach;
 use wyng_store::{Destination, FolderStore, OpenMode, Rename, Result, Store, StoreError, StorePath};
 use wyng_sys::fs::{Fs, FsKind, Links, ext};
-use wyng_testkit::MemFs;
+use wyng_testkit::{MemFs, test_context};
 
 const ARCHIVE: &str = "/srv/backup/archive";
 
@@ -118,7 +119,7 @@ fn writing_tries_out_writing_and_links() {
         assert_eq!(data.map(|meta| (meta.size, meta.links)), Some((0, Some(2))));
         assert_eq!(link.map(|meta| (meta.size, meta.links)), Some((0, Some(2))));
         // What a writer tried out is the archive's from then on.
-        store.undo(&fs).unwrap();
+        store.undo_creation().unwrap();
     }
     assert!(exists(&fs, &format!("{ARCHIVE}/.hardlink")));
 }
@@ -196,7 +197,7 @@ fn creating_makes_the_folders_and_can_undo_them() {
         .collect();
     assert_eq!(made, ["/srv/new", "/srv/new/folder", "/srv/new/folder/archive"]);
     assert!(store.capabilities().hard_links);
-    store.undo(&fs).unwrap();
+    store.undo_creation().unwrap();
     assert!(!exists(&fs, "/srv/new"));
     assert_eq!(names(&memory), before);
 }
@@ -206,7 +207,7 @@ fn undoing_leaves_what_somebody_else_put_there() {
     let (_, fs) = machine();
     let store = open_at(&fs, "/srv/new/archive", OpenMode::Create).unwrap();
     store.create(&path("letter.txt"), b"x").unwrap();
-    store.undo(&fs).unwrap();
+    store.undo_creation().unwrap();
     assert!(exists(&fs, "/srv/new/archive/letter.txt"));
     assert!(!exists(&fs, "/srv/new/archive/archive.dat"));
     assert!(!exists(&fs, "/srv/new/archive/.hardlink"));
@@ -218,7 +219,7 @@ fn creating_in_a_folder_that_exists_undoes_only_the_test_files() {
     let store = open(&fs, OpenMode::Create).unwrap();
     assert!(store.made_folders().is_empty());
     assert!(exists(&fs, &format!("{ARCHIVE}/archive.dat")));
-    store.undo(&fs).unwrap();
+    store.undo_creation().unwrap();
     assert!(!exists(&fs, &format!("{ARCHIVE}/archive.dat")));
     assert!(exists(&fs, &format!("{ARCHIVE}/letter.txt")));
 }
@@ -229,7 +230,7 @@ fn creating_over_an_archive_changes_nothing() {
     let before = memory.fingerprint();
     let store = open(&fs, OpenMode::Create).unwrap();
     assert!(store.stat(&path("archive.ini")).unwrap().is_some());
-    store.undo(&fs).unwrap();
+    store.undo_creation().unwrap();
     assert_eq!(memory.fingerprint(), before);
 }
 
@@ -241,7 +242,7 @@ fn a_creation_that_fails_leaves_nothing() {
     for room in 0..8 {
         memory.set_capacity("/", None, Some(used + room));
         if let Ok(store) = open_at(&fs, "/srv/a/b/c", OpenMode::Create) {
-            store.undo(&fs).unwrap();
+            store.undo_creation().unwrap();
         }
         assert!(!exists(&fs, "/srv/a"), "with room for {room}");
     }
@@ -271,8 +272,10 @@ fn a_link_on_the_way_to_the_folder_is_the_users_own_and_followed() {
 fn a_destination_opens_by_its_url_and_others_are_not_there_yet() {
     let (_, fs) = machine_with(&["archive.ini"]);
     let parse = |url: &str| Destination::parse(url, Path::new("/srv")).unwrap();
+    let context = test_context(fs, 1);
+    let reach = Reach::default();
     let store = parse("file:backup/archive")
-        .open(&fs, OpenMode::Write { uid: 0 })
+        .open(&context, OpenMode::Write { uid: 0 }, &reach)
         .unwrap();
     assert_eq!(store.url(), "file:backup/archive");
     for (url, transport) in [
@@ -280,7 +283,10 @@ fn a_destination_opens_by_its_url_and_others_are_not_there_yet() {
         ("qubes://vm/x", "qubes"),
         ("qubes-ssh://vm:host/x", "qubes-ssh"),
     ] {
-        let error = parse(url).open(&fs, OpenMode::Read).unwrap_err();
+        let error = parse(url)
+            .open(&context, OpenMode::Read, &reach)
+            .map(|_| ())
+            .unwrap_err();
         assert_eq!(
             error.to_string(),
             format!("destination {url}: destinations over {transport} are not part of this version yet")

@@ -20,8 +20,10 @@ use zeroize::Zeroizing;
 
 mod detached;
 mod reading;
+mod talking;
 pub use detached::spawn_detached;
 pub use reading::run_reading;
+pub use talking::{Talking, talk};
 
 /// How much of the end of the standard error is kept, bytes.
 pub const STDERR_TAIL: usize = 16 << 10;

@@ -13,6 +13,7 @@ pub mod process;
 pub mod real;
 pub mod signals;
 pub mod socket;
+pub mod stream;
 mod system;
 pub mod users;
 

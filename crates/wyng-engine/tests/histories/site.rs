@@ -139,6 +139,7 @@ impl Site {
                 ..ProcessIdentity::current()
             },
             key_cost: ScryptCost { log_n: 1, r: 1, p: 1 },
+            reach: wyng_engine::Reach::default(),
         }
     }
 

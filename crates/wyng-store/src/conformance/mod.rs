@@ -3,6 +3,7 @@
 //! Each case gets a fresh, empty destination. A breach is a value, not a panic, so that this module keeps the rules of
 //! the crate; a test calls [`run`] and unwraps.
 
+mod ahead;
 mod hostile;
 mod locking;
 mod names;
@@ -87,6 +88,7 @@ pub fn run(mut fresh: impl FnMut(&'static str) -> Subject) -> Result<usize, Brea
         names::CASES,
         hostile::CASES,
         locking::CASES,
+        ahead::CASES,
     ];
     let mut cases = 0_usize;
     for &(case, check) in rooms.iter().copied().flatten() {

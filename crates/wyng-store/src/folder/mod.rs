@@ -12,7 +12,7 @@ mod writer;
 pub use opening::OpenMode;
 
 use crate::{
-    Capabilities, Durability, Entry, EntryKind, Meta, Rename, Result, Store, StoreError, StorePath, StoreWriter,
+    Capabilities, Change, Durability, Entry, EntryKind, Meta, Rename, Result, Store, StoreError, StorePath, StoreWriter,
 };
 use durable::Durable;
 use errors::{is_absent, link_refused, refused};
@@ -23,7 +23,7 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
 use wyng_sys::SysError;
-use wyng_sys::fs::{Dir, DirRef, FileKind, FileRef, OpenHow, Space, Stat, ext};
+use wyng_sys::fs::{Dir, DirRef, FileKind, FileRef, Fs, OpenHow, Space, Stat, ext};
 
 /// Mode of new files, subject to the umask (archive-format.md §1.3).
 const FILE_MODE: u32 = 0o666;
@@ -35,6 +35,7 @@ const COPY_STEP: usize = 256 * 1024;
 /// An archive folder of this machine.
 #[derive(Debug)]
 pub struct FolderStore {
+    fs: Arc<dyn Fs>,
     url: String,
     handles: Handles,
     durable: Arc<Durable>,
@@ -253,6 +254,20 @@ impl Store for FolderStore {
         Ok(Box::new(writer::Writer::new(path.clone(), file, self.durable.clone())))
     }
 
+    fn submit(&self, change: Change<'_>) -> Result<()> {
+        match change {
+            Change::Create { path, data } => self.create(path, data),
+            Change::Rename { from, to, how } => self.rename(from, to, how),
+            Change::Remove { path } => self.remove(path).map(|_| ()),
+        }
+    }
+
+    fn settle(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn prefetch(&self, _: &StorePath, _: u64) {}
+
     fn stat(&self, path: &StorePath) -> Result<Option<Meta>> {
         let meta = |stat: Stat| Meta {
             kind: entry_kind(stat.kind),
@@ -401,6 +416,14 @@ impl Store for FolderStore {
         });
         let touched = touched.map_err(|error| refused(error, path))?;
         touched.ok_or_else(|| StoreError::Foreign { path: path.clone() })
+    }
+
+    fn undo_creation(&self) -> Result<()> {
+        self.undo_made()
+    }
+
+    fn round_trips(&self) -> u64 {
+        0
     }
 }
 

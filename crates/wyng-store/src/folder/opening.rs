@@ -48,7 +48,7 @@ impl FolderStore {
     /// answer. After an error nothing is left of what was made.
     pub fn open(fs: &Arc<dyn Fs>, url: &str, path: &Path, mode: OpenMode) -> Result<Self> {
         let mut made = Made::default();
-        match Self::try_open(&**fs, url, path, mode, &mut made) {
+        match Self::try_open(fs, url, path, mode, &mut made) {
             Ok(store) if mode == OpenMode::Create => Ok(Self { made, ..store }),
             Ok(store) => Ok(store),
             Err(error) => {
@@ -59,10 +59,10 @@ impl FolderStore {
         }
     }
 
-    fn try_open(fs: &dyn Fs, url: &str, path: &Path, mode: OpenMode, made: &mut Made) -> Result<Self> {
+    fn try_open(fs: &Arc<dyn Fs>, url: &str, path: &Path, mode: OpenMode, made: &mut Made) -> Result<Self> {
         let denied = |error: SysError| not_writable(url, mode, error);
         if mode == OpenMode::Create {
-            made.folders = missing_folders(fs, path).map_err(denied)?;
+            made.folders = missing_folders(&**fs, path).map_err(denied)?;
             if !made.folders.is_empty() {
                 fs.make_dirs(path, DIR_MODE).map_err(denied)?;
             }
@@ -72,7 +72,7 @@ impl FolderStore {
         // Opened before the first write: `sync` tells errors since then.
         let root = fs.open_dir(path, Links::Refuse).map_err(denied)?;
         let durable = Durable::new(root.kind().unwrap_or(FsKind::Other(0)));
-        made.sync(fs).map_err(denied)?;
+        made.sync(&**fs).map_err(denied)?;
         let archive = archive_owner(&*root)?;
         let hard_links = match (mode, archive) {
             (OpenMode::Write { uid }, Some(owner)) if uid != owner => {
@@ -91,6 +91,7 @@ impl FolderStore {
             _ => has_links(&*root),
         };
         Ok(Self {
+            fs: fs.clone(),
             url: url.to_owned(),
             handles: Handles::new(root),
             durable: Arc::new(durable),
@@ -106,13 +107,9 @@ impl FolderStore {
         &self.made.folders
     }
 
-    /// Removes what opening for [`OpenMode::Create`] made: the two test files, and the folders as far as they are
-    /// empty. Whatever else was written is the caller's to remove first.
-    ///
-    /// # Errors
-    /// The system's answer.
-    pub fn undo(&self, fs: &Arc<dyn Fs>) -> Result<()> {
-        Ok(self.made.undo(&**fs, self.root().path())?)
+    /// Removes the two test files that opening made, and the folders as far as they are empty.
+    pub(super) fn undo_made(&self) -> Result<()> {
+        Ok(self.made.undo(&*self.fs, self.root().path())?)
     }
 }
 

@@ -27,7 +27,7 @@ use crate::terminal::Terminal;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use wyng_engine::{OpenArchive, OpenRequest, Place, ProcessIdentity, Purpose, StorageSettings};
+use wyng_engine::{OpenArchive, OpenRequest, Place, ProcessIdentity, Purpose, Reach, StorageSettings};
 use wyng_format::ScryptCost;
 use wyng_sys::Context;
 
@@ -95,6 +95,14 @@ impl Run<'_> {
             run_dir: self.environment.run_dir(),
             process: ProcessIdentity::current(),
             key_cost: ScryptCost::default(),
+            reach: self.reach(),
+        }
+    }
+
+    fn reach(&self) -> Reach {
+        Reach {
+            env: self.environment.variables.clone(),
+            ..Reach::default()
         }
     }
 

@@ -15,8 +15,8 @@ mod repair;
 mod send;
 
 pub use check::{
-    CheckReport, CheckRequest, CheckSessions, DamageKind, Finding, SessionChecked, Unreferenced, UnreferencedKind,
-    VolumeChecked,
+    CheckReport, CheckRequest, CheckSessions, DamageKind, Finding, OrphanSnapshot, SessionChecked, Unreferenced,
+    UnreferencedKind, VolumeChecked,
 };
 pub use clean::{CleanPlan, CleanReport, CleanRequest, CleanScope, SnapshotRemoved};
 pub use diff::{ComparedWith, DiffPair, DiffReport, DiffRequest, Differences, Stretch, VolumeCompared};

@@ -4,11 +4,12 @@
 use crate::api::{CleanPlan, CleanReport, CleanRequest, CleanScope, Event, Reporter, SnapshotRemoved, Warning};
 use crate::error::Result;
 use crate::open::OpenArchive;
+use std::collections::BTreeSet;
 use std::time::Duration;
 use wyng_format::VolumeId;
 use wyng_state::StateHome;
 use wyng_state::reduce::ReduceMode;
-use wyng_volume::{LocalSnapshot, SnapshotKind};
+use wyng_volume::{BaseEvidence, LocalSnapshot, SnapshotKind};
 
 /// Finds what would be removed. Nothing is changed.
 ///
@@ -17,8 +18,13 @@ use wyng_volume::{LocalSnapshot, SnapshotKind};
 pub fn plan_clean(open: &OpenArchive, request: &CleanRequest) -> Result<CleanPlan> {
     let pool = open.storage(&request.local, false)?;
     let own = open.archive.root().uuid();
+    let known = match request.scope {
+        CleanScope::Orphans => recorded(open)?,
+        _ => BTreeSet::new(),
+    };
     let wanted = |snapshot: &LocalSnapshot| match request.scope {
         CleanScope::Own => snapshot.archive == own,
+        CleanScope::Orphans => snapshot.archive == own && is_orphan(open, snapshot, &known),
         CleanScope::Others => snapshot.archive != own,
         CleanScope::All => true,
     };
@@ -70,6 +76,58 @@ pub fn clean(open: &OpenArchive, plan: &CleanPlan, reporter: &dyn Reporter) -> R
     Ok(report)
 }
 
+/// The uuids of thin volumes that are recorded as bases of volumes that the archive has.
+fn recorded(open: &OpenArchive) -> Result<BTreeSet<String>> {
+    let mut known = BTreeSet::new();
+    let Some(state) = open.archive.state() else {
+        return Ok(known);
+    };
+    for vid in open
+        .archive
+        .root()
+        .volumes()
+        .iter()
+        .filter_map(|entry| VolumeId::new(entry.key()).ok())
+    {
+        let record = state.snapshot_record(&open.archive.identity(), &vid)?.found();
+        let evidence = record.and_then(|record| serde_json::from_str::<BaseEvidence>(&record.evidence).ok());
+        if let Some(BaseEvidence::Lvm(evidence)) = evidence {
+            known.insert(evidence.lv_uuid);
+        }
+    }
+    Ok(known)
+}
+
+/// Whether a snapshot of this archive is of a volume that it does not have. Where that can't be told it is none: whole
+/// subvolumes, and thin volumes while a volume of the archive can't be read, whose name it may have.
+fn is_orphan(open: &OpenArchive, snapshot: &LocalSnapshot, known: &BTreeSet<String>) -> bool {
+    let archive = &open.archive;
+    match &snapshot.thin {
+        Some((_, uuid)) => {
+            let mut volumes = archive.volumes().iter();
+            archive.damaged().is_empty()
+                && !known.contains(uuid)
+                && volumes.all(|volume| !is_of(snapshot, &volume.vid, volume.volinfo.name.as_str()))
+        }
+        None => {
+            !snapshot.volume.is_empty()
+                && archive
+                    .root()
+                    .volumes()
+                    .iter()
+                    .all(|entry| entry.key() != snapshot.volume)
+        }
+    }
+}
+
+/// Whether a snapshot of this archive is of the volume with this id and name. Thin volumes only tell a name.
+pub(crate) fn is_of(snapshot: &LocalSnapshot, vid: &VolumeId, name: &str) -> bool {
+    match &snapshot.thin {
+        Some((origin, _)) => origin == name,
+        None => snapshot.volume == vid.as_str(),
+    }
+}
+
 fn keep(reporter: &dyn Reporter, snapshot: &LocalSnapshot, error: &str) {
     reporter.event(Event::Warning(Warning::SnapshotKept {
         path: &snapshot.path,
@@ -92,7 +150,7 @@ fn forget_record(open: &OpenArchive, snapshot: &LocalSnapshot) -> Result<()> {
 /// Removes cached sessions of this archive, or cached lists of chunks of all.
 fn drop_cache(open: &OpenArchive, scope: CleanScope) -> Result<u64> {
     let mut count = 0u64;
-    if scope == CleanScope::Others {
+    if matches!(scope, CleanScope::Others | CleanScope::Orphans) {
         return Ok(count);
     }
     if let Some(state) = open.archive.state() {

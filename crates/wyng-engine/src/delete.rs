@@ -1,11 +1,13 @@
 //! Deleting a volume with all its sessions, and what this host has of it (behaviour.md §9.4).
 
 use crate::api::{DeletePlan, DeleteReport, DeleteRequest, Event, Reporter, SnapshotRemoved, VolumeChoice, Warning};
+use crate::clean::is_of;
 use crate::error::{EngineError, Result};
 use crate::open::{OpenArchive, is_confirmed};
 use std::path::Path;
 use wyng_archive::ArchiveError;
 use wyng_format::VolumeId;
+use wyng_volume::LocalSnapshot;
 
 /// Finds what would be deleted. Nothing is changed.
 ///
@@ -50,7 +52,7 @@ pub fn delete(open: &mut OpenArchive, plan: &DeletePlan, reporter: &dyn Reporter
     let durability_confirmed = is_confirmed(durability, reporter);
     // crash here: snapshots of a volume that no archive has, which delete --clean removes.
     let removed = match &plan.local {
-        Some(local) => remove_snapshots(open, local, &plan.id, reporter),
+        Some(local) => remove_snapshots(open, local, (&plan.id, &plan.volume), reporter),
         None => Vec::new(),
     };
     Ok(DeleteReport {
@@ -62,7 +64,12 @@ pub fn delete(open: &mut OpenArchive, plan: &DeletePlan, reporter: &dyn Reporter
 }
 
 /// Removes the snapshots of a volume in one storage. What fails is told: the archive's part is done.
-fn remove_snapshots(open: &OpenArchive, local: &Path, vid: &VolumeId, reporter: &dyn Reporter) -> Vec<SnapshotRemoved> {
+fn remove_snapshots(
+    open: &OpenArchive,
+    local: &Path,
+    (vid, name): (&VolumeId, &str),
+    reporter: &dyn Reporter,
+) -> Vec<SnapshotRemoved> {
     let kept = |path: &Path, error: &str| reporter.event(Event::Warning(Warning::SnapshotKept { path, error }));
     let uuid = open.archive.root().uuid();
     let found = open
@@ -79,8 +86,7 @@ fn remove_snapshots(open: &OpenArchive, local: &Path, vid: &VolumeId, reporter: 
             return Vec::new();
         }
     };
-    let of_volume =
-        |snapshot: &&wyng_volume::LocalSnapshot| snapshot.archive == uuid && snapshot.volume == vid.as_str();
+    let of_volume = |snapshot: &&LocalSnapshot| snapshot.archive == uuid && is_of(snapshot, vid, name);
     let mut removed = Vec::new();
     for snapshot in snapshots.iter().filter(of_volume) {
         match pool.remove_snapshot(snapshot) {

@@ -40,6 +40,7 @@ pub fn plan_repair(open: &OpenArchive, request: &RepairRequest, reporter: &dyn R
         volumes: names.map(|name| (name, false)).collect(),
         sessions: CheckSessions::All,
         budget: None,
+        local: None,
     };
     let CheckReport {
         volumes,

@@ -1,7 +1,8 @@
 //! Verifying: every chunk of a session is fetched, its hash compared, and decompressed to its proper length; nothing is
-//! written. Goes on after damage and lists every bad range.
+//! written, but that it was verified is remembered. Goes on after damage and lists every bad range.
 
 use crate::api::{BadRanges, Event, ReadReport, Reporter, VerifyRequest, VolumeFailure, VolumeRead};
+use crate::check::Reading;
 use crate::error::{EngineError, Result};
 use crate::open::OpenArchive;
 use crate::progress::Progress;
@@ -50,8 +51,25 @@ pub fn verify(open: &OpenArchive, request: &VerifyRequest, reporter: &dyn Report
         seconds: 0.0,
         failed: Vec::new(),
     };
+    let mut reading = Reading::default();
+    let went = volumes(open, request, &mut report, &mut reading, reporter);
+    // What was read stays so, also if the rest could not be.
+    reading.end(open, reporter);
+    went?;
+    report.seconds = open.context.clock.monotonic().saturating_sub(begun).as_secs_f64();
+    Ok(report)
+}
+
+/// Verifies one volume after the other.
+fn volumes(
+    open: &OpenArchive,
+    request: &VerifyRequest,
+    report: &mut ReadReport,
+    reading: &mut Reading,
+    reporter: &dyn Reporter,
+) -> Result<()> {
     for volume in &request.volumes {
-        let error = match verify_one(open, request, volume, reporter) {
+        let error = match verify_one(open, request, volume, reading, reporter) {
             Ok((read, lost)) => {
                 reporter.event(Event::VolumeRead(&read));
                 let damaged = damage_of(&read).or(lost);
@@ -69,8 +87,7 @@ pub fn verify(open: &OpenArchive, request: &VerifyRequest, reporter: &dyn Report
         reporter.event(Event::VolumeFailed(&failure));
         report.failed.push(failure);
     }
-    report.seconds = open.context.clock.monotonic().saturating_sub(begun).as_secs_f64();
-    Ok(report)
+    Ok(())
 }
 
 /// The bad ranges of a volume as one error.
@@ -91,6 +108,7 @@ fn verify_one(
     open: &OpenArchive,
     request: &VerifyRequest,
     volume: &str,
+    reading: &mut Reading,
     reporter: &dyn Reporter,
 ) -> Result<(VolumeRead, Option<EngineError>)> {
     let begun = open.context.clock.monotonic();
@@ -112,6 +130,8 @@ fn verify_one(
         file: lost.file,
         error: lost.error,
     });
+    let chain = chosen.history.chain(&chosen.session)?;
+    reading.note(open, &chosen.history.vid, &chain, done.bad.is_empty() && lost.is_none());
     let read = VolumeRead {
         volume: volume.to_owned(),
         session: session.to_owned(),

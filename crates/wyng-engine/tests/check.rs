@@ -26,6 +26,7 @@ fn request(open: &OpenArchive, sessions: CheckSessions) -> CheckRequest {
         volumes: open.volume_names().into_iter().map(|name| (name, false)).collect(),
         sessions,
         budget: None,
+        local: None,
     }
 }
 
@@ -633,4 +634,39 @@ fn what_is_found_damaged_is_looked_at_again_and_is_not_verified() {
     lab.fs.write(&chunk, &good);
     assert!(check_for(&lab, hour).2.failed.is_empty());
     assert_eq!(verified(&lab), [true; 5]);
+}
+
+#[test]
+fn a_session_that_was_verified_is_last_verified_and_no_other() {
+    let lab = filled("off");
+    let state = |lab: &Lab| verified(lab).iter().filter(|known| **known).count();
+    assert!(lab.verify(&["a"]).unwrap().failed.is_empty());
+    assert_eq!(state(&lab), 1);
+    assert!(lab.verify(&["b"]).unwrap().failed.is_empty());
+    assert_eq!(verified(&lab), [false, false, true, false, true]);
+    // A check that meanwhile noted nothing takes nothing of it away, and a new session is another one.
+    lab.write("a", &image(9, 300_000));
+    lab.send(&["a"]).unwrap();
+    assert_eq!(verified(&lab), [false, false, true, false, false, true]);
+    // Damage that a verification or a check finds afterwards ends it for all sessions that may need it.
+    let chunk = lab
+        .files()
+        .into_iter()
+        .filter(|path| below_archive(path).contains("/x"))
+        .max_by_key(|path| below_archive(path).split('/').nth(1).map(str::to_owned))
+        .unwrap();
+    let good = lab.fs.read(&chunk).unwrap();
+    let by_check = |lab: &Lab| drop(check(lab));
+    let by_verify = |lab: &Lab| drop(lab.verify(&["a", "b"]));
+    for (what, find) in [("check", by_check as fn(&Lab)), ("verify", by_verify)] {
+        lab.send(&["a"]).unwrap();
+        lab.fs.write(&chunk, &good);
+        assert!(lab.verify(&["a", "b"]).unwrap().failed.is_empty());
+        let newest = |lab: &Lab| verified(lab)[3];
+        assert!(newest(&lab), "{what}");
+        lab.clock.advance(std::time::Duration::from_secs(1));
+        lab.fs.write(&chunk, b"damage");
+        find(&lab);
+        assert!(!newest(&lab), "{what}: {:?}", verified(&lab));
+    }
 }

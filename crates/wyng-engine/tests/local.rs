@@ -579,3 +579,43 @@ fn snapshots_of_this_archive_or_of_others_are_removed() {
     let report = lab.send(&["a.img"]).unwrap();
     assert_eq!(report.volumes[0].kind, SendKind::Full(FullScanReason::NoRecord));
 }
+
+#[test]
+fn snapshots_of_volumes_that_the_archive_lost_are_named_by_a_check_and_removed_alone() {
+    let lab = sent();
+    let orphans = |lab: &Lab| {
+        let open = lab.open(Purpose::Read).unwrap();
+        let request = wyng_engine::CheckRequest {
+            local: Some(POOL.into()),
+            ..wyng_engine::CheckRequest::default()
+        };
+        let report = wyng_engine::check(&open, &request, &lab.reporter).unwrap();
+        report.orphan_snapshots.unwrap()
+    };
+    assert_eq!(orphans(&lab), []);
+    let uuid = lab.open(Purpose::Read).unwrap().summary().uuid;
+    let orphan = format!("sn{uuid}_Vol_123456.wyng1");
+    lab.write(&orphan, b"x");
+    // Whether that is one only its own archive knows.
+    lab.write("sn00000000-1111-2222-3333-444444444444_Vol_123456.wyng1", b"x");
+    let found = orphans(&lab);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].path.ends_with(&orphan), "{found:?}");
+    let removed = clean(&lab, CleanScope::Orphans);
+    assert_eq!((removed.removed.len(), removed.cached), (1, 0));
+    assert_eq!(orphans(&lab), []);
+    // The base of the volume that is there goes on being one.
+    assert_eq!(lab.send(&["a.img"]).unwrap().volumes[0].kind, SendKind::Unchanged);
+    let gone = wyng_engine::CheckRequest {
+        local: Some("/nowhere".into()),
+        ..wyng_engine::CheckRequest::default()
+    };
+    let open = lab.open(Purpose::Read).unwrap();
+    assert!(
+        wyng_engine::check(&open, &gone, &lab.reporter)
+            .unwrap()
+            .orphan_snapshots
+            .is_none()
+    );
+    assert!(lab.reporter.has("were not looked for"));
+}

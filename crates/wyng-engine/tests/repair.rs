@@ -65,6 +65,7 @@ fn check(lab: &Lab) -> CheckReport {
         volumes: open.volume_names().into_iter().map(|name| (name, false)).collect(),
         sessions: CheckSessions::All,
         budget: None,
+        local: None,
     };
     wyng_engine::check(&open, &request, &lab.reporter).unwrap()
 }

@@ -27,6 +27,15 @@ pub struct Checked {
     pub upto: Option<u64>,
 }
 
+/// That all which one session shows was read and found good.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shown {
+    /// A digest of its list of chunks and those of all that it builds on.
+    pub lists: String,
+    /// When that was, nanoseconds since 1970.
+    pub at: i64,
+}
+
 /// What is remembered of the checks of one archive.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckLog {
@@ -35,6 +44,9 @@ pub struct CheckLog {
     pub round: i64,
     /// By `Vol_x/S_date`.
     pub sessions: BTreeMap<String, Checked>,
+    /// The same of what sessions show.
+    #[serde(default)]
+    pub shown: BTreeMap<String, Shown>,
 }
 
 impl ArchiveState {

@@ -37,7 +37,7 @@ pub mod scratch;
 pub mod seen;
 
 pub use archive::{ArchiveState, CacheFile};
-pub use checked::{CheckLog, Checked};
+pub use checked::{CheckLog, Checked, Shown};
 pub use counters::{CounterRule, Counters, Key};
 pub use deltamap::StoredMap;
 pub use error::{LockName, Result, StateError};

@@ -76,8 +76,10 @@ pub struct LocalSnapshot {
     pub path: PathBuf,
     /// The archive's uuid; empty if it does not tell.
     pub archive: String,
-    /// The volume's id; empty for subvolumes.
+    /// The volume's id; empty for subvolumes and thin volumes.
     pub volume: String,
+    /// Of thin volumes: the name of the volume that it was made from, and its own uuid.
+    pub thin: Option<(String, String)>,
     /// What it is for.
     pub kind: SnapshotKind,
 }

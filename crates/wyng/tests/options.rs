@@ -52,6 +52,36 @@ const REFUSED: &[(&[&str], i32, &str)] = &[
         "can't be used together",
     ),
     (
+        &["arch-check", "--repair", "--session=newest"],
+        9,
+        "--session and --repair can't be used together",
+    ),
+    (
+        &["arch-check", "--repair", "--volex=a"],
+        9,
+        "--volex and --repair can't be used together",
+    ),
+    (
+        &["arch-check", "--clean", "--budget=1h"],
+        9,
+        "--budget and --clean can't be used together",
+    ),
+    (
+        &["arch-check", "--clean", "--all-before"],
+        9,
+        "--all-before and --clean can't be used together",
+    ),
+    (
+        &["arch-check", "--change-uuid", "--local=."],
+        9,
+        "--local and --change-uuid can't be used together",
+    ),
+    (
+        &["arch-check", "--force"],
+        9,
+        "--force means nothing without --repair, --clean or --change-uuid",
+    ),
+    (
         &["arch-check", "--change-uuid", "v"],
         9,
         "arch-check takes no names, and 1 are given",

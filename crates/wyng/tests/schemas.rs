@@ -162,6 +162,8 @@ fn documents_fit_their_schemas() {
         (&["arch-check", "--repair", "--force"], 0),
         (&["arch-check", "--clean"], 1),
         (&["arch-check", "--clean", "--dry-run"], 0),
+        (&["arch-check", "--clean", "--dry-run", "--local=."], 0),
+        (&["arch-check", "--local=."], 0),
         (&["arch-check", "--clean", "--force"], 0),
         (&["arch-check", "--export-keys=kit"], 0),
         (&["arch-check", "--export-keys=kit"], 1),

@@ -2,8 +2,10 @@
 
 use super::{MoreRanges, VolumeFailure};
 use serde::Serialize;
+use std::path::PathBuf;
 use std::time::Duration;
 use wyng_archive::StrayKind;
+use wyng_volume::SnapshotKind;
 
 /// Which sessions' data is checked. Metadata are checked of all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,6 +35,8 @@ pub struct CheckRequest {
     pub sessions: CheckSessions,
     /// How long it may take, about: it goes on where the last one with a budget stopped.
     pub budget: Option<Duration>,
+    /// Where local snapshots are looked at.
+    pub local: Option<PathBuf>,
 }
 
 /// What a damaged thing is.
@@ -172,6 +176,15 @@ impl From<StrayKind> for UnreferencedKind {
     }
 }
 
+/// A local snapshot of this archive whose volume the archive does not have.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct OrphanSnapshot {
+    /// Where it is.
+    pub path: String,
+    /// What it was for.
+    pub kind: SnapshotKind,
+}
+
 /// What a check found.
 #[derive(Debug, Default, Serialize)]
 pub struct CheckReport {
@@ -183,6 +196,9 @@ pub struct CheckReport {
     pub unreferenced: Vec<Unreferenced>,
     /// How many more there are.
     pub unreferenced_more: u64,
+    /// With a local storage that could be searched: snapshots there that are of no use. They cost nothing but room.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub orphan_snapshots: Option<Vec<OrphanSnapshot>>,
     /// With a budget: how many of the chosen sessions were left for the next check.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sessions_left: Option<u64>,

@@ -1,5 +1,6 @@
 //! Words of `delete` with `--clean` or `--purge`: removing local snapshots.
 
+use super::OrphanSnapshot;
 use serde::Serialize;
 use std::path::PathBuf;
 use wyng_volume::{LocalSnapshot, Pool, SnapshotKind};
@@ -12,6 +13,8 @@ pub enum CleanScope {
     Own,
     /// Those of all other archives.
     Others,
+    /// Those of this archive whose volumes it does not have any more.
+    Orphans,
     /// Those of every archive, in every place that the storage knows, with cached lists of chunks.
     All,
 }
@@ -33,6 +36,18 @@ pub struct CleanPlan {
     /// The snapshots.
     pub snapshots: Vec<LocalSnapshot>,
     pub(crate) pool: Box<dyn Pool>,
+}
+
+impl CleanPlan {
+    /// The snapshots by path.
+    #[must_use]
+    pub fn orphans(&self) -> Vec<OrphanSnapshot> {
+        let orphan = |snapshot: &LocalSnapshot| OrphanSnapshot {
+            path: snapshot.path.display().to_string(),
+            kind: snapshot.kind,
+        };
+        self.snapshots.iter().map(orphan).collect()
+    }
 }
 
 /// A snapshot that was removed.

@@ -3,14 +3,17 @@
 use crate::api::{Event, Reporter, Warning};
 use crate::error::Result;
 use crate::open::OpenArchive;
+use std::collections::BTreeSet;
 use std::time::Duration;
 use wyng_archive::Session;
-use wyng_format::VolumeId;
-use wyng_state::{CheckLog, Checked};
+use wyng_format::{Blake2b, Digest, VolumeId};
+use wyng_state::{CheckLog, Checked, Shown};
 
 /// What is remembered of checks, and the time for this one.
 pub(super) struct Ledger {
     log: CheckLog,
+    /// The sessions of it that this check looked at.
+    noted: BTreeSet<String>,
     /// When to stop, by the monotonic clock.
     deadline: Option<Duration>,
     ran_out: bool,
@@ -28,6 +31,7 @@ impl Ledger {
         let now = open.context.clock.monotonic();
         Ok(Self {
             log,
+            noted: BTreeSet::new(),
             deadline: budget.map(|budget| now.saturating_add(budget)),
             ran_out: false,
             left: 0,
@@ -82,44 +86,101 @@ impl Ledger {
             good,
             upto,
         };
+        self.noted.insert(key.clone());
         self.log.sessions.insert(key, checked);
     }
 
     /// Remembers all of it, if this host's memory can be changed now. If it is `complete` and
     /// nothing is left, the next check begins a new round.
     /// Gives the number of sessions left for later.
-    pub fn end(mut self, open: &OpenArchive, complete: bool, reporter: &dyn Reporter) -> u64 {
-        if self.deadline.is_some() && complete && !self.ran_out {
-            self.log.round = open.context.clock.now();
-        }
-        self.log.sessions.retain(|key, _| is_listed(open, key));
-        let trouble = match self.remember(open) {
-            Ok(true) => None,
-            Ok(false) => Some("another wyng is at work on this archive".to_owned()),
-            Err(error) => Some(error.to_string()),
+    pub fn end(self, open: &OpenArchive, complete: bool, reporter: &dyn Reporter) -> u64 {
+        let ends_round = self.deadline.is_some() && complete && !self.ran_out;
+        let noted = self
+            .log
+            .sessions
+            .into_iter()
+            .filter(|(key, _)| self.noted.contains(key));
+        let change = |log: &mut CheckLog| {
+            log.sessions.extend(noted);
+            if ends_round {
+                log.round = open.context.clock.now();
+            }
         };
-        if let Some(trouble) = trouble {
-            let text = format!("what was checked could not be remembered: {trouble}");
-            reporter.event(Event::Warning(Warning::Note(&text)));
-        }
+        remember(open, change, reporter);
         self.left
     }
+}
 
-    /// Only under the locks that protect this host's memory, which a reader takes for a moment; `false` if they are not free.
-    fn remember(&self, open: &OpenArchive) -> Result<bool> {
-        let (Some(state), Some(home)) = (open.archive.state(), &open.home) else {
-            return Ok(true);
-        };
-        let guard = match &open.locks {
-            Some(_) => None,
-            None => home.try_update_guard(&open.archive.identity(), open.place.host_lock.as_deref())?,
-        };
-        if guard.is_none() && open.locks.is_none() {
-            return Ok(false);
+/// Sessions of which all that they show was read.
+#[derive(Default)]
+pub(crate) struct Reading {
+    good: Vec<(String, Shown)>,
+    /// Sessions that were found damaged, each with those that it builds on, and the volumes.
+    bad: Vec<(Vec<String>, VolumeId)>,
+}
+
+impl Reading {
+    /// Notes that all of a session was read now. `chain` is it and what it builds on, newest first.
+    pub fn note(&mut self, open: &OpenArchive, vid: &VolumeId, chain: &[&Session], good: bool) {
+        let Some(session) = chain.first() else { return };
+        if !good {
+            let keys = chain.iter().map(|session| key(vid, session)).collect();
+            self.bad.push((keys, vid.clone()));
+            return;
         }
-        state.store_check_log(&self.log)?;
-        Ok(true)
+        let mut lists = Lists::default();
+        chain.iter().rev().for_each(|session| lists.add(session));
+        let (lists, at) = (lists.digest(), open.context.clock.now());
+        self.good.push((key(vid, session), Shown { lists, at }));
     }
+
+    /// Remembers it, if this host's memory can be changed now. Of damage is not told here which session's own data it is, so
+    /// all that it may concern counts as not checked.
+    pub fn end(self, open: &OpenArchive, reporter: &dyn Reporter) {
+        if self.good.is_empty() && self.bad.is_empty() {
+            return;
+        }
+        let change = |log: &mut CheckLog| {
+            log.shown.extend(self.good);
+            for (keys, vid) in self.bad {
+                log.sessions.retain(|key, _| !keys.contains(key));
+                log.shown.retain(|key, _| !is_of(key, &vid));
+            }
+        };
+        remember(open, change, reporter);
+    }
+}
+
+/// Changes what is remembered of checks, if this host's memory can be changed now.
+fn remember(open: &OpenArchive, change: impl FnOnce(&mut CheckLog), reporter: &dyn Reporter) {
+    let trouble = match try_remember(open, change) {
+        Ok(true) => return,
+        Ok(false) => "another wyng is at work on this archive".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    let text = format!("what was checked could not be remembered: {trouble}");
+    reporter.event(Event::Warning(Warning::Note(&text)));
+}
+
+/// Only under the locks that protect this host's memory, which a reader takes for a moment; `false` if they are not free.
+fn try_remember(open: &OpenArchive, change: impl FnOnce(&mut CheckLog)) -> Result<bool> {
+    let (Some(state), Some(home)) = (open.archive.state(), &open.home) else {
+        return Ok(true);
+    };
+    let guard = match &open.locks {
+        Some(_) => None,
+        None => home.try_update_guard(&open.archive.identity(), open.place.host_lock.as_deref())?,
+    };
+    if guard.is_none() && open.locks.is_none() {
+        return Ok(false);
+    }
+    // Another check may have remembered something since this one began.
+    let mut log = state.check_log()?;
+    change(&mut log);
+    log.sessions.retain(|key, _| is_listed(open, key));
+    log.shown.retain(|key, _| is_listed(open, key));
+    state.store_check_log(&log)?;
+    Ok(true)
 }
 
 /// Whether the archive still has a session; of a volume that can't be read nobody knows.
@@ -147,19 +208,47 @@ fn list(session: &Session) -> String {
         .unwrap_or_default()
 }
 
-/// When each of a volume's sessions and all that it builds on were last found good: the longest ago of these. `sessions`
-/// are in sequence order.
+/// Whether a key is that of a session of this volume.
+fn is_of(key: &str, vid: &VolumeId) -> bool {
+    key.split_once('/').is_some_and(|(of, _)| of == vid.as_str())
+}
+
+/// The lists of chunks of several sessions, oldest first, as one digest.
+#[derive(Default)]
+struct Lists(Blake2b<32>);
+
+impl Lists {
+    fn add(&mut self, session: &Session) {
+        let text = format!("{} {}\n", session.name.as_str(), list(session));
+        self.0.update(text.as_bytes());
+    }
+
+    fn digest(&self) -> String {
+        Digest(self.0.finish()).to_string()
+    }
+}
+
+/// When each of a volume's sessions was last found good as a whole: it and all that it builds on were checked (the longest ago
+/// of these counts), or all that it shows was read, after which no damage was found. `sessions` are in sequence order.
 pub(crate) fn last_verified(log: &CheckLog, vid: &VolumeId, sessions: &[&Session]) -> Vec<Option<i64>> {
     let mut oldest = Some(i64::MAX);
+    let mut damaged = i64::MIN;
+    let mut lists = Lists::default();
     let mut times = Vec::new();
     for session in sessions {
-        let known = log.sessions.get(&key(vid, session));
-        let known = known.filter(|known| known.good && known.upto.is_none() && known.list == list(session));
-        oldest = match (oldest, known) {
+        let key = key(vid, session);
+        let known = log.sessions.get(&key).filter(|known| known.list == list(session));
+        if let Some(known) = known.filter(|known| !known.good) {
+            damaged = damaged.max(known.at);
+        }
+        oldest = match (oldest, known.filter(|known| known.good && known.upto.is_none())) {
             (Some(oldest), Some(known)) => Some(oldest.min(known.at)),
             _ => None,
         };
-        times.push(oldest);
+        lists.add(session);
+        let shown = log.shown.get(&key);
+        let shown = shown.filter(|shown| shown.lists == lists.digest() && shown.at > damaged);
+        times.push(oldest.max(shown.map(|shown| shown.at)));
     }
     times
 }

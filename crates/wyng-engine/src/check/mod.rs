@@ -7,16 +7,18 @@ mod findings;
 mod ledger;
 
 use crate::api::{
-    CheckReport, CheckRequest, CheckSessions, DamageKind, Event, Finding, Reporter, SessionChecked, Unreferenced,
-    VolumeChecked, VolumeFailure, Warning,
+    CheckReport, CheckRequest, CheckSessions, CleanRequest, CleanScope, DamageKind, Event, Finding, OrphanSnapshot,
+    Reporter, SessionChecked, Unreferenced, VolumeChecked, VolumeFailure, Warning,
 };
+use crate::clean::plan_clean;
 use crate::error::{EngineError, Result};
 use crate::open::{OpenArchive, report_notice};
 use crate::read;
 use data::Seen;
 use findings::Findings;
 use ledger::Ledger;
-pub(crate) use ledger::last_verified;
+pub(crate) use ledger::{Reading, last_verified};
+use std::path::Path;
 use std::time::Duration;
 use wyng_archive::{ArchiveError, Damage, History, Session, Stray, Trust, Volume};
 use wyng_format::SessionName;
@@ -38,6 +40,10 @@ pub fn check(open: &OpenArchive, request: &CheckRequest, reporter: &dyn Reporter
     went?;
     report.sessions_left = request.budget.is_some().then_some(left);
     look_for_strays(open, &mut report, reporter)?;
+    report.orphan_snapshots = match &request.local {
+        Some(local) => orphan_snapshots(open, local, reporter)?,
+        None => None,
+    };
     report.seconds = open.context.clock.monotonic().saturating_sub(begun).as_secs_f64();
     Ok(report)
 }
@@ -131,6 +137,23 @@ fn look_for_strays(open: &OpenArchive, report: &mut CheckReport, reporter: &dyn 
         note_stray(report, stray);
     }
     Ok(())
+}
+
+/// The local snapshots of volumes that the archive does not have; `None` if they could not be looked for, which is told.
+fn orphan_snapshots(open: &OpenArchive, local: &Path, reporter: &dyn Reporter) -> Result<Option<Vec<OrphanSnapshot>>> {
+    let request = CleanRequest {
+        local: local.to_path_buf(),
+        scope: CleanScope::Orphans,
+    };
+    match plan_clean(open, &request) {
+        Ok(plan) => Ok(Some(plan.orphans())),
+        Err(error @ EngineError::Cancelled(_)) => Err(error),
+        Err(error) => {
+            let text = format!("local snapshots in '{}' were not looked for: {error}", local.display());
+            reporter.event(Event::Warning(Warning::Note(&text)));
+            Ok(None)
+        }
+    }
 }
 
 fn note_stray(report: &mut CheckReport, stray: &Stray) {

@@ -30,6 +30,7 @@ pub(super) fn snapshots(root: &Root) -> Result<Vec<LocalSnapshot>> {
                     path: root.path.join(path),
                     archive: archive.to_owned(),
                     volume: volume.to_owned(),
+                    thin: None,
                     kind,
                 });
             };

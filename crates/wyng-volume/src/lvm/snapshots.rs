@@ -17,12 +17,15 @@ fn kind(volume: &Volume) -> Option<SnapshotKind> {
 }
 
 fn snapshot(volume: &Volume) -> Option<LocalSnapshot> {
+    let kind = kind(volume)?;
+    let origin = volume.name.rsplit_once('.').map_or("", |(origin, _)| origin);
     let archive = volume.tags.iter().find_map(|tag| tag.strip_prefix(ARCHIVE));
     Some(LocalSnapshot {
         path: volume.full_name().into(),
         archive: archive.unwrap_or_default().to_owned(),
         volume: String::new(),
-        kind: kind(volume)?,
+        thin: Some((origin.to_owned(), volume.uuid.clone())),
+        kind,
     })
 }
 

@@ -5,13 +5,14 @@ use crate::errors::{Failed, Failure};
 use crate::files;
 use crate::options::arguments::ArchCheckArgs;
 use crate::progress::failures;
-use crate::render::{check, json, kit, printable};
+use crate::render::{check, json, kit, local, printable};
 use crate::select::volumes::Wanted;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::time::Duration;
-use wyng_engine::{CheckRequest, CheckSessions, EngineError, OpenArchive, Purpose, RepairReport, RepairRequest};
+use std::path::{Path, PathBuf};
+use wyng_engine::{
+    CheckRequest, CleanPlan, CleanRequest, CleanScope, EngineError, OpenArchive, Purpose, RepairReport, RepairRequest,
+};
 
 impl Run<'_> {
     pub(super) fn arch_check(&mut self, args: ArchCheckArgs) -> Result<Done, Failure> {
@@ -20,14 +21,21 @@ impl Run<'_> {
                 wanted,
                 sessions,
                 budget,
+                local,
             } => self.with_archive(Purpose::Read, |run, archive| {
-                run.check(archive, &wanted, sessions, budget)
+                let request = CheckRequest {
+                    volumes: Vec::new(),
+                    sessions,
+                    budget,
+                    local,
+                };
+                run.check(archive, &wanted, request)
             }),
-            ArchCheckArgs::Clean { force, dry_run } => self.with_consent(
+            ArchCheckArgs::Clean { local, force, dry_run } => self.with_consent(
                 force || dry_run,
                 "nobody is there to be asked whether files may be removed from the archive",
                 if dry_run { Purpose::Read } else { Purpose::Write },
-                |run, archive| run.tidy(archive, force, dry_run),
+                |run, archive| run.tidy(archive, local, force, dry_run),
             ),
             ArchCheckArgs::Repair {
                 request,
@@ -53,13 +61,7 @@ impl Run<'_> {
         }
     }
 
-    fn check(
-        &mut self,
-        archive: &OpenArchive,
-        wanted: &Wanted,
-        sessions: CheckSessions,
-        budget: Option<Duration>,
-    ) -> Result<Done, Failure> {
+    fn check(&mut self, archive: &OpenArchive, wanted: &Wanted, mut request: CheckRequest) -> Result<Done, Failure> {
         let chosen = wanted.in_archive(&archive.volume_names());
         let named: BTreeMap<String, bool> = chosen.clone();
         let (known, mut failed) = self.known(archive, chosen, true);
@@ -69,11 +71,7 @@ impl Run<'_> {
             let named = named.get(&name).copied().unwrap_or_default();
             (name, named)
         });
-        let request = CheckRequest {
-            volumes: volumes.collect(),
-            sessions,
-            budget,
-        };
+        request.volumes = volumes.collect();
         let report = wyng_engine::check(archive, &request, &self.display)?;
         self.display.finish();
         // Volumes that can't be read were told of at once.
@@ -106,17 +104,40 @@ impl Run<'_> {
         self.with_archive(purpose, work)
     }
 
-    fn tidy(&self, archive: &mut OpenArchive, force: bool, dry_run: bool) -> Result<Done, Failure> {
+    fn tidy(
+        &self,
+        archive: &mut OpenArchive,
+        local: Option<PathBuf>,
+        force: bool,
+        dry_run: bool,
+    ) -> Result<Done, Failure> {
+        let scope = CleanScope::Orphans;
+        let snapshots = local.map(|local| wyng_engine::plan_clean(archive, &CleanRequest { local, scope }));
+        let snapshots = snapshots.transpose()?;
         let mut report = wyng_engine::plan_tidy(archive)?;
-        self.output.say(&check::tidy(&report, true));
-        if !dry_run && !report.removed.is_empty() {
+        let plan = check::tidy(&report, snapshots.as_ref().map_or(&[], |plan| &plan.snapshots));
+        self.output.say(&plan);
+        let orphans = snapshots.as_ref().map(CleanPlan::orphans);
+        let none = report.removed.is_empty() && orphans.as_ref().is_none_or(Vec::is_empty);
+        if !dry_run && !none {
             if !force {
                 self.consent(0)?;
             }
             report = wyng_engine::tidy(archive, report, &self.display)?;
-            self.output.say(&check::tidy(&report, false));
+            self.output.say(&check::tidied(&report));
+            if let Some(plan) = snapshots.filter(|plan| !plan.snapshots.is_empty()) {
+                let cleaned = wyng_engine::clean(archive, &plan, &self.display)?;
+                self.output.say(&local::cleaned(&cleaned));
+                if let count @ 1.. = cleaned.kept.len() {
+                    return Err(EngineError::SnapshotsKept { count }.into());
+                }
+            }
         }
-        Ok(planned(dry_run, json::fields(&report), Vec::new()))
+        let mut fields = json::fields(&report);
+        if let Some(orphans) = orphans {
+            fields.extend(json::fields(&json!({"orphan_snapshots": orphans})));
+        }
+        Ok(planned(dry_run, fields, Vec::new()))
     }
 
     fn repair(

@@ -312,9 +312,13 @@ pub enum ArchCheckArgs {
         sessions: CheckSessions,
         /// `--budget`.
         budget: Option<Duration>,
+        /// `--local`.
+        local: Option<PathBuf>,
     },
     /// `--clean`: remove what nothing speaks of.
     Clean {
+        /// `--local`, where snapshots of volumes that the archive does not have go, too.
+        local: Option<PathBuf>,
         /// `--force`.
         force: bool,
         /// `--dry-run`.

@@ -174,7 +174,8 @@ pub static COMMANDS: &[About] = &[
         arguments: "[VOLUME]...",
         summary: "read sessions back and check every byte",
         text: "Fetches all data of the newest session of each volume, or of the one named by --session, and checks it \
-               as receive would, without writing anything. Goes on after damage and lists every bad range.",
+               as receive would, without writing anything. Goes on after damage and lists every bad range. list --verbose \
+               shows when a session was last verified.",
         examples: &[
             ("wyng verify --all", "the newest session of everything"),
             ("wyng verify --session=^monthly vm1.img", "the newest one with a tag"),
@@ -342,7 +343,8 @@ pub static COMMANDS: &[About] = &[
                everything, whatever is chosen, says what can be put right, and does it after a question: metadata from copies \
                in the archive, on this host or in --from=URL, damaged data from equal data in any of these or in the local \
                snapshot below --local, and as the last resort a volume goes back to its last readable session. With --clean: \
-               removes files that nothing speaks of. Where nobody can be asked both need --force; --dry-run only says what \
+               removes files that nothing speaks of, and with --local the snapshots there of volumes that the archive does not \
+               have, which a check with --local names. Where nobody can be asked both need --force; --dry-run only says what \
                they would do. With --export-keys: writes a recovery kit, with which and the passphrase the archive can be \
                opened after archive.ini and archive.salt are lost. With --change-uuid: replaces the uuid of the archive, as is \
                needed for a copy that is to live on beside its original. Local snapshots belong to the old one, so the next send reads everything, and delete \

@@ -92,13 +92,22 @@ impl Reader<'_> {
             return self.check(names);
         };
         self.no_names(&names)?;
+        self.refuse_choice(form, second)?;
         let (force, dry_run) = (self.values.flag(Id::Force), self.values.flag(Id::DryRun));
         if dry_run && !matches!(form, Id::Clean | Id::Repair) {
             let first = "--dry-run";
             return Err(OptionError::Conflict { first, second });
         }
         Ok(match form {
-            Id::Clean => ArchCheckArgs::Clean { force, dry_run },
+            Id::Clean => ArchCheckArgs::Clean {
+                local: self
+                    .values
+                    .os(Id::Local)
+                    .filter(|_| self.values.is_typed(Id::Local))
+                    .map(Into::into),
+                force,
+                dry_run,
+            },
             Id::Repair => ArchCheckArgs::Repair {
                 request: RepairRequest {
                     from,
@@ -115,8 +124,32 @@ impl Reader<'_> {
         })
     }
 
+    /// The other forms of `arch-check` are about the archive as a whole, and only some look at a local storage. What the ini
+    /// file says is for the commands that it fits.
+    fn refuse_choice(&self, form: Id, second: &'static str) -> Result<(), OptionError> {
+        let options = [
+            (Id::Session, "--session"),
+            (Id::AllBefore, "--all-before"),
+            (Id::Volex, "--volex"),
+            (Id::Budget, "--budget"),
+            (Id::Local, "--local"),
+        ];
+        let takes_local = matches!(form, Id::Clean | Id::Repair);
+        let mut refused = options.into_iter().filter(|(id, _)| !(takes_local && *id == Id::Local));
+        match refused.find(|(id, _)| self.values.is_typed(*id)) {
+            Some((_, first)) => Err(OptionError::Conflict { first, second }),
+            None => Ok(()),
+        }
+    }
+
     /// Looking for damage.
     fn check(&self, names: Vec<String>) -> Result<ArchCheckArgs, OptionError> {
+        if self.values.flag(Id::Force) {
+            return Err(OptionError::Needs {
+                option: "--force",
+                needed: "--repair, --clean or --change-uuid",
+            });
+        }
         let mut wanted = self.wanted(names);
         let chosen = !wanted.is_empty();
         wanted.all |= !chosen;
@@ -146,6 +179,7 @@ impl Reader<'_> {
             wanted,
             sessions,
             budget,
+            local: self.values.os(Id::Local).map(Into::into),
         })
     }
 

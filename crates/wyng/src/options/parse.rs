@@ -132,7 +132,7 @@ fn values(matches: &mut ArgMatches) -> Values {
             }
         }
     }
-    values
+    values.typed()
 }
 
 /// `argument` with the prefix of a long option written out.

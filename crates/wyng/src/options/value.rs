@@ -1,7 +1,7 @@
 //! Option values as given: typed by the option's kind, with the built-in defaults below them.
 
 use super::table::{Id, Kind, option};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 
 /// What was given for one option.
@@ -19,19 +19,38 @@ pub enum Value {
 
 /// The options that were given in one place, or in all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Values(BTreeMap<Id, Value>);
+pub struct Values {
+    given: BTreeMap<Id, Value>,
+    /// Those on the command line.
+    typed: BTreeSet<Id>,
+}
 
 impl Values {
     /// Sets an option.
     pub fn set(&mut self, id: Id, value: Value) {
-        self.0.insert(id, value);
+        self.given.insert(id, value);
+    }
+
+    /// These values as those of the command line.
+    #[must_use]
+    pub fn typed(mut self) -> Self {
+        self.typed = self.given.keys().copied().collect();
+        self
+    }
+
+    /// Whether the user gave a value, or turned a flag on, on the command line, and not in the ini file only.
+    #[must_use]
+    pub fn is_typed(&self, id: Id) -> bool {
+        let off = [Some(&Value::Flag(false)), Some(&Value::Text(OsString::new()))];
+        self.typed.contains(&id) && !off.contains(&self.given.get(&id))
     }
 
     /// These values with those of the command line over them: scalars replace, lists are appended to.
     #[must_use]
     pub fn overlaid_by(mut self, over: Self) -> Self {
-        for (id, value) in over.0 {
-            match (self.0.get_mut(&id), value) {
+        self.typed.extend(over.typed);
+        for (id, value) in over.given {
+            match (self.given.get_mut(&id), value) {
                 (Some(Value::List(list)), Value::List(more)) => list.extend(more),
                 (_, value) => self.set(id, value),
             }
@@ -42,25 +61,25 @@ impl Values {
     /// Whether it was given.
     #[must_use]
     pub fn has(&self, id: Id) -> bool {
-        self.0.contains_key(&id)
+        self.given.contains_key(&id)
     }
 
     /// All that was given.
     pub fn iter(&self) -> impl Iterator<Item = (Id, &Value)> {
-        self.0.iter().map(|(id, value)| (*id, value))
+        self.given.iter().map(|(id, value)| (*id, value))
     }
 
     /// A flag; off unless given.
     #[must_use]
     pub fn flag(&self, id: Id) -> bool {
         debug_assert_eq!(option(id).kind, Kind::Flag);
-        matches!(self.0.get(&id), Some(Value::Flag(true)))
+        matches!(self.given.get(&id), Some(Value::Flag(true)))
     }
 
     /// A count; 0 unless given.
     #[must_use]
     pub fn count(&self, id: Id) -> u8 {
-        if let Some(Value::Count(count)) = self.0.get(&id) {
+        if let Some(Value::Count(count)) = self.given.get(&id) {
             *count
         } else {
             0
@@ -70,7 +89,7 @@ impl Values {
     /// A value, or the built-in default; `None` if there is neither or it is empty.
     #[must_use]
     pub fn os(&self, id: Id) -> Option<&OsStr> {
-        let given = if let Some(Value::Text(text)) = self.0.get(&id) {
+        let given = if let Some(Value::Text(text)) = self.given.get(&id) {
             Some(text.as_os_str())
         } else {
             None
@@ -95,7 +114,7 @@ impl Values {
     /// The values of a repeatable option.
     #[must_use]
     pub fn list(&self, id: Id) -> &[OsString] {
-        if let Some(Value::List(list)) = self.0.get(&id) {
+        if let Some(Value::List(list)) = self.given.get(&id) {
             list
         } else {
             &[]

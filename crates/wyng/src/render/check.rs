@@ -1,15 +1,15 @@
 //! What arch-check found: a line for each session, the damage with what it costs and what to do, and what lies there
 //! that nothing speaks of.
 
-use super::plural;
 use super::results::plural_u64;
 use super::size::{seconds, size};
+use super::{plural, printable};
 use crate::errors::Failed;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use wyng_engine::{
-    CheckReport, DamageKind, Finding, RepairPlan, RepairReport, RepairStep, SessionChecked, TidyReport, Unreferenced,
-    UnreferencedKind, VolumeChecked,
+    CheckReport, DamageKind, Finding, LocalSnapshot, RepairPlan, RepairReport, RepairStep, SessionChecked, TidyReport,
+    Unreferenced, UnreferencedKind, VolumeChecked,
 };
 
 /// So much of one kind is named; `--json` lists it all.
@@ -151,6 +151,15 @@ pub fn summary(report: &CheckReport, verbose: bool) -> String {
             let _ = writeln!(text, "  and {more} more");
         }
     }
+    if let Some(found) = report.orphan_snapshots.as_ref().filter(|found| !found.is_empty()) {
+        let _ = writeln!(
+            text,
+            "\nLocal snapshots of volumes that the archive does not have, which arch-check --clean --local removes:"
+        );
+        for snapshot in found {
+            let _ = writeln!(text, "  {}", printable(&snapshot.path));
+        }
+    }
     let sessions: Vec<&SessionChecked> = report.volumes.iter().flat_map(|volume| &volume.sessions).collect();
     let checked = sessions.iter().filter(|session| session.data_checked).count();
     let fetched = sessions
@@ -197,26 +206,40 @@ fn what(kind: UnreferencedKind) -> &'static str {
     }
 }
 
-/// What would be, or was, removed of what nothing speaks of.
+/// What would be removed of what nothing speaks of, in the archive and of local snapshots.
 #[must_use]
-pub fn tidy(report: &TidyReport, plan: bool) -> String {
+pub fn tidy(report: &TidyReport, snapshots: &[LocalSnapshot]) -> String {
     let mut text = String::new();
-    if plan {
-        for Unreferenced { path, kind } in &report.removed {
-            let _ = writeln!(text, "  {path}  {}", what(*kind));
-        }
-        for Unreferenced { path, kind } in &report.kept {
-            let _ = writeln!(text, "  {path}  {}: is left alone", what(*kind));
-        }
+    for Unreferenced { path, kind } in &report.removed {
+        let _ = writeln!(text, "  {path}  {}", what(*kind));
     }
-    let things = plural(report.removed.len(), "thing", "things");
-    let verb = if plan { "to be removed" } else { "removed" };
-    if report.removed.is_empty() {
-        text.push_str("There is nothing to remove.\n");
-    } else {
-        let _ = writeln!(text, "{things} that nothing speaks of {verb}.");
+    for snapshot in snapshots {
+        let path = snapshot.path.display().to_string();
+        let _ = writeln!(text, "  {}  local snapshot", printable(&path));
+    }
+    for Unreferenced { path, kind } in &report.kept {
+        let _ = writeln!(text, "  {path}  {}: is left alone", what(*kind));
+    }
+    match report.removed.len().saturating_add(snapshots.len()) {
+        0 => text.push_str("There is nothing to remove.\n"),
+        count => {
+            let _ = writeln!(
+                text,
+                "{} that nothing speaks of to be removed.",
+                plural(count, "thing", "things")
+            );
+        }
     }
     text
+}
+
+/// What was removed from the archive.
+#[must_use]
+pub fn tidied(report: &TidyReport) -> String {
+    match report.removed.len() {
+        0 => String::new(),
+        count => format!("{} that nothing speaks of removed.\n", plural(count, "thing", "things")),
+    }
 }
 
 /// What a repair would do: metadata and rewinds by name, chunks by number for each session.

@@ -174,6 +174,7 @@ pub fn clean_plan(plan: &CleanPlan) -> String {
 fn whose(scope: CleanScope) -> &'static str {
     match scope {
         CleanScope::Own => ", all of this archive",
+        CleanScope::Orphans => ", of volumes that the archive does not have",
         CleanScope::Others => ", all of other archives",
         CleanScope::All => ", of all archives",
     }

@@ -297,6 +297,24 @@ fn healed(kind: PoolKind, encryption: &str) {
     lab.run(&[&repair[..], &["--local=/nowhere", "--passcmd=echo 1234567890ab"]].concat())
         .expect(2)
         .says(&["warning: the local snapshot of 'v.img' can't be used: "]);
+
+    // The volume goes, its snapshot is forgotten.
+    lab.run(&["delete", "v.img", "--force", "--passcmd=echo 1234567890ab"])
+        .expect(0);
+    let named = "Local snapshots of volumes that the archive does not have";
+    run(&["arch-check"]).expect(0).prints(&[named, ".wyng1\n"]);
+    run(&["arch-check", "--clean", "--dry-run"]).expect(0).prints(&[
+        ".wyng1  local snapshot\n",
+        "1 thing that nothing speaks of to be removed.\n",
+    ]);
+    run(&["arch-check", "--clean", "--force"])
+        .expect(0)
+        .prints(&["Removed ", "1 local snapshot removed.\n"]);
+    run(&["arch-check", "--clean", "--force"])
+        .expect(0)
+        .prints(&["There is nothing to remove.\n"]);
+    let said = run(&["arch-check"]).expect(0).stdout;
+    assert!(!String::from_utf8_lossy(&said).contains(named));
 }
 
 #[test]

@@ -315,6 +315,20 @@ fn delete(archived: &mut Archived) {
     archived.note("a");
     assert_increment(archived);
     other.assert_nothing_lost();
+    // Snapshots of a volume that the archive lost are named, and go with --clean; with the volume they go by themselves.
+    let has_base = || volumes().contains(&"b.tick".to_owned());
+    other.send(&["b"], &[]);
+    other.place.ok(&["arch-check", "--clean", "--force", LOCAL]);
+    assert!(has_base(), "the archive has the volume");
+    other.place.ok(&["delete", "b", "--force"]);
+    let named = "Local snapshots of volumes that the archive does not have";
+    assert_says(&other.place.run(&["arch-check", LOCAL]), 0, &[named, "vg0/b.tick"]);
+    other.place.ok(&["arch-check", "--clean", "--force", LOCAL]);
+    assert!(!has_base());
+    other.send(&["b"], &[]);
+    assert!(has_base());
+    other.place.ok(&["delete", "b", "--force", LOCAL]);
+    assert!(!has_base());
     for name in ["b", "user.tick"] {
         remove_volume(name);
     }

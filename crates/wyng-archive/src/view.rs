@@ -146,6 +146,14 @@ impl View {
         ChunkWork::new(self.vault.compression)
     }
 
+    /// Says that the data chunk of `run` will be fetched next.
+    pub fn announce(&self, run: &Run) {
+        let dirs = usize::try_from(run.session).ok().and_then(|index| self.dirs.get(index));
+        if let (ChunkHash::Data(_), Some(dir)) = (&run.hash, dirs.and_then(|dirs| dirs.first())) {
+            self.vault.announce(&layout::chunk(dir, ChunkAddr(run.addr)));
+        }
+    }
+
     /// Fetches and checks the data chunk of `run` into `work.data`: decrypted, hash compared, decompressed, its length
     /// what the volume has there. Several threads may do this at once.
     ///

@@ -161,13 +161,7 @@ impl EngineError {
                 error,
                 ArchiveError::ChangedMeanwhile | ArchiveError::Unfinished | ArchiveError::Rollback { .. }
             ),
-            Self::Store(error) => matches!(
-                error,
-                StoreError::LockLost { .. }
-                    | StoreError::Locked { .. }
-                    | StoreError::NotWritable { .. }
-                    | StoreError::NoFolder { .. }
-            ),
+            Self::Store(error) => error.concerns_all(),
             _ => false,
         }
     }

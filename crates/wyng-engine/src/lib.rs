@@ -63,5 +63,6 @@ pub mod errors {
     pub use wyng_format::FormatError;
     pub use wyng_state::StateError;
     pub use wyng_store::StoreError;
+    pub use wyng_store::remote::Fault;
     pub use wyng_volume::VolumeError;
 }

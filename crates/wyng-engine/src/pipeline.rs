@@ -13,6 +13,9 @@ use std::thread;
 /// Processors that this process may use; looked up once.
 static PROCESSORS: OnceLock<usize> = OnceLock::new();
 
+/// Threads that wait for a far destination at once.
+const WAITING: usize = 16;
+
 /// How wide a pipeline is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Width {
@@ -36,10 +39,10 @@ impl Width {
     }
 
     /// The same where the workers themselves wait for the files that they open: two for each processor, so that it has work
-    /// while one of them waits.
-    pub fn for_reading(chunk_bytes: u32, bytes: Option<u64>) -> Self {
+    /// while one of them waits, and many where they wait for a far destination.
+    pub fn for_reading(chunk_bytes: u32, bytes: Option<u64>, far: bool) -> Self {
         let Self { workers, slots } = Self::for_this_machine(chunk_bytes, bytes);
-        let workers = workers.saturating_mul(2);
+        let workers = workers.saturating_mul(2).max(if far { WAITING } else { 0 });
         Self {
             workers,
             slots: slots.max(workers.saturating_mul(3)),

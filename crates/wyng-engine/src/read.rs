@@ -226,7 +226,8 @@ fn read_all(
 ) -> Result<ReadBack> {
     let mut total = ReadBack::default();
     let mut end = 0;
-    let mut width = Width::for_reading(view.chunk_size().bytes(), Some(view.size()));
+    let far = open.archive.store().capabilities().far;
+    let mut width = Width::for_reading(view.chunk_size().bytes(), Some(view.size()), far);
     if place.in_order() {
         width.workers = 1;
     }
@@ -235,12 +236,22 @@ fn read_all(
         width,
         |feed| {
             let runs = view.runs().take_while(|_| place.goes_on());
-            steps::walk(runs, (view.size(), view.chunk_size()), known, cancel, feed)
+            let mut announced = |step| {
+                // One that the target may hold already is fetched when it is seen not to.
+                if let Step::Chunk { run, look: false } = &step {
+                    view.announce(run);
+                }
+                feed(step)
+            };
+            steps::walk(runs, (view.size(), view.chunk_size()), known, cancel, &mut announced)
         },
         || (view.work(), Desk::default()),
         |(work, desk), step| take(view, &step, place, work, desk),
         |done: Done| {
             if let Some(damage) = done.damage {
+                if let Some(lost) = open.archive.store().lost() {
+                    return Err(EngineError::from(lost));
+                }
                 if place.stop_at_damage() {
                     return Err(EngineError::from(damage));
                 }

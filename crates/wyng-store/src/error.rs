@@ -18,14 +18,6 @@ pub enum StoreError {
         /// What is wrong with it.
         reason: &'static str,
     },
-    /// The URL is right, but this version can't reach destinations of its kind.
-    #[error("destination {url}: destinations over {transport} are not part of this version yet")]
-    NotInThisVersion {
-        /// The URL as given.
-        url: String,
-        /// How it would be reached: `ssh`, `qubes`, `qubes-ssh`.
-        transport: &'static str,
-    },
     /// The archive folder does not exist.
     #[error("destination {url} does not exist")]
     NoFolder {
@@ -112,6 +104,34 @@ pub enum StoreError {
         /// Who, as the lock file tells it.
         holder: String,
     },
+    /// Nobody could be spoken with at the destination.
+    #[error("{url} can't be reached: {program} ended{}{}", with_code(*code), said(words))]
+    Unreachable {
+        /// The URL as given.
+        url: String,
+        /// What leads there: `ssh`, `qvm-run`.
+        program: &'static str,
+        /// Its exit code; `None` if a signal ended it.
+        code: Option<i32>,
+        /// What it, or the far side, said last; may be empty.
+        words: String,
+    },
+    /// The program that leads to destinations of this kind is not installed.
+    #[error("{url} can't be reached: {program} is not installed")]
+    NoProgram {
+        /// The URL as given.
+        url: String,
+        /// The program: `ssh`, `qvm-run`.
+        program: &'static str,
+    },
+    /// Nobody there speaks our protocol, and there is no other way.
+    #[error("wyng is not installed in the VM of {url}, and {reason}")]
+    NoHelper {
+        /// The URL as given.
+        url: String,
+        /// Why ours is not used.
+        reason: String,
+    },
     /// The connection to the destination is over. What was being done there may or may not have been done.
     #[error("lost the connection to {url}: {fault}{}", said(words))]
     Lost {
@@ -131,6 +151,25 @@ pub enum StoreError {
     /// A path was refused before it was used.
     #[error(transparent)]
     Path(#[from] crate::path::Bad),
+}
+
+impl StoreError {
+    /// After this nothing else could be done at the destination.
+    #[must_use]
+    pub fn concerns_all(&self) -> bool {
+        matches!(
+            self,
+            Self::LockLost { .. }
+                | Self::Locked { .. }
+                | Self::NotWritable { .. }
+                | Self::NoFolder { .. }
+                | Self::Lost { .. }
+        )
+    }
+}
+
+fn with_code(code: Option<i32>) -> String {
+    code.map_or_else(|| " by a signal".to_owned(), |code| format!(" with exit code {code}"))
 }
 
 fn said(words: &str) -> String {

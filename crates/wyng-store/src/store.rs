@@ -1,6 +1,6 @@
 //! The trait that every kind of destination implements, and what its calls speak of.
 
-use crate::{Result, StorePath};
+use crate::{Result, StoreError, StorePath};
 use std::ops::RangeInclusive;
 use wyng_sys::fs::Space;
 
@@ -13,6 +13,8 @@ pub struct Capabilities {
     pub atomic_replace: bool,
     /// What [`Store::sync`] promises.
     pub durability: Durability,
+    /// It is on the far side of a connection: each call that is waited for costs a round trip.
+    pub far: bool,
 }
 
 /// How far a write can be made to survive a power cut.
@@ -235,6 +237,9 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// What is left is harmless.
     fn undo_creation(&self) -> Result<()>;
+
+    /// Why nothing more can be done here, if the connection to the destination is over.
+    fn lost(&self) -> Option<StoreError>;
 
     /// How many answers of the far side had to be waited for one after the other so far; 0 for a folder of this machine.
     fn round_trips(&self) -> u64;

@@ -1,7 +1,7 @@
 //! The grammar of destination URLs (behaviour.md §11).
 
 use crate::folder::{FolderStore, OpenMode};
-use crate::remote::Reach;
+use crate::remote::{self, Reach, Way};
 use crate::{Result, Store, StoreError};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -79,21 +79,20 @@ impl Destination {
         &self.location
     }
 
-    /// Opens it as `mode` says.
+    /// Opens it as `mode` says; `reach` is for those on other machines.
     ///
     /// # Errors
-    /// [`StoreError::NotInThisVersion`] for all but folders; else as [`FolderStore::open`].
-    pub fn open(&self, context: &Context, mode: OpenMode, _reach: &Reach) -> Result<Arc<dyn Store>> {
-        let transport = match &self.location {
-            Location::Folder(path) => return Ok(Arc::new(FolderStore::open(&context.fs, &self.url, path, mode)?)),
-            Location::Ssh(..) => "ssh",
-            Location::Qubes(..) => "qubes",
-            Location::QubesSsh(..) => "qubes-ssh",
-        };
-        Err(StoreError::NotInThisVersion {
-            url: self.url.clone(),
-            transport,
-        })
+    /// As [`FolderStore::open`]; for those on other machines also [`StoreError::Unreachable`], [`StoreError::NoProgram`],
+    /// [`StoreError::NoHelper`] and [`StoreError::Lost`].
+    pub fn open(&self, context: &Context, mode: OpenMode, reach: &Reach) -> Result<Arc<dyn Store>> {
+        match &self.location {
+            Location::Folder(path) => Ok(Arc::new(FolderStore::open(&context.fs, &self.url, path, mode)?)),
+            Location::Ssh(host, path) => remote::open(context, &self.url, Way::Ssh(host), path, mode, reach),
+            Location::Qubes(vm, path) => remote::open(context, &self.url, Way::Qubes(vm), path, mode, reach),
+            Location::QubesSsh(vm, host, path) => {
+                remote::open(context, &self.url, Way::QubesSsh(vm, host), path, mode, reach)
+            }
+        }
     }
 }
 

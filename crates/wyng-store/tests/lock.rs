@@ -341,6 +341,9 @@ impl Store for Meddler {
     fn undo_creation(&self) -> Result<()> {
         self.inner.undo_creation()
     }
+    fn lost(&self) -> Option<StoreError> {
+        self.inner.lost()
+    }
     fn round_trips(&self) -> u64 {
         self.inner.round_trips()
     }

@@ -269,7 +269,7 @@ fn a_link_on_the_way_to_the_folder_is_the_users_own_and_followed() {
 }
 
 #[test]
-fn a_destination_opens_by_its_url_and_others_are_not_there_yet() {
+fn a_destination_opens_by_its_url() {
     let (_, fs) = machine_with(&["archive.ini"]);
     let parse = |url: &str| Destination::parse(url, Path::new("/srv")).unwrap();
     let context = test_context(fs, 1);
@@ -278,20 +278,6 @@ fn a_destination_opens_by_its_url_and_others_are_not_there_yet() {
         .open(&context, OpenMode::Write { uid: 0 }, &reach)
         .unwrap();
     assert_eq!(store.url(), "file:backup/archive");
-    for (url, transport) in [
-        ("ssh://host/x", "ssh"),
-        ("qubes://vm/x", "qubes"),
-        ("qubes-ssh://vm:host/x", "qubes-ssh"),
-    ] {
-        let error = parse(url)
-            .open(&context, OpenMode::Read, &reach)
-            .map(|_| ())
-            .unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            format!("destination {url}: destinations over {transport} are not part of this version yet")
-        );
-    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::options::OptionError;
 use serde::Serialize;
-use wyng_engine::errors::{ArchiveError, StateError, StoreError, VolumeError};
+use wyng_engine::errors::{ArchiveError, Fault, StateError, StoreError, VolumeError};
 use wyng_engine::{EngineError, SecretError, VolumeFailure};
 use wyng_sys::{Cancelled, SysError};
 
@@ -11,6 +11,8 @@ pub const SOME_FAILED: u8 = 2;
 
 /// The user stopped the command.
 pub const INTERRUPTED: u8 = 8;
+/// Exit code: nothing moved on the way to the destination for too long.
+pub const TIME_LIMIT: u8 = 4;
 
 /// An option, a conflict or a selection is wrong.
 pub const BAD_OPTION: u8 = 9;
@@ -164,10 +166,21 @@ fn exit_code(error: &EngineError) -> u8 {
         },
         EngineError::Archive(error) => archive_code(error),
         EngineError::Store(error) => match error {
-            StoreError::BadUrl { .. } | StoreError::NotInThisVersion { .. } => BAD_OPTION,
+            StoreError::BadUrl { .. } => BAD_OPTION,
             StoreError::NoFolder { .. } | StoreError::NotAFolder { .. } => 6,
-            StoreError::NotWritable { .. } => 5,
-            StoreError::Cancelled(_) => INTERRUPTED,
+            StoreError::NotWritable { .. } | StoreError::NoProgram { .. } | StoreError::NoHelper { .. } => 5,
+            // The programs that lead there say it in their own words only.
+            StoreError::Unreachable { words, .. } if words.contains("timed out") => TIME_LIMIT,
+            StoreError::Unreachable { .. } => 5,
+            StoreError::Lost {
+                fault: Fault::Cancelled,
+                ..
+            }
+            | StoreError::Cancelled(_) => INTERRUPTED,
+            StoreError::Lost {
+                fault: Fault::Stalled(_),
+                ..
+            } => TIME_LIMIT,
             StoreError::System(error) if error.is_permission() => 5,
             _ => 1,
         },
@@ -219,7 +232,13 @@ fn hint(error: &EngineError) -> Option<String> {
         }
         EngineError::Archive(error) => archive_hint(error)?,
         EngineError::Store(error) => match error {
-            StoreError::BadUrl { .. } => "destinations look like file:/mnt/disk/backup",
+            StoreError::BadUrl { .. } => "destinations look like file:/mnt/disk/backup or ssh://user@host/backup",
+            StoreError::Unreachable { program: "ssh", .. } => "does a plain \"ssh\" to that host work for this user?",
+            StoreError::Unreachable { .. } => "is the VM's name right, and may this VM run commands in it?",
+            StoreError::NoProgram { program: "ssh", .. } => "install the package openssh-client",
+            StoreError::NoProgram { .. } => "destinations in other VMs are reached from a VM or dom0 of Qubes OS only",
+            StoreError::NoHelper { .. } => "install wyng there",
+            StoreError::Lost { .. } => "run the same command again; what is complete is kept",
             StoreError::NoFolder { .. } => "is it mounted? A new archive is made by arch-init",
             StoreError::Full { .. } => "make room there, then run the same command again; what is complete is kept",
             StoreError::Locked { .. } => "--lock-wait=SECONDS waits for it to finish",

@@ -19,7 +19,7 @@ use crate::write::Guard;
 use forward::complete_session;
 use wyng_format::limits;
 use wyng_format::{Digest, InProcess, MetaObject, RootVolume, SessionName, VolInfo, VolumeId, encode_sessions_list};
-use wyng_store::{EntryKind, Rename, StoreError, StorePath};
+use wyng_store::{EntryKind, Rename, StorePath};
 
 /// What lies in a volume's folder beside the sessions that it lists.
 #[derive(Default)]
@@ -90,10 +90,7 @@ impl Archive {
     fn leave_alone(&mut self, vid: &VolumeId, digest: &Digest, error: ArchiveError) -> Result<()> {
         let evidence = self.next_root().is_some_and(|next| next.volume(vid) != Some(*digest));
         let concerns_all = match &error {
-            ArchiveError::Store(error) => matches!(
-                error,
-                StoreError::LockLost { .. } | StoreError::NotWritable { .. } | StoreError::NoFolder { .. }
-            ),
+            ArchiveError::Store(error) => error.concerns_all(),
             ArchiveError::ChangedMeanwhile | ArchiveError::Cancelled(_) | ArchiveError::State(_) => true,
             _ => false,
         };

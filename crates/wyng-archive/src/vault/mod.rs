@@ -419,6 +419,11 @@ impl Vault {
         Ok(())
     }
 
+    /// Says that a chunk file will be read next.
+    pub fn announce(&self, path: &StorePath) {
+        self.store.prefetch(path, u64::from(limits::chunk(self.chunk)));
+    }
+
     /// Reads a chunk file and checks that it is what its digest says, without decompressing it.
     pub fn check_chunk(&self, path: &StorePath, digest: &Digest, work: &mut ChunkWork) -> Result<(), Damage> {
         let most = u64::from(limits::chunk(self.chunk));

@@ -21,7 +21,7 @@ use wyng_format::{
     SessionInfo, SessionName, Tag, VolInfo, VolumeId, VolumeName,
 };
 use wyng_state::{CacheFile, CounterRule, Counters, Key};
-use wyng_store::{Durability, StoreError, StorePath};
+use wyng_store::{Change, Durability, StoreError, StorePath};
 use wyng_sys::Context;
 
 /// Values of a counter reserved at a time. Gaps are harmless and each reservation costs an fsync, so they are generous.
@@ -146,12 +146,21 @@ impl Draft {
         Ok(self.vault.suite.seal_chunk(&nonce, compressed, digest, out)?)
     }
 
-    /// Stores a chunk as [`Draft::seal`] made it.
+    /// Stores a chunk as [`Draft::seal`] made it, without waiting until a far destination has it: see [`Draft::settle`].
     ///
     /// # Errors
-    /// Those of the destination ([`StoreError::Full`]…).
+    /// Those of the destination ([`StoreError::Full`]…), also for a chunk that was stored before.
     pub fn store_sealed(&self, addr: ChunkAddr, sealed: &[u8]) -> Result<()> {
-        Ok(self.vault.store.create(&layout::chunk(&self.dir, addr), sealed)?)
+        let path = &layout::chunk(&self.dir, addr);
+        Ok(self.vault.store.submit(Change::Create { path, data: sealed })?)
+    }
+
+    /// Waits until the destination has all chunks.
+    ///
+    /// # Errors
+    /// Those of the destination.
+    pub fn settle(&self) -> Result<()> {
+        Ok(self.vault.store.settle()?)
     }
 
     /// Makes the chunk at `addr` a hard link to one that the archive has.

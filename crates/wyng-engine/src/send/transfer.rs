@@ -157,6 +157,9 @@ pub(crate) fn transfer(
             tick(total.bytes_read, total.bytes_stored)
         },
     )?;
+    if let Sink::Draft { draft, .. } = &sink {
+        draft.settle()?;
+    }
     total.size = *size.lock().unwrap_or_else(PoisonError::into_inner);
     Ok(total)
 }

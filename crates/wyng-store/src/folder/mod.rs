@@ -198,6 +198,7 @@ impl Store for FolderStore {
             hard_links: self.hard_links,
             atomic_replace: true,
             durability: self.durable.expected(),
+            far: false,
         }
     }
 
@@ -420,6 +421,10 @@ impl Store for FolderStore {
 
     fn undo_creation(&self) -> Result<()> {
         self.undo_made()
+    }
+
+    fn lost(&self) -> Option<StoreError> {
+        None
     }
 
     fn round_trips(&self) -> u64 {

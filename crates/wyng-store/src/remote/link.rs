@@ -17,9 +17,9 @@ use wyng_sys::stream::{Incoming, Outgoing, Received};
 use wyng_sys::{Cancel, Clock, Context, SysError};
 
 /// Bytes of a frame before its body.
-const HEAD: usize = 9;
+pub(super) const HEAD: usize = 9;
 /// Bytes of a frame that its length does not count.
-const LENGTH: usize = 4;
+pub(super) const LENGTH: usize = 4;
 /// Bytes asked for at a time, where no larger frame is under way.
 const STEP: usize = 64 << 10;
 /// How often time limits and the wish to stop are looked at.
@@ -38,6 +38,8 @@ pub struct Limits {
     pub stall: Duration,
     /// A kind of frame that only says that the far side is still at work.
     pub working: Option<u8>,
+    /// Bytes that go to the far side per second at most.
+    pub rate: Option<u64>,
 }
 
 /// Why a connection is over.
@@ -216,6 +218,13 @@ impl Link {
         lock(&self.shared.state).round_trips
     }
 
+    /// Why nothing more can be asked, if it is over.
+    #[must_use]
+    pub fn lost(&self) -> Option<StoreError> {
+        let over = lock(&self.shared.state).over.is_some();
+        over.then(|| self.shared.lost())
+    }
+
     /// Ends the connection because the far side does not keep to the protocol.
     pub fn violation(&self, what: &'static str) -> StoreError {
         self.shared.cut(Fault::Violation(what));
@@ -305,15 +314,7 @@ impl Shared {
     }
 
     fn write(&self, kind: u8, id: u32, parts: &[&[u8]]) -> Result<()> {
-        let body: usize = parts.iter().map(|part| part.len()).sum();
-        let length = u32::try_from(body.saturating_add(HEAD - LENGTH)).unwrap_or(u32::MAX);
-        let mut head = [0; HEAD];
-        let (length_bytes, rest) = head.split_at_mut(LENGTH);
-        length_bytes.copy_from_slice(&length.to_be_bytes());
-        if let Some((first, number)) = rest.split_first_mut() {
-            *first = kind;
-            number.copy_from_slice(&id.to_be_bytes());
-        }
+        let head = head(kind, id, parts);
         let mut slices = Vec::with_capacity(parts.len().saturating_add(1));
         slices.push(IoSlice::new(&head));
         slices.extend(
@@ -333,7 +334,7 @@ impl Shared {
                 Ok(0) => {}
                 Ok(count) => {
                     IoSlice::advance_slices(&mut left, count);
-                    lock(&self.state).progress = self.clock.monotonic();
+                    self.pause(count);
                 }
                 Err(_) => {
                     // The reader hears the far side's last words and then its end; that says more.
@@ -346,6 +347,23 @@ impl Shared {
             }
         }
         Ok(())
+    }
+
+    /// Notes that bytes went, and waits until the next may go.
+    fn pause(&self, count: usize) {
+        let mut left = match self.limits.rate {
+            Some(rate) => Duration::from_secs_f64(count as f64 / rate.max(1) as f64),
+            None => Duration::ZERO,
+        };
+        loop {
+            lock(&self.state).progress = self.clock.monotonic();
+            if left.is_zero() || self.cancel.is_set() {
+                return;
+            }
+            let step = left.min(TICK);
+            self.clock.sleep(step, &self.cancel);
+            left = left.saturating_sub(step);
+        }
     }
 
     fn wait_for_end(&self) {
@@ -535,8 +553,22 @@ impl Shared {
     }
 }
 
+/// The beginning of a frame whose body is `parts`.
+fn head(kind: u8, id: u32, parts: &[&[u8]]) -> [u8; HEAD] {
+    let body: usize = parts.iter().map(|part| part.len()).sum();
+    let length = u32::try_from(body.saturating_add(HEAD - LENGTH)).unwrap_or(u32::MAX);
+    let [l0, l1, l2, l3] = length.to_be_bytes();
+    let [i0, i1, i2, i3] = id.to_be_bytes();
+    [l0, l1, l2, l3, kind, i0, i1, i2, i3]
+}
+
+/// A frame without a body.
+pub(super) fn bare_frame(kind: u8, id: u32) -> [u8; HEAD] {
+    head(kind, id, &[])
+}
+
 /// What the far side said last, as one or more lines that can be shown.
-fn printable(words: &[u8]) -> String {
+pub(super) fn printable(words: &[u8]) -> String {
     let text = String::from_utf8_lossy(words);
     let shown: String = text
         .chars()

@@ -1,11 +1,20 @@
 //! Destinations on the far side of a pipe: how a connection is made, what carries requests over it, and the protocols.
 
+mod connect;
+mod greeting;
 pub mod link;
+mod way;
 
+use crate::url::RemotePath;
+use crate::{OpenMode, Result, Store, StoreError};
+use connect::{Bounds, Peer, connect};
 pub use link::{Fault, Limits, Link, Reply, Ticket};
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+pub(crate) use way::Way;
+use wyng_sys::Context;
 
 /// How long nothing may move on a connection while an answer is waited for, unless the user says otherwise.
 pub const STALL: Duration = Duration::from_secs(120);
@@ -40,5 +49,31 @@ impl Default for Reach {
             stall: STALL,
             max_sync: false,
         }
+    }
+}
+
+/// Opens the archive folder `path` on the far side of `way`.
+///
+/// # Errors
+/// See [`crate::Destination::open`].
+pub(crate) fn open(
+    context: &Context,
+    url: &str,
+    way: Way<'_>,
+    _path: &RemotePath,
+    _mode: OpenMode,
+    reach: &Reach,
+) -> Result<Arc<dyn Store>> {
+    let any = Limits {
+        frame: 1 << 20,
+        stall: reach.stall,
+        working: None,
+        rate: None,
+    };
+    let bounds = Bounds { helper: any, sftp: any };
+    match connect(context, url, way, reach, bounds)? {
+        (_, Peer::Helper(_reply) | Peer::Sftp(_reply)) => Err(StoreError::Unsupported {
+            action: "be used by this version",
+        }),
     }
 }

@@ -100,9 +100,19 @@ impl Run<'_> {
     }
 
     fn reach(&self) -> Reach {
+        let remote = &self.general.remote;
         Reach {
             env: self.environment.variables.clone(),
-            ..Reach::default()
+            ssh_options: remote.ssh.clone(),
+            qubes_options: remote.qubes.clone(),
+            // Where it can't tell its own file it can't be sent.
+            program: remote
+                .upload
+                .then(|| wyng_sys::process::own_executable().ok())
+                .flatten(),
+            rate: remote.rate,
+            stall: remote.stall,
+            max_sync: self.general.max_sync,
         }
     }
 

@@ -42,6 +42,23 @@ pub struct General {
     pub headroom: Headroom,
     /// `--lock-wait`.
     pub lock_wait: Duration,
+    /// How destinations on other machines are reached.
+    pub remote: RemoteOptions,
+}
+
+/// How destinations on other machines are reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RemoteOptions {
+    /// `--opt-ssh`, if it was given.
+    pub ssh: Option<Vec<String>>,
+    /// `--opt-qubes`, if it was given.
+    pub qubes: Option<Vec<String>>,
+    /// `--limit-rate`, bytes per second.
+    pub rate: Option<u64>,
+    /// `--link-timeout`.
+    pub stall: Duration,
+    /// Not `--no-upload`.
+    pub upload: bool,
 }
 
 /// What a command speaks with.

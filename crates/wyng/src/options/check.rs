@@ -92,6 +92,31 @@ pub fn duration(text: &str) -> Option<Duration> {
     (1..=31_536_000).contains(&total).then(|| Duration::from_secs(total))
 }
 
+/// `500000`, `500K`, `2M`: bytes, by powers of 1024.
+pub fn rate(value: &OsStr) -> Result<(), String> {
+    match bytes(utf8(value)?) {
+        Some(_) => Ok(()),
+        None => Err("must be a number of bytes, with K, M or G if you like, and at least 1K".to_owned()),
+    }
+}
+
+/// A number of bytes, at least 1024.
+#[must_use]
+pub fn bytes(text: &str) -> Option<u64> {
+    let (number, shift) = match text.strip_suffix(['K', 'k']) {
+        Some(number) => (number, 10),
+        None => match text.strip_suffix(['M', 'm']) {
+            Some(number) => (number, 20),
+            None => match text.strip_suffix(['G', 'g']) {
+                Some(number) => (number, 30),
+                None => (text, 0),
+            },
+        },
+    };
+    let total = number.parse::<u64>().ok()?.checked_mul(1 << shift)?;
+    (total >= 1024).then_some(total)
+}
+
 /// `zstd[:N]`, `zlib[:N]`, `bz2[:N]`.
 pub fn compression(value: &OsStr) -> Result<(), String> {
     let value = utf8(value)?;
@@ -140,6 +165,8 @@ mod tests {
             apdays,
             &["", "1:2:3", "0:62:0:2", "0:62:1:0", "a:b:c:d", "-1:0:1:1", "0:62:1:2:3"],
         );
+        accepted(rate, &["1024", "1K", "500k", "2M", "1G"]);
+        refused(rate, &["", "1023", "0M", "K", "2MB", "-1K", "1.5M", "99999999999G"]);
         accepted(budget, &["1s", "90s", "30m", "2h", "8760h"]);
         refused(
             budget,

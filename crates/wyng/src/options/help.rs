@@ -41,9 +41,9 @@ pub fn overview() -> String {
         Topic::Local,
         Topic::Pruning,
         Topic::Creating,
+        Topic::Remote,
         Topic::General,
         Topic::Compatibility,
-        Topic::Later,
     ] {
         options(&mut text, topic.heading(), |option| option.topic == topic);
     }
@@ -88,7 +88,7 @@ pub fn of(command: Command) -> String {
     });
     if command != Command::Version {
         options(&mut text, "Options for all commands", |option| {
-            option.commands.is_empty() && !matches!(option.topic, Topic::Compatibility | Topic::Later)
+            option.commands.is_empty() && option.topic != Topic::Compatibility
         });
     }
     if !about.examples.is_empty() {
@@ -113,8 +113,10 @@ fn options(text: &mut String, heading: &str, shown: impl Fn(&Opt) -> bool) {
             Kind::Flag | Kind::Count => String::new(),
             Kind::Value(metavar) | Kind::List(metavar) => format!("={metavar}"),
         };
-        let default = option.default.filter(|_| option.topic != Topic::Later);
-        let default = default.map(|default| format!(" [{default}]")).unwrap_or_default();
+        let default = option
+            .default
+            .map(|default| format!(" [{default}]"))
+            .unwrap_or_default();
         entry(
             text,
             &format!("  {short}--{}{value}", option.name),

@@ -1,6 +1,9 @@
 //! What the options ask for: a command with everything it needs, checked, and nothing touched yet.
 
-use super::arguments::{Action, AddArgs, General, InitArgs, Invocation, ListArgs, ReceiveArgs, SendArgs, VerifyArgs};
+use super::arguments::{
+    Action, AddArgs, General, InitArgs, Invocation, ListArgs, ReceiveArgs, RemoteOptions, SendArgs, VerifyArgs,
+};
+use super::check;
 use super::command::Command;
 use super::error::{OptionError, Origin};
 use super::prune::VolumeValues;
@@ -134,7 +137,19 @@ impl Reader<'_> {
             max_sync: self.values.flag(Id::Maxsync),
             headroom: self.headroom(),
             lock_wait: Duration::from_secs(self.values.number(Id::LockWait).unwrap_or_default()),
+            remote: self.remote(),
         })
+    }
+
+    fn remote(&self) -> RemoteOptions {
+        let words = |id| self.values.has(id).then(|| self.values.texts(id));
+        RemoteOptions {
+            ssh: words(Id::OptSsh),
+            qubes: words(Id::OptQubes),
+            rate: self.values.text(Id::LimitRate).and_then(|text| check::bytes(&text)),
+            stall: Duration::from_secs(self.values.number(Id::LinkTimeout).unwrap_or_default()),
+            upload: !self.values.flag(Id::NoUpload),
+        }
     }
 
     /// Options that may not be given with some commands (behaviour.md §1.6).

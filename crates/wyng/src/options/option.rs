@@ -18,6 +18,9 @@ pub enum Id {
     ForceAllowRollback,
     OptSsh,
     OptQubes,
+    LimitRate,
+    LinkTimeout,
+    NoUpload,
     All,
     Volex,
     Session,
@@ -120,8 +123,8 @@ pub enum Topic {
     Pruning,
     Creating,
     General,
+    Remote,
     Compatibility,
-    Later,
 }
 
 impl Topic {
@@ -138,7 +141,7 @@ impl Topic {
             Self::Creating => "A new archive",
             Self::General => "General",
             Self::Compatibility => "Accepted for compatibility, without effect",
-            Self::Later => "Known, but not part of this version yet",
+            Self::Remote => "Destinations on other machines",
         }
     }
 }

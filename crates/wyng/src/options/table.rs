@@ -17,7 +17,7 @@ pub fn option(id: Id) -> &'static Opt {
     &OPTIONS[id as usize]
 }
 
-use Topic::{Archive, Compatibility, Creating, General, Later, Local, Pruning, Restoring, Selection, Sending};
+use Topic::{Archive, Compatibility, Creating, General, Local, Pruning, Remote, Restoring, Selection, Sending};
 
 /// All options, in the order of the help.
 pub static OPTIONS: &[Opt] = &[
@@ -91,16 +91,44 @@ pub static OPTIONS: &[Opt] = &[
         Id::OptSsh,
         "opt-ssh",
         "WORD",
-        Later,
-        "options for ssh, instead of the built-in ones",
-    ),
+        Remote,
+        "an option of ssh; those given replace all of ours",
+    )
+    .check(check::text),
     list(
         Id::OptQubes,
         "opt-qubes",
         "WORD",
-        Later,
-        "options for qvm-run, instead of the built-in ones",
-    ),
+        Remote,
+        "an option of qvm-run; those given replace all of ours",
+    )
+    .check(check::text),
+    value(
+        Id::LimitRate,
+        "limit-rate",
+        "BYTES",
+        Remote,
+        "send at most so much per second: 500K, 2M",
+    )
+    .check(check::rate)
+    .ours(),
+    value(
+        Id::LinkTimeout,
+        "link-timeout",
+        "SECONDS",
+        Remote,
+        "give up when nothing moves for so long",
+    )
+    .is("120")
+    .check(|value| check::whole(value, 1, 86_400))
+    .ours(),
+    flag(
+        Id::NoUpload,
+        "no-upload",
+        Remote,
+        "don't send wyng to a host that has none; use SFTP there",
+    )
+    .ours(),
     flag(Id::All, "all", Selection, "all volumes of the archive")
         .short('a')
         .cli()

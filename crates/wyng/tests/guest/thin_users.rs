@@ -162,6 +162,11 @@ impl Users {
     /// The volume goes back to a snapshot of another program, and is another thin volume then.
     fn merge(&mut self, name: &str) {
         let snapshot = format!("{name}-other");
+        // One whose volume was removed, or replaced by a restore, has nothing to go back into.
+        let taken = volumes().contains(&snapshot);
+        if taken && told("origin", &snapshot) != name {
+            remove_volume(&snapshot);
+        }
         if !volumes().contains(&snapshot) {
             make_snapshot(name, &snapshot);
             change(name, &mut self.rng);

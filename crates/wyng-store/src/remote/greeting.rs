@@ -1,0 +1,230 @@
+//! The first words with a far side: what can be spoken with there.
+//!
+//! We always begin with the frame that an SFTP server expects first, which our own helper understands as well. Where a
+//! shell answers, a script looks for an installed `wyng`, then for one that was sent earlier; else it waits for ours.
+
+use super::link::{HEAD, LENGTH, bare_frame};
+use super::{Reply, STALL};
+use crate::{Result, StoreError};
+use std::io::IoSlice;
+use std::time::Duration;
+use wyng_sys::child::Talking;
+use wyng_sys::stream::{Incoming, Outgoing, Received};
+use wyng_sys::{Context, SysError};
+
+/// Kind of our first frame: SFTP's `SSH_FXP_INIT`.
+const INIT: u8 = 1;
+/// Number of our first frame: the version of SFTP that we speak.
+pub(super) const FIRST: u32 = 3;
+/// Kind of an SFTP server's answer.
+const SFTP_VERSION: u8 = 2;
+/// Kind of our helper's answer.
+const WELCOME: u8 = 0x57;
+/// The longest first answer, bytes.
+const MOST: usize = 64 << 10;
+/// What a login may print before the script runs, bytes.
+const NOISE: usize = 64 << 10;
+const TICK: Duration = Duration::from_millis(250);
+/// How long the way there may take, with time for a person to type a passphrase.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// What the script says before our helper begins to speak.
+const MARK_HELPER: &str = "wyng:serve";
+/// What the script says when there is no helper, with system and processor.
+const MARK_NONE: &str = "wyng:none ";
+/// What the script says when ours can't be stored or run there.
+const MARK_REFUSED: &str = "wyng:refused";
+
+/// What answered.
+#[derive(Debug)]
+pub(super) enum Greeted {
+    /// Our helper.
+    Helper(Reply),
+    /// An SFTP server.
+    Sftp(Reply),
+    /// A shell without our helper, waiting for one: system and processor.
+    Shell(String, String),
+    /// Ours was sent and can't be used there.
+    Refused,
+}
+
+/// A far side before anything is spoken.
+pub(super) struct Far {
+    pub context: Context,
+    pub url: String,
+    pub name: &'static str,
+    pub program: Talking,
+    pub incoming: Incoming,
+    pub outgoing: Outgoing,
+}
+
+/// The script that runs on the far side. It has no single quotes and no exclamation marks, so that every login shell passes
+/// it on. `id` names the helper that was sent earlier.
+pub(super) fn script(id: &str) -> String {
+    format!(
+        "t() {{ \"$1\" serve --protocol=1 --check </dev/null >/dev/null 2>&1; }}; \
+         r() {{ echo {MARK_HELPER}; exec \"$1\" serve --protocol=1; }}; \
+         if t wyng; then r wyng; fi; \
+         d=\"${{XDG_CACHE_HOME:-$HOME/.cache}}/wyng\"; f=\"$d/serve-{id}\"; \
+         if [ -x \"$f\" ] && t \"$f\"; then r \"$f\"; fi; \
+         echo \"{MARK_NONE}$(uname -s) $(uname -m)\"; \
+         dd bs=1 count=9 >/dev/null 2>&1; \
+         read n s || exit 0; \
+         umask 077; p=\"$d/.sent-$$\"; trap \"rm -f \\\"$p\\\"\" EXIT; \
+         if mkdir -p \"$d\" && chmod 700 \"$d\" && head -c \"$n\" >\"$p\" && \
+         [ \"$(sha256sum <\"$p\" | cut -c 1-64)\" = \"$s\" ] && chmod 700 \"$p\" && t \"$p\"; then \
+         rm -f \"$d\"/serve-*; mv -f \"$p\" \"$f\" && r \"$f\"; fi; echo {MARK_REFUSED}"
+    )
+}
+
+impl Far {
+    /// Says the first word and waits for an answer.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreachable`].
+    pub fn greet(&mut self) -> Result<Greeted> {
+        self.say(&[&bare_frame(INIT, FIRST)])?;
+        self.hear()
+    }
+
+    /// Sends our program to a shell that waits for it, with its checksum in hexadecimal.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreachable`].
+    pub fn send_program(&mut self, bytes: &[u8], checksum: &str) -> Result<Greeted> {
+        let line = format!("{} {checksum}\n", bytes.len());
+        self.say(&[line.as_bytes(), bytes])?;
+        // The script says whether it runs before we speak to it: what it reads ahead of the file would be lost.
+        match self.line()? {
+            Some(line) if line == MARK_HELPER => self.greet(),
+            _ => Ok(Greeted::Refused),
+        }
+    }
+
+    fn say(&mut self, parts: &[&[u8]]) -> Result<()> {
+        let mut slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
+        let mut left = &mut slices[..];
+        let begun = self.context.clock.monotonic();
+        while !left.is_empty() {
+            match self.outgoing.send_some(left, TICK) {
+                Ok(count) => IoSlice::advance_slices(&mut left, count),
+                // What it said before its end says more.
+                Err(_) => return Err(self.unreachable()),
+            }
+            self.check_time(begun)?;
+        }
+        Ok(())
+    }
+
+    fn hear(&mut self) -> Result<Greeted> {
+        let mut heard = Vec::new();
+        loop {
+            if let Some((kind, length)) = first_frame(&heard) {
+                while heard.len() < length {
+                    self.hear_more(&mut heard, length)?;
+                }
+                let body = heard.get(HEAD..length).unwrap_or_default().to_vec();
+                let reply = Reply { kind, body };
+                return Ok(match kind {
+                    WELCOME => Greeted::Helper(reply),
+                    _ => Greeted::Sftp(reply),
+                });
+            }
+            if let Some(end) = heard.iter().position(|byte| *byte == b'\n') {
+                let line = String::from_utf8_lossy(heard.get(..end).unwrap_or_default());
+                let line = line.trim_end_matches('\r');
+                if let Some(kind) = line.strip_prefix(MARK_NONE) {
+                    let (system, processor) = kind.split_once(' ').unwrap_or((kind, ""));
+                    return Ok(Greeted::Shell(system.to_owned(), processor.to_owned()));
+                }
+                if line == MARK_REFUSED {
+                    return Ok(Greeted::Refused);
+                }
+                // The mark of the helper, or what a login prints.
+                heard.drain(..=end);
+                continue;
+            }
+            let wanted = heard.len().saturating_add(HEAD);
+            self.hear_more(&mut heard, wanted.min(NOISE))?;
+        }
+    }
+
+    fn line(&mut self) -> Result<Option<String>> {
+        let mut heard = Vec::new();
+        while !heard.ends_with(b"\n") {
+            let wanted = heard.len().saturating_add(1);
+            self.hear_more(&mut heard, wanted.min(NOISE))?;
+        }
+        Ok(String::from_utf8(heard).ok().map(|line| line.trim_end().to_owned()))
+    }
+
+    /// Takes more bytes, until there are `wanted` at most.
+    fn hear_more(&mut self, heard: &mut Vec<u8>, wanted: usize) -> Result<()> {
+        let filled = heard.len();
+        if filled >= wanted {
+            return Err(self.unreachable());
+        }
+        let begun = self.context.clock.monotonic();
+        heard.resize(wanted, 0);
+        loop {
+            match self.incoming.receive(heard.get_mut(filled..).unwrap_or_default(), TICK) {
+                Ok(Received::Bytes(count)) => {
+                    heard.truncate(filled.saturating_add(count));
+                    return Ok(());
+                }
+                Ok(Received::Nothing) => self.check_time(begun)?,
+                Ok(Received::End) | Err(_) => return Err(self.unreachable()),
+            }
+        }
+    }
+
+    fn check_time(&self, begun: Duration) -> Result<()> {
+        self.context.cancel.check()?;
+        if self.context.clock.monotonic().saturating_sub(begun) > PATIENCE {
+            return Err(StoreError::Lost {
+                url: self.url.clone(),
+                fault: super::Fault::Stalled(PATIENCE),
+                words: super::link::printable(&self.program.last_words()),
+            });
+        }
+        Ok(())
+    }
+
+    /// It ended before it said anything that we understand.
+    pub fn unreachable(&self) -> StoreError {
+        let words = super::link::printable(&self.program.last_words());
+        self.program.end(STALL.min(Duration::from_secs(2)));
+        if self.context.cancel.is_set() {
+            return wyng_sys::Cancelled.into();
+        }
+        StoreError::Unreachable {
+            url: self.url.clone(),
+            program: self.name,
+            code: self.program.exit_code(),
+            words,
+        }
+    }
+}
+
+/// Kind and whole length of an answer to our first frame.
+fn first_frame(heard: &[u8]) -> Option<(u8, usize)> {
+    let (head, _) = heard.split_first_chunk::<HEAD>()?;
+    let [l0, l1, l2, l3, kind, id @ ..] = *head;
+    let length = usize::try_from(u32::from_be_bytes([l0, l1, l2, l3])).ok()?;
+    let fits = (HEAD - LENGTH..=MOST).contains(&length);
+    let known = matches!(kind, WELCOME | SFTP_VERSION) && u32::from_be_bytes(id) == FIRST;
+    (fits && known).then_some((kind, length.saturating_add(LENGTH)))
+}
+
+/// What the system says when a program can't be started.
+pub(super) fn not_started(name: &'static str, url: &str, error: &wyng_sys::child::ChildError) -> StoreError {
+    match error {
+        wyng_sys::child::ChildError::Spawn { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+            StoreError::NoProgram {
+                url: url.to_owned(),
+                program: name,
+            }
+        }
+        error => SysError::new("start", name, std::io::Error::other(error.to_string())).into(),
+    }
+}

@@ -38,6 +38,26 @@ pub enum StoreError {
         /// Why: the kernel's answer, or who owns it.
         reason: String,
     },
+    /// The rules of who keeps the destination don't allow this.
+    #[error("destination {url} refuses this: {reason}")]
+    Forbidden {
+        /// The URL as given.
+        url: String,
+        /// What is not allowed.
+        reason: String,
+    },
+    /// The program on the far side speaks another version of the protocol.
+    #[error("at {url} runs {program}, which speaks version {version} of the protocol and not version {ours}")]
+    OtherVersion {
+        /// The URL as given.
+        url: String,
+        /// What it calls itself.
+        program: String,
+        /// The newest version that it speaks.
+        version: u16,
+        /// The version that we speak.
+        ours: u16,
+    },
     /// A file is larger than the reader allows.
     #[error("{path} has {size} bytes, more than the {limit} allowed")]
     TooLarge {

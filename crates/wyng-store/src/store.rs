@@ -15,6 +15,8 @@ pub struct Capabilities {
     pub durability: Durability,
     /// It is on the far side of a connection: each call that is waited for costs a round trip.
     pub far: bool,
+    /// Nothing of a session that is complete can be changed or removed from here (decisions.md §8).
+    pub append_only: bool,
 }
 
 /// How far a write can be made to survive a power cut.

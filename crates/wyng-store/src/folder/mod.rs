@@ -199,6 +199,7 @@ impl Store for FolderStore {
             atomic_replace: true,
             durability: self.durable.expected(),
             far: false,
+            append_only: false,
         }
     }
 

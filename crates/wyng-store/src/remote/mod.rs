@@ -2,6 +2,7 @@
 
 mod connect;
 mod greeting;
+pub mod helper;
 pub mod link;
 mod way;
 

@@ -1,0 +1,13 @@
+//! Our own protocol: client and server in one process, and each against an adversary.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test ends at what it does not expect"
+)]
+#![allow(clippy::disallowed_methods, reason = "the tests plant what the program never makes")]
+
+mod common;
+mod conformance;
+mod rules;
+mod traffic;

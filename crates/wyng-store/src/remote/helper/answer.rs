@@ -112,6 +112,19 @@ impl<'a> Answer<'a> {
         body.end()?;
         Ok(answer)
     }
+
+    /// What an answer that tells nothing says; `None` for any other.
+    pub(super) fn into_done(self) -> Option<()> {
+        matches!(self, Self::Done).then_some(())
+    }
+
+    /// Whether something was removed; `None` for any other answer.
+    pub(super) fn into_removed(self) -> Option<bool> {
+        match self {
+            Self::Removed(removed) => Some(removed),
+            _ => None,
+        }
+    }
 }
 
 impl Opened {

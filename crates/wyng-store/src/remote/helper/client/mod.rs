@@ -275,8 +275,3 @@ impl Client {
         self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
-
-/// Takes the answer to a change that tells nothing.
-fn done(answer: Answer<'_>) -> Option<()> {
-    matches!(answer, Answer::Done).then_some(())
-}

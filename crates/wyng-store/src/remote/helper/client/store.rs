@@ -1,7 +1,7 @@
 //! Each call as its request.
 
 use super::writer::Writer;
-use super::{HelperStore, done, send};
+use super::{HelperStore, send};
 use crate::remote::helper::MOST_DATA;
 use crate::remote::helper::answer::Answer;
 use crate::remote::helper::request::Request;
@@ -51,7 +51,7 @@ impl Store for HelperStore {
             path: path.clone(),
             data,
         };
-        self.0.change(&request, &[path], done)
+        self.0.change(&request, &[path], |answer| answer.into_done())
     }
 
     fn create_writer(&self, path: &StorePath) -> Result<Box<dyn StoreWriter>> {
@@ -106,7 +106,7 @@ impl Store for HelperStore {
             to: to.clone(),
             how,
         };
-        self.0.change(&request, &[from, to], done)
+        self.0.change(&request, &[from, to], |answer| answer.into_done())
     }
 
     fn link(&self, from: &StorePath, to: &StorePath, sizes: &RangeInclusive<u64>) -> Result<()> {
@@ -121,7 +121,7 @@ impl Store for HelperStore {
             smallest: *sizes.start(),
             largest: *sizes.end(),
         };
-        self.0.change(&request, &[to], done)
+        self.0.change(&request, &[to], |answer| answer.into_done())
     }
 
     fn copy(&self, from: &StorePath, to: &StorePath) -> Result<()> {
@@ -129,15 +129,18 @@ impl Store for HelperStore {
             from: from.clone(),
             to: to.clone(),
         };
-        self.0.change(&request, &[to], done)
+        self.0.change(&request, &[to], |answer| answer.into_done())
     }
 
     fn remove(&self, path: &StorePath) -> Result<bool> {
-        self.0.change(&Request::Remove(path.clone()), &[path], removed)
+        self.0
+            .change(&Request::Remove(path.clone()), &[path], |answer| answer.into_removed())
     }
 
     fn remove_tree(&self, path: &StorePath) -> Result<bool> {
-        self.0.change(&Request::RemoveTree(path.clone()), &[path], removed)
+        self.0.change(&Request::RemoveTree(path.clone()), &[path], |answer| {
+            answer.into_removed()
+        })
     }
 
     fn list(&self, path: &StorePath) -> Result<Option<Vec<Entry>>> {
@@ -145,7 +148,8 @@ impl Store for HelperStore {
     }
 
     fn make_dir(&self, path: &StorePath) -> Result<()> {
-        self.0.change(&Request::MakeDir(path.clone()), &[path], done)
+        self.0
+            .change(&Request::MakeDir(path.clone()), &[path], |answer| answer.into_done())
     }
 
     fn space(&self) -> Result<Option<Space>> {
@@ -172,7 +176,9 @@ impl Store for HelperStore {
     }
 
     fn undo_creation(&self) -> Result<()> {
-        self.0.change(&Request::UndoCreation, &[&StorePath::root()], done)
+        self.0.change(&Request::UndoCreation, &[&StorePath::root()], |answer| {
+            answer.into_done()
+        })
     }
 
     fn lost(&self) -> Option<StoreError> {
@@ -193,12 +199,5 @@ impl HelperStore {
         });
         self.settle()?;
         confirmed
-    }
-}
-
-fn removed(answer: Answer<'_>) -> Option<bool> {
-    match answer {
-        Answer::Removed(removed) => Some(removed),
-        _ => None,
     }
 }

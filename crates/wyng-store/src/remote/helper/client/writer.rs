@@ -1,6 +1,6 @@
 //! A file that is written piece by piece on the far side.
 
-use super::{Client, done, send};
+use super::{Client, send};
 use crate::remote::Ticket;
 use crate::remote::helper::MOST_DATA;
 use crate::remote::helper::request::Request;
@@ -33,7 +33,7 @@ impl Writer {
             file,
             path: path.clone(),
         };
-        client.change(&request, &[path], done)?;
+        client.change(&request, &[path], |answer| answer.into_done())?;
         Ok(Self {
             client: client.clone(),
             path: path.clone(),
@@ -67,7 +67,7 @@ impl Writer {
 
     fn take_one(&mut self) -> Result<()> {
         match self.waiting.pop_front() {
-            Some(ticket) => self.client.answer(ticket, done),
+            Some(ticket) => self.client.answer(ticket, |answer| answer.into_done()),
             None => Ok(()),
         }
     }
@@ -107,7 +107,7 @@ impl StoreWriter for Writer {
         while !self.waiting.is_empty() {
             self.take_one()?;
         }
-        self.client.answer(finished, done)
+        self.client.answer(finished, |answer| answer.into_done())
     }
 }
 

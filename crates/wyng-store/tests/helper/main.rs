@@ -10,4 +10,3 @@
 mod common;
 mod conformance;
 mod rules;
-mod traffic;

@@ -86,7 +86,7 @@ impl Handles {
 }
 
 /// Whether `path` is `folder` or something in it.
-pub(super) fn is_at_or_below(path: &str, folder: &str) -> bool {
+pub(crate) fn is_at_or_below(path: &str, folder: &str) -> bool {
     path.strip_prefix(folder)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || folder.is_empty())
 }

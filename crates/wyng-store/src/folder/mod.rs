@@ -9,7 +9,9 @@ mod handles;
 mod opening;
 mod writer;
 
+pub(crate) use handles::is_at_or_below;
 pub use opening::OpenMode;
+pub(crate) use opening::{LINK_TEST, ROOTS, WRITE_TEST};
 
 use crate::{
     Capabilities, Change, Durability, Entry, EntryKind, Meta, Rename, Result, Store, StoreError, StorePath, StoreWriter,

@@ -34,11 +34,11 @@ pub(super) struct Made {
 }
 
 /// The empty file that shows that the folder can be written (archive-format.md §1).
-const WRITE_TEST: &str = "archive.dat";
+pub(crate) const WRITE_TEST: &str = "archive.dat";
 /// The hard link to it that shows that there are hard links.
-const LINK_TEST: &str = ".hardlink";
+pub(crate) const LINK_TEST: &str = ".hardlink";
 /// Any of these makes a folder an archive; the others stand in where the first was lost.
-const ROOTS: [&str; 3] = ["archive.ini", "archive.ini.bak", "archive.ini.tmp"];
+pub(crate) const ROOTS: [&str; 3] = ["archive.ini", "archive.ini.bak", "archive.ini.tmp"];
 
 impl FolderStore {
     /// Opens the folder `path` (absolute); `url` is what messages call it.

@@ -4,12 +4,14 @@ mod connect;
 mod greeting;
 pub mod helper;
 pub mod link;
+pub mod sftp;
 mod way;
 
 use crate::url::RemotePath;
 use crate::{OpenMode, Result, Store, StoreError};
 use connect::{Bounds, Peer, connect};
 pub use link::{Fault, Limits, Link, Reply, Ticket};
+pub use sftp::SftpStore;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,0 +1,11 @@
+//! What a destination over SFTP does, against OpenSSH's server and against one that lies.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test ends at what it does not expect"
+)]
+#![allow(clippy::disallowed_methods, reason = "the tests plant what the program never makes")]
+
+mod conformance;
+mod real;

@@ -39,6 +39,7 @@ pub mod patterns;
 pub mod pools;
 pub mod reader;
 pub mod rng;
+pub mod sshd;
 
 pub use clock::{SeededRandom, TestClock, test_context, test_context_at};
 pub use faults::FaultFs;

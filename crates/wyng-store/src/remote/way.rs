@@ -96,7 +96,8 @@ fn qvm_run(reach: &Reach, vm: &str, command: String) -> Vec<String> {
         Some(options) => options.clone(),
         None => QUBES_OPTIONS.map(str::to_owned).to_vec(),
     };
-    words.extend(["--".to_owned(), vm.to_owned(), command]);
+    // A VM's name begins with a letter.
+    words.extend([vm.to_owned(), command]);
     words
 }
 
@@ -162,9 +163,9 @@ mod tests {
             ..Reach::default()
         };
         let found = words(Way::Qubes("vault"), &reach, Far::Script("a; b"));
-        assert_eq!(found, ["-p", "--", "vault", "exec sh -c 'a; b'"]);
+        assert_eq!(found, ["-p", "vault", "exec sh -c 'a; b'"]);
         let found = words(Way::QubesSsh("net", &host), &reach, Far::Script("a; b"));
         let command = r"exec ssh -- host 'exec sh -c '\''a; b'\'''";
-        assert_eq!(found, ["-p", "--", "net", command]);
+        assert_eq!(found, ["-p", "net", command]);
     }
 }

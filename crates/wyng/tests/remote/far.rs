@@ -1,0 +1,169 @@
+//! A home whose archive lies on the far side of `ssh`, `qvm-run`, or both.
+
+use crate::support::Lab;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use wyng_testkit::bin::Outcome;
+use wyng_testkit::pools::{TempDir, need_root, need_tool};
+use wyng_testkit::sshd::{Account, Sshd};
+
+/// How the far side is reached, and what it has there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    SftpOnly,
+    /// Nothing is there and nothing may be sent: SFTP.
+    NoUpload,
+    /// Our program is sent.
+    Upload,
+    Installed,
+    /// `wyng serve` whatever is asked for.
+    Forced,
+    /// Another VM, to which our program is sent.
+    Qubes,
+    /// Another VM that calls a host over SSH.
+    QubesSsh,
+}
+
+pub const ALL: [Kind; 7] = [
+    Kind::SftpOnly,
+    Kind::NoUpload,
+    Kind::Upload,
+    Kind::Installed,
+    Kind::Forced,
+    Kind::Qubes,
+    Kind::QubesSsh,
+];
+
+/// A home, and a far side for it.
+pub struct Far {
+    pub lab: Lab,
+    pub kind: Kind,
+    sshd: Option<Sshd>,
+    words: Vec<String>,
+    url: String,
+    _tools: Option<TempDir>,
+}
+
+/// As the real one it hands the command to a shell of the VM as its first line of input, what we write after it, and what
+/// the VM writes to us. `/mnt/vm` is only there in the VM.
+const QVM_RUN: &str = r#"#!/bin/sh
+while [ "${1#-}" != "$1" ]; do shift; done
+vm=$1 command=$2
+{ printf '%s; exit\n' "$command"; exec cat; } | exec unshare --mount NETWORK sh -c '
+  mount -t tmpfs tmpfs /mnt && mkdir /mnt/vm && mount --bind FOLDER /mnt/vm || exit 125
+  export HOME=/mnt/vm PATH=/usr/bin:/bin XDG_CACHE_HOME=
+  cd /mnt/vm && exec bash'
+"#;
+
+impl Far {
+    /// `None` (aloud) where something is missing.
+    pub fn new(kind: Kind) -> Option<Self> {
+        let program = PathBuf::from(env!("CARGO_BIN_EXE_wyng"));
+        let account = match kind {
+            Kind::SftpOnly => Account::SftpOnly,
+            Kind::NoUpload | Kind::Upload => Account::Shell,
+            Kind::Installed | Kind::QubesSsh => Account::ShellWith(program),
+            Kind::Forced => Account::Forced(format!("{} serve", program.display())),
+            Kind::Qubes => return Self::qubes(None),
+        };
+        let sshd = Sshd::start(&account)?;
+        if kind == Kind::QubesSsh {
+            return Self::qubes(Some(sshd));
+        }
+        let lab = Lab::new();
+        let url = sshd.url(&lab.archive());
+        let mut far = Self {
+            lab,
+            kind,
+            words: sshd.ssh_words(),
+            sshd: Some(sshd),
+            url,
+            _tools: None,
+        };
+        if kind == Kind::NoUpload {
+            far.words.push(String::new());
+        }
+        Some(far)
+    }
+
+    /// The VM runs in a mount namespace of its own and, unless it calls a host, without a network.
+    fn qubes(sshd: Option<Sshd>) -> Option<Self> {
+        if !need_root() || !need_tool("unshare") {
+            return None;
+        }
+        let tools = TempDir::new();
+        let path = format!("{}:/usr/bin:/bin:/usr/sbin:/sbin", tools.path().display());
+        let lab = Lab::with_environment(&[("PATH", &path)]);
+        fs::create_dir(lab.path("vm")).unwrap();
+        let network = if sshd.is_some() { "" } else { "--net" };
+        let text = QVM_RUN
+            .replace("NETWORK", network)
+            .replace("FOLDER", &lab.path("vm").display().to_string());
+        write_program(&tools.join("qvm-run"), &text);
+        let (kind, words, url) = match &sshd {
+            Some(sshd) => {
+                let url = format!("qubes-ssh://net:127.0.0.1:{}{}", sshd.port(), lab.archive().display());
+                (Kind::QubesSsh, sshd.ssh_words(), url)
+            }
+            None => (Kind::Qubes, Vec::new(), "qubes://vault/mnt/vm/archive".to_owned()),
+        };
+        Some(Self {
+            lab,
+            kind,
+            words,
+            sshd,
+            url,
+            _tools: Some(tools),
+        })
+    }
+
+    /// Where the archive really is.
+    pub fn archive(&self) -> PathBuf {
+        match self.kind {
+            Kind::Qubes => self.lab.path("vm/archive"),
+            _ => self.lab.archive(),
+        }
+    }
+
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub fn sshd(&self) -> &Sshd {
+        self.sshd.as_ref().unwrap()
+    }
+
+    /// The options that lead there.
+    fn options(&self) -> Vec<String> {
+        let mut options = vec![format!("--dest={}", self.url)];
+        for word in &self.words {
+            if word.is_empty() {
+                options.push("--no-upload".to_owned());
+            } else {
+                options.push(format!("--opt-ssh={word}"));
+            }
+        }
+        options
+    }
+
+    pub fn run(&self, arguments: &[&str]) -> Outcome {
+        let options = self.options();
+        let all: Vec<&str> = options
+            .iter()
+            .map(String::as_str)
+            .chain(arguments.iter().copied())
+            .collect();
+        self.lab.run(&all)
+    }
+
+    pub fn ok(&self, arguments: &[&str]) -> Outcome {
+        self.run(arguments).expect(0)
+    }
+}
+
+/// Makes a file that can be run.
+pub fn write_program(path: &Path, text: &str) {
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+}

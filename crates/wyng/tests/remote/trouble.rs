@@ -1,0 +1,1 @@
+//! Links that break, and far sides that are not what they should be.

@@ -75,6 +75,15 @@ impl Sealed {
     /// [`ArchiveError::NoArchive`], [`ArchiveError::OldFormat`], [`ArchiveError::Unreadable`], or the destination's.
     pub fn read(store: Arc<dyn Store>, home: Option<&StateHome>, uid: u32) -> Result<Self> {
         let url = store.url().to_owned();
+        let backup = layout::bak(&layout::root());
+        for (path, limit) in [
+            (layout::root(), ROOT_FILE),
+            (backup.clone(), ROOT_FILE),
+            (layout::path(layout::SALT), SALT_LIMIT),
+            (layout::path(layout::SALT_BACKUP), SALT_LIMIT),
+        ] {
+            store.prefetch(&path, limit);
+        }
         let caches = match home {
             Some(home) => home
                 .archives_for_url(uid, &url)?
@@ -95,7 +104,6 @@ impl Sealed {
             Err(RootFault::OldFormat) => return Err(ArchiveError::OldFormat { url }),
             Err(RootFault::Damage(damage)) => Some(damage),
         };
-        let backup = layout::bak(&layout::root());
         if let Ok(Ok(content)) = read_root(&*store, backup.as_str()) {
             roots.push(Copy {
                 from: backup.to_string(),

@@ -10,7 +10,7 @@ use crate::write::{Guard, RootTime, SealedObject, Step, worse};
 use std::io::{self, Write};
 use wyng_format::{Digest, InProcess, Root, SessionName, VolInfo, VolumeId, WorkListHead, WorkStep, chunk_path};
 use wyng_state::CacheFile;
-use wyng_store::{Durability, EntryKind, Rename, Store, StoreError, StorePath, StoreWriter};
+use wyng_store::{Change, Durability, EntryKind, Rename, Store, StoreError, StorePath, StoreWriter};
 
 /// The volume after a prune: what must be in place in the end.
 pub(crate) struct After {
@@ -50,7 +50,7 @@ pub(super) fn list_error(path: &StorePath, error: io::Error) -> ArchiveError {
 }
 
 /// Chunk files that move before the lock is looked at again.
-const BATCH: usize = 256;
+const BATCH: usize = 2048;
 
 /// Empty files that tell the original how far a prune has got.
 const MOVED: &str = "CHECK-mv-rm";
@@ -209,16 +209,71 @@ impl Archive {
         let store = &self.vault.store;
         let first = layout::inside(merge, head.first.as_str());
         let mut folder = Moving::default();
-        for (number, step) in steps.enumerate() {
-            self.context.cancel.check()?;
-            if number.is_multiple_of(BATCH) {
-                self.may_change(guard)?;
+        let mut batch = Vec::with_capacity(BATCH);
+        loop {
+            batch.clear();
+            for step in steps.by_ref().take(BATCH) {
+                batch.push(step?);
             }
-            match step? {
+            if batch.is_empty() {
+                return folder.leave(&**store);
+            }
+            self.may_change(guard)?;
+            match self.submit_steps(merge, &first, &batch, &mut folder) {
+                // An earlier run has done part of it: which, is told by doing one after the other.
+                Err(ArchiveError::Store(StoreError::Missing { .. })) => {
+                    self.take_steps(merge, &first, &batch, &mut folder)?;
+                }
+                done => done?,
+            }
+        }
+    }
+
+    /// All steps of a batch, without waiting for each.
+    fn submit_steps(
+        &self,
+        merge: &StorePath,
+        first: &StorePath,
+        steps: &[WorkStep],
+        folder: &mut Moving,
+    ) -> Result<()> {
+        let store = &self.vault.store;
+        for step in steps {
+            self.context.cancel.check()?;
+            let (addr, from) = match step {
+                WorkStep::Move { from, addr } => (*addr, Some(from)),
+                WorkStep::Remove { addr } => (*addr, None),
+            };
+            let path = &layout::chunk(first, addr);
+            match from {
+                Some(from) => {
+                    folder.enter(&**store, path)?;
+                    let from = &layout::inside(&layout::inside(merge, from.as_str()), &chunk_path(addr));
+                    let how = Rename::Replace;
+                    store.submit(Change::Rename { from, to: path, how })?;
+                }
+                None => store.submit(Change::Remove { path })?,
+            }
+        }
+        Ok(store.settle()?)
+    }
+
+    /// The same, one after the other.
+    fn take_steps(
+        &self,
+        merge: &StorePath,
+        first: &StorePath,
+        steps: &[WorkStep],
+        folder: &mut Moving,
+    ) -> Result<()> {
+        let store = &self.vault.store;
+        for step in steps {
+            self.context.cancel.check()?;
+            match step {
                 WorkStep::Move { from, addr } => {
-                    let to = layout::chunk(&first, addr);
+                    let to = layout::chunk(first, *addr);
                     folder.enter(&**store, &to)?;
-                    let file = layout::inside(&layout::inside(merge, from.as_str()), &chunk_path(addr));
+                    let file = layout::inside(&layout::inside(merge, from.as_str()), &chunk_path(*addr));
                     match store.rename(&file, &to, Rename::Replace) {
                         Ok(()) => {}
                         Err(StoreError::Missing { path }) if path == file => folder.by_another = true,
@@ -226,11 +281,11 @@ impl Archive {
                     }
                 }
                 WorkStep::Remove { addr } => {
-                    store.remove(&layout::chunk(&first, addr))?;
+                    store.remove(&layout::chunk(first, *addr))?;
                 }
             }
         }
-        folder.leave(&**store)
+        Ok(())
     }
 
     /// Gives the folder that is to be the session's the session's own metadata.

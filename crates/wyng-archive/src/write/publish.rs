@@ -56,6 +56,7 @@ impl Archive {
     /// To be asked right before the first rename of a commit and before any deletion: the locks are held, and
     /// `archive.ini` is still the one that this archive was opened with (decisions.md §4).
     pub(crate) fn may_change(&self, guard: &Guard<'_>) -> Result<()> {
+        self.vault.store.prefetch(&layout::root(), ROOT_FILE);
         guard()?;
         self.check_root_unchanged()
     }
@@ -386,11 +387,7 @@ impl Archive {
         if self.repair_root {
             return Ok(());
         }
-        match self
-            .vault
-            .store
-            .read(&layout::root(), limits::ROOT_BODY as u64 + 2000)?
-        {
+        match self.vault.store.read(&layout::root(), ROOT_FILE)? {
             Some(bytes) if bytes == self.root_bytes => Ok(()),
             Some(_) => Err(ArchiveError::ChangedMeanwhile),
             None => Err(Damage::new(layout::ROOT, DamageReason::Missing).into()),

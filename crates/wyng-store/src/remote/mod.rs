@@ -10,6 +10,7 @@ mod way;
 use crate::url::RemotePath;
 use crate::{OpenMode, Result, Store, StoreError};
 use connect::{Bounds, Peer, connect};
+use helper::HelperStore;
 pub use link::{Fault, Limits, Link, Reply, Ticket};
 pub use sftp::SftpStore;
 use std::ffi::OsString;
@@ -63,19 +64,17 @@ pub(crate) fn open(
     context: &Context,
     url: &str,
     way: Way<'_>,
-    _path: &RemotePath,
-    _mode: OpenMode,
+    path: &RemotePath,
+    mode: OpenMode,
     reach: &Reach,
 ) -> Result<Arc<dyn Store>> {
-    let any = Limits {
-        frame: 1 << 20,
-        stall: reach.stall,
-        working: None,
-        rate: None,
+    let bounds = Bounds {
+        helper: helper::LIMITS,
+        sftp: helper::LIMITS,
     };
-    let bounds = Bounds { helper: any, sftp: any };
     match connect(context, url, way, reach, bounds)? {
-        (_, Peer::Helper(_reply) | Peer::Sftp(_reply)) => Err(StoreError::Unsupported {
+        (link, Peer::Helper(welcome)) => Ok(Arc::new(HelperStore::open(link, &welcome, url, path, mode)?)),
+        (_, Peer::Sftp(_reply)) => Err(StoreError::Unsupported {
             action: "be used by this version",
         }),
     }

@@ -55,6 +55,12 @@ impl Lab {
         }
     }
 
+    /// From now on the archive is elsewhere: where these options lead.
+    pub fn lead_to(&mut self, options: Vec<String>) {
+        self.prefix.retain(|word| !word.starts_with("--dest="));
+        self.prefix.extend(options);
+    }
+
     /// An empty home of a plain user, whose state is where users have it; `None` (aloud) if the test is not run by root.
     pub fn of_user() -> Option<Self> {
         if !need_root() || !need_tool("setpriv") {

@@ -4,7 +4,6 @@ use crate::support::Lab;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use wyng_testkit::bin::Outcome;
 use wyng_testkit::pools::{TempDir, need_root, need_tool};
 use wyng_testkit::sshd::{Account, Sshd};
 
@@ -40,8 +39,6 @@ pub struct Far {
     pub lab: Lab,
     pub kind: Kind,
     sshd: Option<Sshd>,
-    words: Vec<String>,
-    url: String,
     _tools: Option<TempDir>,
 }
 
@@ -71,20 +68,15 @@ impl Far {
         if kind == Kind::QubesSsh {
             return Self::qubes(Some(sshd));
         }
-        let lab = Lab::new();
+        let mut lab = Lab::new();
         let url = sshd.url(&lab.archive());
-        let mut far = Self {
+        lab.lead_to(options(&url, &sshd.ssh_words(), kind));
+        Some(Self {
             lab,
             kind,
-            words: sshd.ssh_words(),
             sshd: Some(sshd),
-            url,
             _tools: None,
-        };
-        if kind == Kind::NoUpload {
-            far.words.push(String::new());
-        }
-        Some(far)
+        })
     }
 
     /// The VM runs in a mount namespace of its own and, unless it calls a host, without a network.
@@ -94,7 +86,7 @@ impl Far {
         }
         let tools = TempDir::new();
         let path = format!("{}:/usr/bin:/bin:/usr/sbin:/sbin", tools.path().display());
-        let lab = Lab::with_environment(&[("PATH", &path)]);
+        let mut lab = Lab::with_environment(&[("PATH", &path)]);
         fs::create_dir(lab.path("vm")).unwrap();
         let network = if sshd.is_some() { "" } else { "--net" };
         let text = QVM_RUN
@@ -108,12 +100,11 @@ impl Far {
             }
             None => (Kind::Qubes, Vec::new(), "qubes://vault/mnt/vm/archive".to_owned()),
         };
+        lab.lead_to(options(&url, &words, kind));
         Some(Self {
             lab,
             kind,
-            words,
             sshd,
-            url,
             _tools: Some(tools),
         })
     }
@@ -126,40 +117,27 @@ impl Far {
         }
     }
 
-    pub fn url(&self) -> &str {
-        &self.url
+    /// Where the far side keeps our program.
+    pub fn cache(&self) -> PathBuf {
+        match (&self.sshd, self.kind) {
+            (Some(sshd), Kind::SftpOnly | Kind::NoUpload | Kind::Upload | Kind::Installed | Kind::Forced) => {
+                sshd.cache().join("wyng")
+            }
+            _ => self.lab.path("vm/.cache/wyng"),
+        }
     }
 
+    /// The server's end.
     pub fn sshd(&self) -> &Sshd {
         self.sshd.as_ref().unwrap()
     }
+}
 
-    /// The options that lead there.
-    fn options(&self) -> Vec<String> {
-        let mut options = vec![format!("--dest={}", self.url)];
-        for word in &self.words {
-            if word.is_empty() {
-                options.push("--no-upload".to_owned());
-            } else {
-                options.push(format!("--opt-ssh={word}"));
-            }
-        }
-        options
-    }
-
-    pub fn run(&self, arguments: &[&str]) -> Outcome {
-        let options = self.options();
-        let all: Vec<&str> = options
-            .iter()
-            .map(String::as_str)
-            .chain(arguments.iter().copied())
-            .collect();
-        self.lab.run(&all)
-    }
-
-    pub fn ok(&self, arguments: &[&str]) -> Outcome {
-        self.run(arguments).expect(0)
-    }
+fn options(url: &str, ssh_words: &[String], kind: Kind) -> Vec<String> {
+    let mut options = vec![format!("--dest={url}")];
+    options.extend((kind == Kind::NoUpload).then(|| "--no-upload".to_owned()));
+    options.extend(ssh_words.iter().map(|word| format!("--opt-ssh={word}")));
+    options
 }
 
 /// Makes a file that can be run.

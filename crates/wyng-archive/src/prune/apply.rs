@@ -212,7 +212,7 @@ impl Archive {
         let mut batch = Vec::with_capacity(BATCH);
         loop {
             batch.clear();
-            for step in steps.by_ref().take(BATCH) {
+            for step in (&mut *steps).take(BATCH) {
                 batch.push(step?);
             }
             if batch.is_empty() {
@@ -259,13 +259,7 @@ impl Archive {
     }
 
     /// The same, one after the other.
-    fn take_steps(
-        &self,
-        merge: &StorePath,
-        first: &StorePath,
-        steps: &[WorkStep],
-        folder: &mut Moving,
-    ) -> Result<()> {
+    fn take_steps(&self, merge: &StorePath, first: &StorePath, steps: &[WorkStep], folder: &mut Moving) -> Result<()> {
         let store = &self.vault.store;
         for step in steps {
             self.context.cancel.check()?;

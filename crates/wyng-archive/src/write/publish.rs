@@ -5,6 +5,7 @@ use super::{Guard, SealedObject};
 use crate::archive::{Archive, Volume};
 use crate::error::{ArchiveError, Damage, DamageReason, Notice, Result};
 use crate::layout;
+use crate::open::ROOT_FILE;
 use std::time::Duration;
 use wyng_format::limits;
 use wyng_format::{CipherCode, MetaObject, Root, SessionName, VolInfo, VolumeId, encode_sessions_list};

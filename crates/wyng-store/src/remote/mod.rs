@@ -8,7 +8,7 @@ pub mod sftp;
 mod way;
 
 use crate::url::RemotePath;
-use crate::{OpenMode, Result, Store, StoreError};
+use crate::{OpenMode, Result, Store};
 use connect::{Bounds, Peer, connect};
 use helper::HelperStore;
 pub use link::{Fault, Limits, Link, Reply, Ticket};
@@ -70,12 +70,13 @@ pub(crate) fn open(
 ) -> Result<Arc<dyn Store>> {
     let bounds = Bounds {
         helper: helper::LIMITS,
-        sftp: helper::LIMITS,
+        sftp: sftp::LIMITS,
     };
     match connect(context, url, way, reach, bounds)? {
         (link, Peer::Helper(welcome)) => Ok(Arc::new(HelperStore::open(link, &welcome, url, path, mode)?)),
-        (_, Peer::Sftp(_reply)) => Err(StoreError::Unsupported {
-            action: "be used by this version",
-        }),
+        (link, Peer::Sftp(version)) => {
+            let store = SftpStore::open(link, &version, url, path, mode, reach.max_sync)?;
+            Ok(Arc::new(store))
+        }
     }
 }

@@ -3,9 +3,12 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "a test ends at what it does not expect"
+    clippy::print_stdout,
+    reason = "a test ends at what it does not expect; figures are printed"
 )]
 #![allow(clippy::disallowed_methods, reason = "the tests plant what the program never makes")]
 
 mod conformance;
+mod figures;
+mod opening;
 mod real;

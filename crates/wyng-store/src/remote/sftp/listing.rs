@@ -18,7 +18,7 @@ const DEPTH: usize = 100;
 const REQUESTS: usize = 16;
 /// Folders listed, and removals under way, at once.
 const LISTED_AT_ONCE: usize = 16;
-const REMOVED_AT_ONCE: usize = 64;
+const REMOVED_AT_ONCE: usize = 256;
 
 /// A folder that is being listed.
 struct Listing {

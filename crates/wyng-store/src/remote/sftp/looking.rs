@@ -87,6 +87,13 @@ impl Known {
         }
     }
 
+    /// Any of the folders above `path` may be gone.
+    pub fn forget_above(&self, path: &StorePath) {
+        if let Some(first) = folders_above(path.as_str()).next() {
+            self.forget(first);
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Remembered> {
         // Nothing that holds the guard can panic half-way through a change.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)

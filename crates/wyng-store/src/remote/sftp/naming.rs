@@ -168,7 +168,7 @@ impl Far {
         let mut told = self.client.hard_link(old, new)?.wait(&self.client)?;
         if matches!(&told, Err(refusal) if refusal.code == code::NO_SUCH_FILE) {
             // The folder may have been removed by another.
-            self.known.forget(to.split().0);
+            self.known.forget_above(to);
             self.make_folders(to.split().0, to)?;
             told = self.client.hard_link(old, new)?.wait(&self.client)?;
         }

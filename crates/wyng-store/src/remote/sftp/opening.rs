@@ -45,8 +45,19 @@ impl SftpStore {
         max_sync: bool,
     ) -> Result<Self> {
         let mut client = Client::new(link, version, url, path)?;
-        if client.extensions.limits
-            && let Ok(sizes) = client.ask_sizes()?.wait(&client)?
+        if mode != OpenMode::Read && !client.extensions.posix_rename {
+            let lacks =
+                "its SFTP server lets nobody write, or can't replace a file in one step (posix-rename@openssh.com)";
+            return Err(not_writable(&client, lacks));
+        }
+        let sizes = if client.extensions.limits {
+            Some(client.ask_sizes()?)
+        } else {
+            None
+        };
+        let present = look_around(&client)?;
+        if let Some(sizes) = sizes
+            && let Ok(sizes) = sizes.wait(&client)?
         {
             client.sizes = sizes;
         }
@@ -57,7 +68,7 @@ impl SftpStore {
             durable,
         };
         let mut made = Made::default();
-        match try_open(&far, mode, &mut made) {
+        match try_open(&far, mode, present, &mut made) {
             Ok(hard_links) => Ok(Self {
                 far: Arc::new(far),
                 pipeline: Mutex::default(),
@@ -86,13 +97,8 @@ impl SftpStore {
 }
 
 /// Whether there are hard links.
-fn try_open(far: &Far, mode: OpenMode, made: &mut Made) -> Result<bool> {
+fn try_open(far: &Far, mode: OpenMode, mut present: Present, made: &mut Made) -> Result<bool> {
     let client = &far.client;
-    if mode != OpenMode::Read && !client.extensions.posix_rename {
-        let lacks = "its SFTP server can't replace a file in one step (posix-rename@openssh.com)";
-        return Err(not_writable(client, lacks));
-    }
-    let mut present = look_around(client)?;
     match &present.base {
         Ok(attrs) if attrs.kind() == EntryKind::Dir => {}
         Ok(_) if mode == OpenMode::Create => return Err(not_writable(client, "it is not a folder")),

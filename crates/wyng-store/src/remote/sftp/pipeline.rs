@@ -10,28 +10,46 @@ use super::writing::Creation;
 use crate::folder::is_at_or_below;
 use crate::{Change, Result, StoreError, StorePath};
 use std::borrow::Cow;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
+use std::ops::Bound;
 
-/// Changes under way at most, and bytes of new files.
-const CHANGES: usize = 96;
+/// New files under way at most, and their bytes.
+const FILES: usize = 128;
 const BYTES: usize = 8 << 20;
+/// Changes of whatever kind under way at most.
+const CHANGES: usize = 512;
 
-/// The changes under way, the oldest first, and what became of those before.
+/// The changes under way, and what became of those before.
 #[derive(Default)]
 pub(super) struct Pipeline {
-    jobs: VecDeque<Job>,
+    /// Files that are not yet open. Here and below, what was asked for first comes first.
+    opening: VecDeque<Job>,
+    /// Everything else.
+    ending: VecDeque<Job>,
+    /// Their names.
+    names: BTreeSet<Box<str>>,
+    files: usize,
     bytes: usize,
+    /// Goes up with each step of a job.
+    steps: u64,
     /// The first error since it was last told.
     error: Option<StoreError>,
 }
 
-enum Job {
+/// One change.
+struct Job {
+    /// When it was begun or went on last, in steps.
+    since: u64,
+    work: Work,
+}
+
+enum Work {
     Create(Box<Creation<'static>>),
     Rename(Box<Renaming>),
     Remove(Box<Removing>),
 }
 
-impl Job {
+impl Work {
     fn begin(far: &Far, change: Change<'_>) -> Result<Self> {
         Ok(match change {
             Change::Create { path, data } => {
@@ -42,11 +60,16 @@ impl Job {
         })
     }
 
-    fn size(&self) -> usize {
+    /// Bytes of a new file.
+    fn size(&self) -> Option<usize> {
         match self {
-            Self::Create(creation) => creation.size(),
-            Self::Rename(_) | Self::Remove(_) => 0,
+            Self::Create(creation) => Some(creation.size()),
+            Self::Rename(_) | Self::Remove(_) => None,
         }
+    }
+
+    fn is_opening(&self) -> bool {
+        matches!(self, Self::Create(creation) if creation.is_opening())
     }
 
     fn is_ready(&self) -> bool {
@@ -66,14 +89,11 @@ impl Job {
         }
     }
 
-    fn touches(&self, path: &StorePath) -> bool {
-        let near = |own: &StorePath| {
-            is_at_or_below(own.as_str(), path.as_str()) || is_at_or_below(path.as_str(), own.as_str())
-        };
+    fn names(&self) -> [&StorePath; 2] {
         match self {
-            Self::Create(creation) => near(creation.path()),
-            Self::Rename(renaming) => renaming.names().into_iter().any(near),
-            Self::Remove(removing) => near(removing.path()),
+            Self::Create(creation) => [creation.path(), creation.path()],
+            Self::Rename(renaming) => renaming.names(),
+            Self::Remove(removing) => [removing.path(), removing.path()],
         }
     }
 }
@@ -81,31 +101,36 @@ impl Job {
 impl Pipeline {
     /// Begins a change, waiting for others as far as needed.
     pub fn submit(&mut self, far: &Far, change: Change<'_>) -> Result<()> {
-        self.told()?;
-        let (size, one, two) = match change {
-            Change::Create { path, data } => (data.len(), path, None),
-            Change::Rename { from, to, .. } => (0, from, Some(to)),
-            Change::Remove { path } => (0, path, None),
+        let (size, names) = match change {
+            Change::Create { path, data } => (data.len(), [path, path]),
+            Change::Rename { from, to, .. } => (0, [from, to]),
+            Change::Remove { path } => (0, [path, path]),
         };
-        for path in [Some(one), two].into_iter().flatten() {
+        for path in names {
             self.wait_for(far, path);
         }
         self.go_on(far);
-        let most = CHANGES.min(far.client.sizes.handles / 2);
-        while !self.jobs.is_empty() && (self.jobs.len() >= most || self.bytes.saturating_add(size) > BYTES) {
+        let files = FILES.min(far.client.sizes.handles / 2);
+        while self.count() > 0
+            && (self.count() >= CHANGES || self.files >= files || self.bytes.saturating_add(size) > BYTES)
+        {
             self.wait_for_one(far);
             self.go_on(far);
         }
         self.told()?;
-        let job = Job::begin(far, change)?;
-        self.bytes = self.bytes.saturating_add(job.size());
-        self.jobs.push_back(job);
+        let work = Work::begin(far, change)?;
+        if let Some(size) = work.size() {
+            self.files = self.files.saturating_add(1);
+            self.bytes = self.bytes.saturating_add(size);
+        }
+        self.names.extend(work.names().map(|name| name.as_str().into()));
+        self.keep(work);
         Ok(())
     }
 
     /// Waits for all if one of them has to do with `path`. Errors are told later.
     pub fn wait_for(&mut self, far: &Far, path: &StorePath) {
-        if self.jobs.iter().any(|job| job.touches(path)) {
+        if self.touches(path.as_str()) {
             self.wait_for_all(far);
         }
     }
@@ -117,52 +142,93 @@ impl Pipeline {
     }
 
     /// Takes the error that is to be told.
-    pub fn told(&mut self) -> Result<()> {
+    fn told(&mut self) -> Result<()> {
         self.error.take().map_or(Ok(()), Err)
     }
 
+    fn count(&self) -> usize {
+        self.opening.len().saturating_add(self.ending.len())
+    }
+
+    /// Whether `path`, one above or one below it has a change under way.
+    fn touches(&self, path: &str) -> bool {
+        if self.names.is_empty() {
+            return false;
+        }
+        let above = path.match_indices('/').filter_map(|(slash, _)| path.get(..slash));
+        above.chain([path]).any(|name| self.names.contains(name))
+            || self
+                .names
+                .range::<str, _>((Bound::Included(path), Bound::Unbounded))
+                .take_while(|name| name.starts_with(path))
+                .any(|name| is_at_or_below(name, path))
+    }
+
     fn wait_for_all(&mut self, far: &Far) {
-        while !self.jobs.is_empty() {
+        while self.count() > 0 {
             self.wait_for_one(far);
             self.go_on(far);
         }
     }
 
-    /// Does what can be done without waiting.
+    /// Does what can be done without waiting. A server answers mostly in the order of the requests, so it is enough to look at
+    /// the first ones.
     fn go_on(&mut self, far: &Far) {
-        for _ in 0..self.jobs.len() {
-            let Some(job) = self.jobs.pop_front() else { break };
-            if job.is_ready() {
-                self.step(far, job, Self::keep_last);
-            } else {
-                self.jobs.push_back(job);
+        for opening in [true, false] {
+            loop {
+                let queue = if opening { &mut self.opening } else { &mut self.ending };
+                match queue.pop_front() {
+                    Some(job) if job.work.is_ready() => self.step(far, job.work),
+                    Some(job) => {
+                        queue.push_front(job);
+                        break;
+                    }
+                    None => break,
+                }
             }
         }
     }
 
+    /// Waits for what was asked for first.
     fn wait_for_one(&mut self, far: &Far) {
-        if let Some(job) = self.jobs.pop_front() {
-            self.step(far, job, Self::keep_first);
+        let since = |queue: &VecDeque<Job>| queue.front().map_or(u64::MAX, |job| job.since);
+        let queue = if since(&self.opening) < since(&self.ending) {
+            &mut self.opening
+        } else {
+            &mut self.ending
+        };
+        if let Some(job) = queue.pop_front() {
+            self.step(far, job.work);
         }
     }
 
-    fn step(&mut self, far: &Far, job: Job, keep: impl FnOnce(&mut Self, Job)) {
-        let size = job.size();
-        match job.advance(far) {
-            Ok(Some(job)) => return keep(self, job),
+    fn step(&mut self, far: &Far, work: Work) {
+        let size = work.size();
+        let names = work.names().map(|name| Box::from(name.as_str()));
+        match work.advance(far) {
+            Ok(Some(work)) => return self.keep(work),
             Ok(None) => {}
             Err(error) => {
                 self.error.get_or_insert(error);
             }
         }
-        self.bytes = self.bytes.saturating_sub(size);
+        if let Some(size) = size {
+            self.files = self.files.saturating_sub(1);
+            self.bytes = self.bytes.saturating_sub(size);
+        }
+        for name in names {
+            self.names.remove::<Box<str>>(&name);
+        }
     }
 
-    fn keep_first(&mut self, job: Job) {
-        self.jobs.push_front(job);
-    }
-
-    fn keep_last(&mut self, job: Job) {
-        self.jobs.push_back(job);
+    fn keep(&mut self, work: Work) {
+        self.steps = self.steps.saturating_add(1);
+        let since = self.steps;
+        let queue = if work.is_opening() {
+            &mut self.opening
+        } else {
+            &mut self.ending
+        };
+        queue.push_back(Job { since, work });
     }
 }

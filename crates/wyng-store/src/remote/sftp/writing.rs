@@ -185,6 +185,11 @@ impl<'a> Creation<'a> {
         self.data.len()
     }
 
+    /// Whether it is not yet open.
+    pub fn is_opening(&self) -> bool {
+        matches!(self.step, Step::Opening(_))
+    }
+
     /// Whether [`Creation::advance`] does not wait.
     pub fn is_ready(&self) -> bool {
         match &self.step {
@@ -256,9 +261,8 @@ impl Far {
     /// had this name for a moment.
     fn make_way(&self, path: &StorePath, refusal: Refusal) -> Result<()> {
         if refusal.code == code::NO_SUCH_FILE {
-            let folder = path.split().0;
-            self.known.forget(folder);
-            return self.make_folders(folder, path);
+            self.known.forget_above(path);
+            return self.make_folders(path.split().0, path);
         }
         let place = self.client.place(path.as_str());
         if self.client.lstat(place.as_bytes())?.wait(&self.client)?.is_ok() {

@@ -152,6 +152,8 @@ pub(crate) fn transfer(
         || Worker::new(compression),
         |worker, item| worker.make(item?, &suite, sealer, &buffers),
         |finished: Finished| {
+            // All may have been read when a slow destination has little of it.
+            cancel.check()?;
             count(&mut total, &finished);
             place(finished, &mut sink, changes, &mut total, &buffers)?;
             tick(total.bytes_read, total.bytes_stored)

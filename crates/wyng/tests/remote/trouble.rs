@@ -5,6 +5,7 @@ use crate::support::{Lab, Says, import};
 use std::process::Child;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
+use wyng_testkit::patterns::Pattern;
 use wyng_testkit::pools::LoopPool;
 use wyng_testkit::reader::assert_strict;
 
@@ -220,7 +221,7 @@ fn a_full_far_side_is_said_and_costs_nothing_that_was_complete() {
         let dest = format!("--dest={}", far.sshd().url(&archive));
         far.lab.run(&["arch-init", "--encrypt=off", &dest]).expect(0);
         let small = far.lab.source("small", 7, 2_000_000);
-        far.lab.source("a", 8, 64_000_000);
+        far.lab.write("a", &Pattern::Noise.bytes(8, 64_000_000));
         far.lab.run(&["send", &import("small"), &dest]).expect(0);
         far.lab
             .run(&["send", &import("a"), &dest])

@@ -57,6 +57,11 @@ pub use tag::tag;
 pub use tidy::{plan_tidy, tidy};
 pub use verify::verify;
 
+/// The far side of a connection: what answers to another `wyng` there.
+pub mod serving {
+    pub use wyng_store::remote::helper::{Rules, ServeError, VERSION, serve};
+}
+
 /// Errors of the rooms below, for the binary to tell apart.
 pub mod errors {
     pub use wyng_archive::{ArchiveError, Damage, DamageReason};

@@ -182,6 +182,7 @@ impl StoreError {
             Self::LockLost { .. }
                 | Self::Locked { .. }
                 | Self::NotWritable { .. }
+                | Self::Forbidden { .. }
                 | Self::NoFolder { .. }
                 | Self::Lost { .. }
         )

@@ -95,6 +95,21 @@ impl Outgoing {
     }
 }
 
+/// Standard input and standard output.
+///
+/// # Errors
+/// The kernel's.
+pub fn standard() -> Result<(Incoming, Outgoing)> {
+    let copy = |fd: BorrowedFd<'_>| {
+        rustix::io::fcntl_dupfd_cloexec(fd, 3).map_err(|errno| SysError::from_errno("use", "a standard stream", errno))
+    };
+    let (stdin, stdout) = (std::io::stdin(), std::io::stdout());
+    Ok((
+        Incoming::new(copy(stdin.as_fd())?)?,
+        Outgoing::new(copy(stdout.as_fd())?)?,
+    ))
+}
+
 /// Two streams that lead to each other: what goes into the second comes out of the first.
 ///
 /// # Errors

@@ -168,7 +168,10 @@ fn exit_code(error: &EngineError) -> u8 {
         EngineError::Store(error) => match error {
             StoreError::BadUrl { .. } => BAD_OPTION,
             StoreError::NoFolder { .. } | StoreError::NotAFolder { .. } => 6,
-            StoreError::NotWritable { .. } | StoreError::NoProgram { .. } | StoreError::NoHelper { .. } => 5,
+            StoreError::NotWritable { .. }
+            | StoreError::Forbidden { .. }
+            | StoreError::NoProgram { .. }
+            | StoreError::NoHelper { .. } => 5,
             // The programs that lead there say it in their own words only.
             StoreError::Unreachable { words, .. } if words.contains("timed out") => TIME_LIMIT,
             StoreError::Unreachable { .. } => 5,
@@ -241,6 +244,7 @@ fn hint(error: &EngineError) -> Option<String> {
             StoreError::Lost { .. } => "run the same command again; what is complete is kept",
             StoreError::NoFolder { .. } => "is it mounted? A new archive is made by arch-init",
             StoreError::Full { .. } => "make room there, then run the same command again; what is complete is kept",
+            StoreError::OtherVersion { .. } => "install the same version of wyng on both sides",
             StoreError::Locked { .. } => "--lock-wait=SECONDS waits for it to finish",
             StoreError::LockLost { .. } => "nothing was changed; run the same command again",
             StoreError::System(error) => return system_hint(error),

@@ -14,6 +14,7 @@ mod progress;
 mod render;
 mod run;
 mod select;
+mod serve;
 mod terminal;
 mod time_zone;
 

@@ -15,6 +15,7 @@ use crate::progress::{Display, Width, Work};
 use crate::render::archive::{RELEASE_DATE, banner};
 use crate::render::json::{self, Document};
 use crate::render::printable;
+use crate::serve::{self, ServeArgs};
 use crate::terminal::Terminal;
 use crate::{error_file, files};
 use serde_json::{Map, json};
@@ -34,6 +35,7 @@ const INI_LIMIT: usize = 1 << 20;
 enum Asked {
     Help(String),
     Version,
+    Serve(ServeArgs),
     Command(Manner, Box<Invocation>),
 }
 
@@ -53,6 +55,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, environment: &Environm
             output.data(&Document::new("version", report, &[], None, 0).to_string());
         }
         Ok(Asked::Version) => output.data(&banner()),
+        Ok(Asked::Serve(args)) => return serve::serve(&args, context, &output),
         Ok(Asked::Command(manner, invocation)) => return execute(&invocation, manner, environment, context),
         Err((command, error)) => {
             let documented = command.filter(|command| json && *command != Command::List);
@@ -102,6 +105,11 @@ fn understood(
     if command == Command::Version {
         return Ok(Asked::Version);
     }
+    if command == Command::Serve {
+        return serve::arguments(names, &line.values, environment)
+            .map(Asked::Serve)
+            .map_err(wrong);
+    }
     let config = config(&line.values, environment, context, output).map_err(wrong)?;
     let over = |own: Values| config.values.clone().overlaid_by(own).overlaid_by(line.values.clone());
     let values = over(Values::default());
@@ -122,7 +130,7 @@ fn command(line: &CommandLine) -> Result<(Command, &[OsString]), OptionError> {
     let Some((first, names)) = line.words.split_first() else {
         return Err(parse::syntax_error(
             "a command is missing: arch-init, send, receive, list, verify, monitor, diff, prune, delete, rename, tag, \
-             arch-deduplicate, arch-check, add or version",
+             arch-deduplicate, arch-check, add, serve or version",
         ));
     };
     let unknown = || parse::syntax_error(&format!("there is no command {:?}", first.to_string_lossy()));

@@ -34,6 +34,31 @@ const REFUSED: &[(&[&str], i32, &str)] = &[
     (&["list", "--all=1"], 2, "Usage: wyng"),
     (&["list", "--session"], 2, "Usage: wyng"),
     (&["help", "nosuch"], 2, "there is no command"),
+    // The far side.
+    (&["serve", "name"], 9, "serve takes no names, and 1 are given"),
+    (
+        &["serve", "--restrict=srv"],
+        9,
+        "--restrict=srv must be an absolute path without ..",
+    ),
+    (&["serve", "--restrict="], 9, "must be an absolute path without .."),
+    (
+        &["serve", "--restrict=/srv/../x"],
+        9,
+        "must be an absolute path without ..",
+    ),
+    (
+        &["serve", "--append-only", "--read-only"],
+        9,
+        "--append-only and --read-only can't be used together",
+    ),
+    (&["serve", "--protocol=0"], 9, "must be a whole number from 1 to 65535"),
+    (&["serve", "--protocol=2"], 9, "this program speaks version 1"),
+    (
+        &["serve", "--protocol=2", "--check"],
+        9,
+        "this program speaks version 1",
+    ),
     // Commands to come.
     (&["prune", "--autoprune=full"], 9, "prune needs the name of a volume"),
     (

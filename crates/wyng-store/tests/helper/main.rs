@@ -7,6 +7,9 @@
 )]
 #![allow(clippy::disallowed_methods, reason = "the tests plant what the program never makes")]
 
+mod clients;
 mod common;
 mod conformance;
 mod rules;
+mod servers;
+mod traffic;

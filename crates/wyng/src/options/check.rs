@@ -3,6 +3,7 @@
 //! Each check answers with what the value must be, as an ending for "--option=value: ".
 
 use std::ffi::OsStr;
+use std::path::{Component, Path};
 use std::time::Duration;
 
 /// A check of one value.
@@ -15,6 +16,17 @@ fn utf8(value: &OsStr) -> Result<&str, String> {
 /// Any bytes: paths.
 pub fn path(_: &OsStr) -> Result<(), String> {
     Ok(())
+}
+
+/// An absolute path without `.` and `..`.
+pub fn absolute(value: &OsStr) -> Result<(), String> {
+    let path = Path::new(value);
+    let is_plain = |part| matches!(part, Component::RootDir | Component::Normal(_));
+    if path.is_absolute() && path.components().all(is_plain) {
+        Ok(())
+    } else {
+        Err("must be an absolute path without ..".to_owned())
+    }
 }
 
 /// Any text.

@@ -35,6 +35,8 @@ pub enum Command {
     ArchCheck,
     /// Share equal chunks.
     ArchDeduplicate,
+    /// Be the far side of another machine's backups.
+    Serve,
 }
 
 /// What the help says about a command.
@@ -381,6 +383,24 @@ pub static COMMANDS: &[About] = &[
             "wyng add vm2.img --volume-desc='mail server'",
             "add a volume with a description",
         )],
+        available: true,
+    },
+    About {
+        command: Command::Serve,
+        name: "serve",
+        arguments: "",
+        summary: "be the far side of another machine's backups",
+        text: "Reads requests from standard input and answers on standard output, as a wyng on another machine starts it \
+               through ssh or qvm-run. Needs no --dest and reads no ini file. As a forced command in authorized_keys it \
+               limits what a key may do: --restrict confines it to a folder, --append-only lets it add sessions but not \
+               remove any, --read-only lets it restore only.",
+        examples: &[
+            (
+                "command=\"wyng serve --restrict=/srv/backup\",restrict ssh-ed25519 AAAA… laptop",
+                "a line of authorized_keys",
+            ),
+            ("wyng serve --protocol=1 --check", "is this one new enough?"),
+        ],
         available: true,
     },
     About {

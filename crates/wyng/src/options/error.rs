@@ -54,6 +54,17 @@ pub enum OptionError {
     /// A range that ends before it begins.
     #[error("--session={0} ends before it begins")]
     EmptyRange(String),
+    /// `serve` was started by hand.
+    #[error("serve is started by another wyng through ssh or qvm-run, and its standard input is a terminal")]
+    ServeAtTerminal,
+    /// A version of the protocol that this program does not speak.
+    #[error("--protocol={wanted}: this program speaks version {ours}")]
+    Protocol {
+        /// What is needed.
+        wanted: u16,
+        /// What there is.
+        ours: u16,
+    },
     /// A value that the option does not take.
     #[error("{}={value} {reason}", shown(origin, name))]
     Value {

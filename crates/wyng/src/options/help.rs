@@ -42,6 +42,7 @@ pub fn overview() -> String {
         Topic::Pruning,
         Topic::Creating,
         Topic::Remote,
+        Topic::Serving,
         Topic::General,
         Topic::Compatibility,
     ] {
@@ -86,7 +87,7 @@ pub fn of(command: Command) -> String {
     options(&mut text, Topic::Compatibility.heading(), |option| {
         own(option) && option.standing == Standing::Compatibility
     });
-    if command != Command::Version {
+    if !matches!(command, Command::Version | Command::Serve) {
         options(&mut text, "Options for all commands", |option| {
             option.commands.is_empty() && option.topic != Topic::Compatibility
         });

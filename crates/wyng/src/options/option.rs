@@ -21,6 +21,11 @@ pub enum Id {
     LimitRate,
     LinkTimeout,
     NoUpload,
+    Restrict,
+    AppendOnly,
+    ReadOnly,
+    Protocol,
+    Check,
     All,
     Volex,
     Session,
@@ -124,6 +129,7 @@ pub enum Topic {
     Creating,
     General,
     Remote,
+    Serving,
     Compatibility,
 }
 
@@ -142,6 +148,7 @@ impl Topic {
             Self::General => "General",
             Self::Compatibility => "Accepted for compatibility, without effect",
             Self::Remote => "Destinations on other machines",
+            Self::Serving => "Being the destination of another machine",
         }
     }
 }

@@ -17,7 +17,9 @@ pub fn option(id: Id) -> &'static Opt {
     &OPTIONS[id as usize]
 }
 
-use Topic::{Archive, Compatibility, Creating, General, Local, Pruning, Remote, Restoring, Selection, Sending};
+use Topic::{
+    Archive, Compatibility, Creating, General, Local, Pruning, Remote, Restoring, Selection, Sending, Serving,
+};
 
 /// All options, in the order of the help.
 pub static OPTIONS: &[Opt] = &[
@@ -128,6 +130,51 @@ pub static OPTIONS: &[Opt] = &[
         Remote,
         "don't send wyng to a host that has none; use SFTP there",
     )
+    .ours(),
+    value(
+        Id::Restrict,
+        "restrict",
+        "PATH",
+        Serving,
+        "serve: nothing outside of this folder can be reached",
+    )
+    .cli()
+    .check(check::absolute)
+    .on(&[Command::Serve])
+    .ours(),
+    flag(
+        Id::AppendOnly,
+        "append-only",
+        Serving,
+        "serve: what is stored can't be changed or removed",
+    )
+    .cli()
+    .on(&[Command::Serve])
+    .ours(),
+    flag(Id::ReadOnly, "read-only", Serving, "serve: nothing can be changed")
+        .cli()
+        .on(&[Command::Serve])
+        .ours(),
+    value(
+        Id::Protocol,
+        "protocol",
+        "VERSION",
+        Serving,
+        "serve: the version of the protocol that is needed",
+    )
+    .is("1")
+    .cli()
+    .check(|value| check::whole(value, 1, 65_535))
+    .on(&[Command::Serve])
+    .ours(),
+    flag(
+        Id::Check,
+        "check",
+        Serving,
+        "serve: only tell by the exit code whether that version is spoken",
+    )
+    .cli()
+    .on(&[Command::Serve])
     .ours(),
     flag(Id::All, "all", Selection, "all volumes of the archive")
         .short('a')
@@ -670,6 +717,6 @@ mod tests {
             assert_eq!(Command::from_name(about.name), Some(about.command));
             assert_eq!(about.command.about().name, about.name);
         }
-        assert_eq!(COMMANDS.len(), Command::ArchDeduplicate as usize + 1);
+        assert_eq!(COMMANDS.len(), Command::Serve as usize + 1);
     }
 }

@@ -36,5 +36,7 @@ pub const LIMITS: Limits = Limits {
 const MOST_DATA: usize = 1 << 20;
 /// The longest frame, bytes without its length.
 const FRAME: usize = MOST_DATA + (64 << 10);
+/// The least number of names in a part of a listing that is not the last.
+const LEAST_NAMES: usize = 1000;
 /// Files that a client may want to have told when the folder is opened.
 const MOST_AHEAD: usize = 32;

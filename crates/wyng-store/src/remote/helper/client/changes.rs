@@ -29,7 +29,7 @@ impl Changes {
         while !self.waiting.is_empty() && (self.waiting.len() >= COUNT || self.bytes.saturating_add(bytes) > BYTES) {
             self.take_one(client);
         }
-        self.check(client)
+        self.check()
     }
 
     pub(super) fn add(&mut self, ticket: Ticket, bytes: usize) {
@@ -37,14 +37,10 @@ impl Changes {
         self.waiting.push_back((ticket, bytes));
     }
 
-    /// Takes the answers that are here.
-    ///
     /// # Errors
-    /// The first of earlier changes.
-    pub(super) fn check(&mut self, client: &Client) -> Result<()> {
-        while self.waiting.front().is_some_and(|(ticket, _)| ticket.is_ready()) {
-            self.take_one(client);
-        }
+    /// The first of earlier changes whose answers were taken. Those that are here are not taken for this: what is done next
+    /// would seem to depend on them.
+    pub(super) fn check(&mut self) -> Result<()> {
         self.first.take().map_or(Ok(()), Err)
     }
 
@@ -56,7 +52,7 @@ impl Changes {
         while !self.waiting.is_empty() {
             self.take_one(client);
         }
-        self.first.take().map_or(Ok(()), Err)
+        self.check()
     }
 
     fn take_one(&mut self, client: &Client) {

@@ -9,7 +9,7 @@ use super::answer::{Answer, Entries, Opened};
 use super::fault::words;
 use super::request::{Mode, Request};
 use super::wire::Body;
-use super::{MOST_DATA, VERSION, WELCOME};
+use super::{LEAST_NAMES, MOST_DATA, VERSION, WELCOME};
 use crate::remote::{Link, Reply, Ticket};
 use crate::url::RemotePath;
 use crate::{Capabilities, Entry, OpenMode, Result, StoreError, StorePath};
@@ -31,8 +31,10 @@ const FIRST: [&str; 5] = [
 ];
 /// Pieces of one file that are asked for at once.
 const PIECES: usize = 8;
-/// The most bytes that the names of one folder may have.
-const LISTING: usize = 64 << 20;
+/// The most bytes that the names of one folder may take.
+const LISTING: usize = 256 << 20;
+/// What a name takes beside its text.
+const NAME: usize = 64;
 
 /// An archive folder that a server keeps.
 #[derive(Debug)]
@@ -154,7 +156,7 @@ impl Client {
         paths: &[&StorePath],
         take: impl FnOnce(Answer<'_>) -> Option<T>,
     ) -> Result<T> {
-        self.changes().check(self)?;
+        self.changes().check()?;
         let ticket = send(&self.link, request)?;
         // What was announced before this point was sent before the change, so it does not tell of it.
         self.ahead().forget(paths);
@@ -247,9 +249,9 @@ impl Client {
         let (mut all, mut bytes) = (Vec::new(), 0_usize);
         loop {
             let Entries { more, entries } = part;
-            let names: usize = entries.iter().map(|entry| entry.name.len()).sum();
-            bytes = bytes.saturating_add(names);
-            if bytes > LISTING || more != 0 && entries.is_empty() {
+            let names = entries.iter().map(|entry| entry.name.len().saturating_add(NAME));
+            bytes = bytes.saturating_add(names.sum());
+            if bytes > LISTING || more != 0 && entries.len() < LEAST_NAMES {
                 return Err(self.link.violation("a listing has no end"));
             }
             all.extend(entries);

@@ -58,7 +58,7 @@ impl Writer {
     }
 
     fn send(&mut self, request: &Request<'_>) -> Result<()> {
-        while self.waiting.len() >= PIECES || self.waiting.front().is_some_and(Ticket::is_ready) {
+        while self.waiting.len() >= PIECES {
             self.take_one()?;
         }
         self.waiting.push_back(send(&self.client.link, request)?);

@@ -427,6 +427,7 @@ fn help_texts_are_as_reviewed() {
         "arch-deduplicate",
         "arch-check",
         "add",
+        "serve",
         "version",
     ] {
         let arguments: Vec<&str> = ["help", command].into_iter().filter(|word| !word.is_empty()).collect();

@@ -3,6 +3,7 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
     reason = "a test ends at what it does not expect"
 )]
 #![allow(clippy::disallowed_methods, reason = "the tests plant what the program never makes")]

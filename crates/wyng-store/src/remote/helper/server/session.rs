@@ -73,6 +73,9 @@ impl<'a> Session<'a> {
             let (url, reason) = (String::new(), "this key may only read".to_owned());
             return Err(StoreError::NotWritable { url, reason });
         }
+        if self.rules.append_only && mode != Mode::Read {
+            return Err(forbidden("this version can't serve a key that may only add".to_owned()));
+        }
         let (fs, path) = locate(self.context, self.rules, folder)?;
         let mode = match mode {
             Mode::Read => OpenMode::Read,

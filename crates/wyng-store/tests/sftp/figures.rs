@@ -51,7 +51,7 @@ fn delay(mut from: Incoming, mut into: Outgoing, time: Duration) {
 }
 
 /// A store behind a link on which an answer takes `time`.
-fn far(opening: &Opening, time: Duration) -> SftpStore {
+pub fn far(opening: &Opening, time: Duration) -> SftpStore {
     if time.is_zero() {
         return opening.open().unwrap();
     }

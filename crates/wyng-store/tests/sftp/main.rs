@@ -10,5 +10,9 @@
 
 mod conformance;
 mod figures;
+mod hostile;
+mod link;
+mod model;
 mod opening;
 mod real;
+mod wire;

@@ -126,7 +126,7 @@ fn rename(store: &dyn Store, files: &[String]) -> Result<(), String> {
 /// As a restore does: announced, then read.
 fn read(store: &dyn Store, files: &[String]) -> Result<(), String> {
     const AHEAD: usize = 32;
-    const LIMIT: u64 = 1 << 20;
+    const LIMIT: u64 = 1 << 17;
     let paths = files
         .iter()
         .map(|name| at("moved", name))

@@ -244,7 +244,8 @@ fn or_gone(synced: Result<(), SysError>) -> Result<(), SysError> {
     }
 }
 
-fn rebase(names: &mut BTreeSet<Box<str>>, from: &str, to: Option<&str>) {
+/// Names at or below `from` are at or below `to` now, or gone.
+pub(crate) fn rebase(names: &mut BTreeSet<Box<str>>, from: &str, to: Option<&str>) {
     let moving: Vec<Box<str>> = names
         .range::<str, _>((std::ops::Bound::Included(from), std::ops::Bound::Unbounded))
         .take_while(|name| name.starts_with(from))

@@ -9,6 +9,7 @@ mod handles;
 mod opening;
 mod writer;
 
+pub(crate) use durable::rebase;
 pub(crate) use handles::is_at_or_below;
 pub use opening::OpenMode;
 pub(crate) use opening::{LINK_TEST, ROOTS, WRITE_TEST};

@@ -8,6 +8,7 @@
 )]
 #![allow(clippy::disallowed_methods, reason = "the tests plant what the program never makes")]
 
+mod changes;
 mod conformance;
 mod figures;
 mod hostile;

@@ -10,7 +10,7 @@ use crate::{Result, StorePath};
 use std::collections::VecDeque;
 
 /// Files announced at most; more are left to the read itself.
-const FILES: usize = 128;
+const FILES: usize = 256;
 /// Bytes on their way, or here and not yet asked for, at most (one file may have more).
 const BYTES: u64 = 8 << 20;
 /// Reads after which an announcement that nobody came for makes room for another.

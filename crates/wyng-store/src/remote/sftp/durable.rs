@@ -8,6 +8,7 @@
 
 use super::Far;
 use super::packet::{Handle, Refusal, code, flag};
+use crate::folder::rebase;
 use crate::{Durability, Result, StoreError, StorePath};
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
@@ -94,12 +95,20 @@ impl Durable {
         self.changed(path.split().0);
     }
 
+    /// What was remembered of `from` and below it now holds for `to`, or for nothing if it was removed.
+    pub fn moved(&self, from: &StorePath, to: Option<&StorePath>) {
+        rebase(&mut self.folders(), from.as_str(), to.map(StorePath::as_str));
+    }
+
     /// The answer to a request to make `path` durable. A refusal to do so at all is a note that nothing is confirmed any more;
     /// a failure lasts, since a second try would confirm what is gone.
     pub fn answered(&self, far: &Far, path: &StorePath, told: std::result::Result<(), Refusal>) -> Result<Durability> {
         match told {
             Ok(()) => Ok(Durability::Confirmed),
-            Err(refusal) if refusal.code == code::UNSUPPORTED || refusal.code == code::PERMISSION_DENIED => {
+            Err(Refusal {
+                code: code::UNSUPPORTED | code::PERMISSION_DENIED | code::BAD_MESSAGE,
+                ..
+            }) => {
                 self.unconfirmed.store(true, Ordering::SeqCst);
                 Ok(Durability::Unconfirmed)
             }

@@ -189,6 +189,7 @@ impl Far {
         };
         let removed = tree.remove_all(attrs.kind() == EntryKind::Dir);
         self.known.forget(path.as_str());
+        self.durable.moved(path, None);
         self.durable.changed_at(path);
         removed.map(|()| true)
     }

@@ -90,14 +90,21 @@ impl SftpStore {
         lock(&self.pipeline).wait_for(&self.far, path);
     }
 
-    /// Before a change of these names by a call that waits.
-    fn before_change(&self, paths: &[&StorePath]) -> Result<()> {
+    /// Makes a change of these names that is waited for.
+    fn change<T>(&self, paths: &[&StorePath], act: impl FnOnce(&Arc<Far>) -> Result<T>) -> Result<T> {
         self.check_writable()?;
+        let forget = || {
+            let mut ahead = lock(&self.ahead);
+            paths.iter().for_each(|path| ahead.forget(&self.far, path));
+        };
         for path in paths {
             self.before(path);
-            lock(&self.ahead).forget(&self.far, path);
         }
-        Ok(())
+        forget();
+        let done = act(&self.far);
+        // What another thread announced meanwhile may have seen what was before.
+        forget();
+        done
     }
 
     fn read_ahead_or_now(&self, path: &StorePath, limit: u64, buffer: &mut Vec<u8>) -> Result<bool> {
@@ -147,13 +154,14 @@ impl Store for SftpStore {
     }
 
     fn create(&self, path: &StorePath, data: &[u8]) -> Result<()> {
-        self.before_change(&[path])?;
-        Creation::begin(&self.far, path, Cow::Borrowed(data))?.finish(&self.far)
+        self.change(&[path], |far| {
+            Creation::begin(far, path, Cow::Borrowed(data))?.finish(far)
+        })
     }
 
     fn create_writer(&self, path: &StorePath) -> Result<Box<dyn StoreWriter>> {
-        self.before_change(&[path])?;
-        Ok(Box::new(Writer::create(&self.far, path)?))
+        let writer = self.change(&[path], |far| Writer::create(far, path))?;
+        Ok(Box::new(writer))
     }
 
     fn submit(&self, change: Change<'_>) -> Result<()> {
@@ -177,7 +185,9 @@ impl Store for SftpStore {
     }
 
     fn prefetch(&self, path: &StorePath, limit: u64) {
-        self.before(path);
+        // Held until it is announced: a change that is submitted later finds it then.
+        let mut pipeline = lock(&self.pipeline);
+        pipeline.wait_for(&self.far, path);
         // An error of the connection comes back at the next call.
         let _ = lock(&self.ahead).announce(&self.far, path, limit);
     }
@@ -199,36 +209,36 @@ impl Store for SftpStore {
     }
 
     fn rename(&self, from: &StorePath, to: &StorePath, how: Rename) -> Result<()> {
-        self.before_change(&[from, to])?;
-        Renaming::begin(&self.far, from, to, how)?.finish(&self.far)
+        self.change(&[from, to], |far| Renaming::begin(far, from, to, how)?.finish(far))
     }
 
     fn link(&self, from: &StorePath, to: &StorePath, sizes: &RangeInclusive<u64>) -> Result<()> {
-        self.before_change(&[from, to])?;
-        if !self.hard_links {
-            return Err(errors::NO_LINKS);
-        }
-        self.far.link(from, to, sizes)
+        self.change(&[from, to], |far| {
+            if self.hard_links {
+                far.link(from, to, sizes)
+            } else {
+                Err(errors::NO_LINKS)
+            }
+        })
     }
 
     fn copy(&self, from: &StorePath, to: &StorePath) -> Result<()> {
-        self.before_change(&[from, to])?;
-        self.far.copy(from, to)
+        self.change(&[from, to], |far| far.copy(from, to))
     }
 
     fn remove(&self, path: &StorePath) -> Result<bool> {
-        self.before_change(&[path])?;
-        Removing::begin(&self.far, path)?.finish(&self.far)
+        self.change(&[path], |far| Removing::begin(far, path)?.finish(far))
     }
 
     fn remove_tree(&self, path: &StorePath) -> Result<bool> {
-        self.before_change(&[path])?;
-        if path.as_str().is_empty() {
-            return Err(StoreError::Unsupported {
-                action: "remove the archive folder itself",
-            });
-        }
-        self.far.remove_tree(path)
+        self.change(&[path], |far| {
+            if path.as_str().is_empty() {
+                return Err(StoreError::Unsupported {
+                    action: "remove the archive folder itself",
+                });
+            }
+            far.remove_tree(path)
+        })
     }
 
     fn list(&self, path: &StorePath) -> Result<Option<Vec<Entry>>> {
@@ -237,8 +247,7 @@ impl Store for SftpStore {
     }
 
     fn make_dir(&self, path: &StorePath) -> Result<()> {
-        self.before_change(&[path])?;
-        match self.far.make_folders(path.as_str(), path) {
+        match self.change(&[path], |far| far.make_folders(path.as_str(), path)) {
             Err(StoreError::System(error)) if error.errno() == Some(Errno::NOTDIR) => {
                 Err(StoreError::Exists { path: path.clone() })
             }
@@ -261,8 +270,7 @@ impl Store for SftpStore {
     }
 
     fn touch(&self, path: &StorePath) -> Result<i64> {
-        self.before_change(&[path])?;
-        self.far.touch(path)
+        self.change(&[path], |far| far.touch(path))
     }
 
     fn undo_creation(&self) -> Result<()> {

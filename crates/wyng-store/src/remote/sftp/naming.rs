@@ -65,6 +65,7 @@ impl Renaming {
         if let Err(refusal) = told {
             far.renamed_otherwise(&from, &to, how, refusal)?;
         }
+        far.durable.moved(&from, Some(&to));
         far.durable.changed_at(&from);
         far.durable.changed_at(&to);
         Ok(())

@@ -206,12 +206,18 @@ fn try_out(far: &Far, mode: OpenMode, present: &Present, made: &mut Made) -> Res
     let _ = removing.wait(client)?;
     let made_own = let_go(client, making.wait(client)?);
     let own = looking.wait(client)?;
-    let removed = removing_again.wait(client)?;
+    // Another may have removed it.
+    let _ = removing_again.wait(client)?;
     let linked = linking.map(|linking| linking.wait(client)).transpose()?;
     if opened.is_ok() && !present.write_test {
         made.probes.push(WRITE_TEST);
     }
-    for told in [opened, made_own, removed] {
+    let made_own = match made_own {
+        // Another writer tries the same at this moment.
+        Err(refusal) if refusal.code == code::FAILURE && own.is_ok() => Ok(()),
+        told => told,
+    };
+    for told in [opened, made_own] {
         if let Err(refusal) = told {
             // A full destination can still be pruned.
             if present.owner.is_some() && client.is_full(0)? {

@@ -70,6 +70,9 @@ pub(super) mod code {
     pub const END: u32 = 1;
     pub const NO_SUCH_FILE: u32 = 2;
     pub const PERMISSION_DENIED: u32 = 3;
+    pub const FAILURE: u32 = 4;
+    /// Also what OpenSSH makes of `EINVAL`.
+    pub const BAD_MESSAGE: u32 = 5;
     pub const UNSUPPORTED: u32 = 8;
 }
 

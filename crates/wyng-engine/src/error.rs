@@ -153,6 +153,15 @@ pub enum EngineError {
 }
 
 impl EngineError {
+    /// The destination has no room for it.
+    #[must_use]
+    pub fn is_destination_full(&self) -> bool {
+        matches!(
+            self,
+            Self::Store(StoreError::Full { .. }) | Self::Archive(ArchiveError::Store(StoreError::Full { .. }))
+        )
+    }
+
     /// After this no other volume could be worked on.
     pub(crate) fn ends_command(&self) -> bool {
         match self {

@@ -10,12 +10,16 @@
 mod common;
 
 use common::{ARCHIVE, Contents, Lab, set};
+use rustix::io::Errno;
+use std::sync::Arc;
 use std::time::Duration;
 use wyng_engine::errors::StoreError;
 use wyng_engine::{
     AgeDays, Autoprune, EngineError, ImportSource, ImportSpec, Keep, PruneRequest, Purpose, SendReport, SendRequest,
 };
 use wyng_format::SessionName;
+use wyng_testkit::FaultFs;
+use wyng_testkit::faults::{Class, Effect, Fault};
 use wyng_testkit::patterns::Pattern;
 use wyng_testkit::reader::strict_check_in;
 
@@ -216,6 +220,43 @@ fn where_room_is_short_no_more_goes_than_the_mode_says() {
                 "{what}"
             );
             assert_eq!(after, before, "{what}");
+        }
+        assert_strict(&lab);
+    }
+}
+
+/// Who fills the destination is somebody else: there was room for all when the volume was begun.
+#[test]
+fn a_destination_that_is_full_in_mid_transfer_gets_room_and_the_volume_a_second_try() {
+    let (lab, names) = ten();
+    let before = lab.contents().unwrap();
+    for (mode, from, expected) in [
+        (Autoprune::Min, 1, Some(vec![0])),
+        (Autoprune::On, 5, Some(vec![0, 2, 4])),
+        // Everything that is old went before.
+        (Autoprune::Full, 5, None),
+        (Autoprune::Off, 5, None),
+    ] {
+        let what = format!("{mode:?}");
+        let mut lab = lab.reboot();
+        let full = FaultFs::new(lab.seen.clone());
+        let fault = Fault::nth(from, Effect::Error(Errno::NOSPC)).class(Class::Write);
+        full.fail(fault.path("/S-tmp/000000000/"));
+        lab.seen = Arc::new(full.clone());
+        let report = send(&lab, &["a.img"], rules(mode, "5:0:1:1"));
+        assert_eq!(full.struck(), 1, "{what}");
+        let after = lab.contents().unwrap();
+        let removed = gone(&before, &after).remove(0).1;
+        let newest = after["a.img"].values().next_back().unwrap();
+        if let Some(expected) = expected {
+            assert!(report.failed.is_empty(), "{what}: {:?}", report.failed);
+            let expected: Vec<String> = expected.into_iter().map(|at: usize| names[at].clone()).collect();
+            assert_eq!(removed, expected, "{what}");
+            assert_eq!(newest, &lab.read("a.img"), "{what}");
+            assert_eq!(report.pruned.len(), 1, "{what}");
+        } else {
+            assert!(report.failed[0].error.is_destination_full(), "{what}");
+            assert_eq!(newest, &before["a.img"][&format!("S_{}", names[9])], "{what}");
         }
         assert_strict(&lab);
     }

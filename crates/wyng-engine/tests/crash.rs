@@ -11,8 +11,14 @@
 )]
 
 mod common;
+#[path = "crash/damaged.rs"]
+mod damaged;
+#[path = "crash/mutants.rs"]
+mod mutants;
 #[path = "crash/pairs.rs"]
 mod pairs;
+#[path = "crash/repairs.rs"]
+mod repairs;
 
 use common::{Contents, Lab, POOL, full, image, set};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,8 +32,7 @@ use wyng_engine::{
 };
 use wyng_sys::fs::{Fs, Links};
 use wyng_testkit::MemFs;
-use wyng_testkit::crash::{CrashExplorer, Mutation};
-use wyng_testkit::memfs::OpKind;
+use wyng_testkit::crash::CrashExplorer;
 
 /// A recorded command.
 struct Recorded {
@@ -654,113 +659,4 @@ fn judge_second_crashes(commands: Vec<Recorded>) -> usize {
     }
     println!("{distinct} distinct states of {recoveries} recoveries");
     distinct
-}
-
-/// The harness must notice what it is there for: a missing sync, renames in the wrong order or before their sync. Not
-/// every such change is a fault: some syncs are there for the sake of speed alone, some renames may come in any order.
-#[test]
-fn seeded_faults_are_noticed() {
-    let recorded = commands().swap_remove(4);
-    let syncs = explorer(&recorded).count(OpKind::is_sync);
-    let renames = explorer(&recorded).count(|kind| kind == OpKind::Rename);
-    let commit = commit_record(&recorded);
-    let first = explorer(&recorded).journal()[..commit]
-        .iter()
-        .filter(|record| record.kind() == OpKind::Rename)
-        .count();
-    let swaps = (first..renames).flat_map(|one| (one + 1..(one + 4).min(renames)).map(move |other| (one, other)));
-    let mutations = (0..syncs)
-        .map(Mutation::DropSync)
-        .chain(swaps.map(|(one, other)| Mutation::SwapRenames(one, other)))
-        .chain((first..renames).map(Mutation::RenameBeforeSync));
-    let most = if full() { 5000 } else { 250 };
-    let (mut caught, mut missed) = (Vec::new(), Vec::new());
-    for mutation in mutations {
-        let states = explorer(&recorded).mutate(mutation).seed(3).per_prefix(3);
-        let found = judge_all(&recorded, states, commit, most, 1).0;
-        let list = if found.is_empty() { &mut missed } else { &mut caught };
-        list.push(shown(&explorer(&recorded), mutation));
-    }
-    println!(
-        "{} of {} seeded changes noticed",
-        caught.len(),
-        caught.len() + missed.len()
-    );
-    println!(
-        "noticed:\n  {}\nnot noticed:\n  {}",
-        caught.join("\n  "),
-        missed.join("\n  ")
-    );
-    for wanted in NOTICED {
-        assert!(
-            caught.iter().any(|mutation| mutation == wanted),
-            "not noticed: {wanted}"
-        );
-    }
-    for harmless in HARMLESS {
-        assert!(
-            missed.iter().any(|mutation| mutation == harmless),
-            "not tried, or harmful: {harmless}"
-        );
-    }
-}
-
-/// Of an incremental send: what the commit is made of, each of which must be noticed.
-const NOTICED: [&str; 5] = [
-    "dropped: SyncFs dest/archive",
-    "dropped: SyncDir dest/archive",
-    "swapped: Rename */*, Rename */sessions",
-    "swapped: Rename */*, Rename archive/archive.ini",
-    "before its sync: Rename archive/archive.ini",
-];
-
-/// Of the rotation, the record and the intent: without one of these the next send reads everything, for there is no proof,
-/// but it misses nothing.
-const HARMLESS: [&str; 6] = [
-    "dropped: SyncFile */intent",
-    "dropped: SyncFile */record",
-    "dropped: SyncDir /pool",
-    "swapped: Rename pool/snapshot, Rename */record",
-    "before its sync: Rename pool/snapshot",
-    "before its sync: Rename */record",
-];
-
-/// A mutation by the names that it touches.
-fn shown(states: &CrashExplorer, mutation: Mutation) -> String {
-    let nth = |is: fn(OpKind) -> bool, number: usize| {
-        let record = states
-            .journal()
-            .iter()
-            .filter(|record| is(record.kind()))
-            .nth(number)
-            .unwrap();
-        let path = record.path().display().to_string();
-        let short: Vec<_> = path.rsplit('/').take(2).collect();
-        let shown = |part: &&str| match *part {
-            intent if intent.contains("wyng-intent") => "intent".to_owned(),
-            record if record.contains("wyng-snapshot") => "record".to_owned(),
-            snapshot if snapshot.contains(".wyng") => "snapshot".to_owned(),
-            id if id.len() > 20 || id.starts_with("Vol_") || id.starts_with("S_2") => "*".to_owned(),
-            name => name.to_owned(),
-        };
-        let short: Vec<_> = short.iter().rev().map(shown).collect();
-        format!("{:?} {}", record.kind(), short.join("/"))
-    };
-    let rename = |number| nth(|kind| kind == OpKind::Rename, number);
-    match mutation {
-        Mutation::DropSync(number) => format!("dropped: {}", nth(OpKind::is_sync, number)),
-        Mutation::DropDirSync(number) => format!("dropped: {}", nth(|kind| kind == OpKind::SyncDir, number)),
-        Mutation::SwapRenames(one, other) => format!("swapped: {}, {}", rename(one), rename(other)),
-        Mutation::RenameBeforeSync(number) => format!("before its sync: {}", rename(number)),
-    }
-}
-
-/// The record with which the commit begins: the sync of the destination's file system.
-fn commit_record(recorded: &Recorded) -> usize {
-    let states = explorer(recorded);
-    let sync = states
-        .journal()
-        .iter()
-        .position(|record| record.kind() == OpKind::SyncFs);
-    sync.expect("a send syncs the destination")
 }

@@ -11,8 +11,12 @@
 mod common;
 
 use common::{ARCHIVE, Contents, Lab, image};
+use rustix::io::Errno;
+use std::sync::Arc;
 use wyng_engine::{Purpose, VolumeChoice};
 use wyng_format::VolumeId;
+use wyng_testkit::FaultFs;
+use wyng_testkit::faults::{Effect, Fault};
 use wyng_testkit::fixtures::{self, Images};
 use wyng_testkit::model::sha256_hex;
 
@@ -92,6 +96,39 @@ fn interrupted_deletions_are_finished_and_the_next_commands_work() {
         count += 1;
     }
     assert_eq!(count, 3);
+}
+
+/// What is left of a deleted volume costs room only, so it keeps nothing else from being done.
+#[test]
+fn a_deletion_that_can_not_be_finished_keeps_no_other_volume_from_being_written_to() {
+    let lab = Lab::new(1);
+    drop(lab.init("off").unwrap());
+    for name in ["a", "b"] {
+        lab.write(name, &image(1, 200_000));
+    }
+    lab.send(&["a", "b"]).unwrap();
+    let vid = lab.open(Purpose::Read).unwrap().listing()[1].vid.clone();
+    let broken = FaultFs::new(Arc::new(lab.fs.clone()));
+    let fault = Fault::nth(1, Effect::Error(Errno::IO)).action("remove_file").path(&vid);
+    broken.fail(fault.forever());
+    let mut behind = Lab::on(lab.fs.clone(), lab.clock.clone(), 2);
+    behind.seen = Arc::new(broken.clone());
+    assert!(behind.delete(VolumeChoice::Name("b".to_owned())).is_err());
+    assert!(broken.struck() > 0);
+    lab.change("a", 5, b"changed");
+    assert!(behind.send(&["a"]).unwrap().failed.is_empty());
+    assert!(
+        behind.reporter.has("could not be put right"),
+        "{}",
+        behind.reporter.text()
+    );
+    let contents = lab.contents().unwrap();
+    assert_eq!((contents.len(), contents["a"].len()), (1, 2));
+    assert!(lab.unlisted().iter().any(|path| path.starts_with(&vid)));
+    // The next that can does it.
+    lab.open(Purpose::Write).unwrap().close();
+    assert_eq!(lab.unlisted(), Vec::<String>::new());
+    strict(&lab);
 }
 
 /// The independent reader finds nothing wrong, and nothing left over.

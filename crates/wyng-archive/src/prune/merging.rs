@@ -10,11 +10,13 @@ use crate::layout;
 use crate::runs::{Merge, Run, RunList, RunStream};
 use crate::vault::{Trust, Vault};
 use crate::view::{Layer, merge_layers, open_manifest};
+use crate::write::Guard;
 use std::io::{self, BufWriter};
 use wyng_format::{
     ChunkHash, MetaObject, SessionInfo, SessionName, VolInfo, VolumeId, WorkListHead, WorkListWriter, WorkStep,
     encode_sessions_list,
 };
+use wyng_store::{Durability, StorePath};
 
 /// A run of a prune, worked out; nothing of it is done yet.
 pub(super) struct Merging {
@@ -141,9 +143,13 @@ impl Archive {
     /// Works out one run. Nothing is written.
     pub(super) fn plan_merge(&self, vid: &VolumeId, run: &PruneRun) -> Result<Merging> {
         let volume = self.volume_by_id(vid)?;
-        let history = self.history(volume, Trust::Cache);
+        self.merging(&self.history(volume, Trust::Cache), run)
+    }
+
+    /// As [`Archive::plan_merge`] of a volume with this history.
+    fn merging(&self, history: &History, run: &PruneRun) -> Result<Merging> {
         // Everything that the session builds on must be whole: else nobody can tell what is needed of it.
-        let (view, notices) = self.view(&history, &run.target, Trust::Cache)?;
+        let (view, notices) = self.view(history, &run.target, Trust::Cache)?;
         notices.into_iter().for_each(|notice| self.note(notice));
         let mfcs = view.mfcs;
         drop(view);
@@ -158,7 +164,7 @@ impl Archive {
         let (Some(target), Some(oldest), true) = (chain.first(), chain.last(), adjacent && count > 1) else {
             return Err(ArchiveError::ChangedMeanwhile);
         };
-        let Merged { manifest, steps } = merge(self, &history, chain)?;
+        let Merged { manifest, steps } = merge(self, history, chain)?;
         let names: Vec<SessionName> = chain.iter().map(|session| session.name).collect();
         let from = names.get(..run.sources.len()).unwrap_or_default().to_vec();
         let head = WorkListHead {
@@ -172,21 +178,49 @@ impl Archive {
             ..target.info.clone()
         };
         Ok(Merging {
-            vid: vid.clone(),
+            vid: history.vid.clone(),
             head,
-            volinfo: volume.volinfo.clone(),
+            volinfo: history.volinfo.clone(),
             info,
             manifest,
             steps: Steps { list: steps, from },
         })
     }
 
-    /// Writes the work list and all new metadata under temporary names and makes them durable.
-    pub(super) fn stage_merge(&self, merging: &mut Merging) -> Result<After> {
+    /// Carries out a prune past the point from which it counts, of which a file of its own is damaged. What it was to do
+    /// stands in `head`, which the root has noted, and is worked out again from the lists of all its sessions.
+    ///
+    /// # Errors
+    /// [`Damage`] of the metadata of these sessions, also where they are replaced already; and those of the destination.
+    pub(crate) fn merge_anew(
+        &mut self,
+        before: VolInfo,
+        vid: &VolumeId,
+        head: &WorkListHead,
+        guard: &Guard<'_>,
+    ) -> Result<Durability> {
+        let history = self.vault.history(vid, before, None, true, Trust::Destination);
+        let run = PruneRun {
+            sources: std::iter::once(head.first)
+                .chain(head.others.iter().rev().copied())
+                .collect(),
+            target: head.target,
+        };
+        let mut merging = self.merging(&history, &run)?;
+        self.may_change(guard)?;
+        let merge = layout::in_volume(vid, layout::MERGE);
+        // crash here: as before, some of its own files missing or made anew.
+        let after = self.stage_merge(&mut merging, &layout::inside(&merge, head.target.as_str()))?;
+        let mut steps = merging.steps().map(|step| step.map_err(ArchiveError::Damaged));
+        self.carry_out(vid, &merging.head, &mut steps, after, guard)
+    }
+
+    /// Writes the work list and all new metadata under temporary names and makes them durable. `dir` is the folder of the
+    /// session that stays.
+    pub(super) fn stage_merge(&self, merging: &mut Merging, dir: &StorePath) -> Result<After> {
         let (vid, store) = (&merging.vid, &self.vault.store);
-        let dir = layout::session(vid, &merging.head.target);
         self.put_work_list(merging)?;
-        let path = layout::tmp(&layout::manifest(&dir));
+        let path = layout::tmp(&layout::manifest(dir));
         self.clear(&path)?;
         let manifest = if merging.manifest.is_empty() {
             None
@@ -195,7 +229,7 @@ impl Archive {
         };
         merging.info.manifest = manifest.as_ref().map(|(digest, _)| *digest);
         let info = self.seal(MetaObject::Info, &merging.info.encode()?)?;
-        self.put_tmp(&layout::info(&dir), &info.stored)?;
+        self.put_tmp(&layout::info(dir), &info.stored)?;
         let mut volinfo = merging.volinfo.clone();
         volinfo.sessions.retain(|(name, _)| !merging.head.goes(name));
         for (_, digest) in volinfo

@@ -65,6 +65,10 @@ impl Archive {
     /// next command that writes finishes it.
     pub fn prune(&mut self, vid: &VolumeId, run: &PruneRun, guard: &Guard<'_>) -> Result<Durability> {
         self.check_finished(vid)?;
+        if let Ok(Some(noted @ InProcess::Merge { .. })) = self.root.in_process() {
+            // Its note is all that tells what was to be done.
+            self.check_finished(noted.vid())?;
+        }
         let mut merging = self.plan_merge(vid, run)?;
         let mut root = self.root.clone();
         root.set_in_process(Some(&InProcess::Merge {
@@ -74,7 +78,8 @@ impl Archive {
         }));
         self.publish_root(root, RootTime::Kept, guard)?;
         // crash here: nothing has begun; the next writer takes the note back.
-        let after = match self.stage_merge(&mut merging).and_then(|after| {
+        let dir = layout::session(vid, &run.target);
+        let after = match self.stage_merge(&mut merging, &dir).and_then(|after| {
             self.take_out(&merging, guard)?;
             Ok(after)
         }) {

@@ -48,22 +48,46 @@ impl Archive {
         if !found.merge && !head.sessions().any(taken) {
             return self.undo_merge(vid, Some(&head.target), guard);
         }
-        let after = self.state_after(vid, &head, noted.is_some())?.ok_or_else(pending)?;
-        // The list is authenticated by nothing, but what it does to chunks is: they are known by their hashes.
-        let same = found.head.as_ref().is_some_and(|listed| same_sessions(listed, &head));
-        let place = self.vault.store.stat(&layout::session(vid, &head.target))?;
-        if place.is_none() && !same {
-            return Err(pending());
+        let after = self.state_after(vid, &head, noted.is_some())?;
+        let in_place = self.vault.store.stat(&layout::session(vid, &head.target))?.is_some();
+        match after {
+            Some(after) if in_place || self.is_list_of(vid, &found, &head)? => {
+                let mut steps: Box<dyn Iterator<Item = Result<WorkStep>>> = if in_place {
+                    Box::new(std::iter::empty())
+                } else {
+                    Box::new(self.work_list(vid)?.map(|step| Ok(step?)))
+                };
+                self.may_change(guard)?;
+                self.carry_out(vid, &head, &mut *steps, after, guard)?;
+            }
+            _ => {
+                let may_again = noted.is_some() && found.merge && !in_place;
+                let before = self.listed_volinfo(vid).filter(|_| may_again).ok_or_else(pending)?;
+                self.merge_anew(before, vid, &head, guard)?;
+            }
         }
-        let reader = StoreReader::new(self.vault.store.clone(), layout::in_volume(vid, layout::WORK_LIST));
-        let mut steps: Box<dyn Iterator<Item = Result<WorkStep>>> = match place {
-            Some(_) => Box::new(std::iter::empty()),
-            None => Box::new(WorkListReader::new(reader)?.map(|step| Ok(step?))),
-        };
-        self.may_change(guard)?;
-        self.carry_out(vid, &head, &mut *steps, after, guard)?;
         self.load_volumes();
         Ok(())
+    }
+
+    fn work_list(&self, vid: &VolumeId) -> Result<WorkListReader<BufReader<StoreReader>>> {
+        let path = layout::in_volume(vid, layout::WORK_LIST);
+        Ok(WorkListReader::new(StoreReader::new(self.vault.store.clone(), path))?)
+    }
+
+    /// Whether the work list is of these sessions, and can be read to its end. It is authenticated by nothing, but what it does
+    /// to chunks is: they are known by their hashes.
+    fn is_list_of(&self, vid: &VolumeId, found: &Found, head: &WorkListHead) -> Result<bool> {
+        if !found.head.as_ref().is_some_and(|listed| same_sessions(listed, head)) {
+            return Ok(false);
+        }
+        for step in self.work_list(vid)? {
+            self.context.cancel.check()?;
+            if step.is_err() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn find_merge(&self, vid: &VolumeId) -> Result<Found> {

@@ -48,7 +48,11 @@ impl Archive {
         let mut noted = None;
         match self.root.in_process() {
             Ok(None) => {}
-            Ok(Some(InProcess::Delete { vid })) => self.finish_deletion(&vid, guard)?,
+            Ok(Some(InProcess::Delete { vid })) => {
+                if let Err(error) = self.finish_deletion(&vid, guard) {
+                    self.leave_remains(&vid, error)?;
+                }
+            }
             Ok(Some(merge @ InProcess::Merge { .. })) => noted = Some(merge),
             Err(error) => return Err(Damage::content(layout::ROOT, &error).into()),
         }
@@ -89,21 +93,30 @@ impl Archive {
     /// the next commit would overwrite what proves this volume's state.
     fn leave_alone(&mut self, vid: &VolumeId, digest: &Digest, error: ArchiveError) -> Result<()> {
         let evidence = self.next_root().is_some_and(|next| next.volume(vid) != Some(*digest));
-        let concerns_all = match &error {
-            ArchiveError::Store(error) => error.concerns_all(),
-            ArchiveError::ChangedMeanwhile | ArchiveError::Cancelled(_) | ArchiveError::State(_) => true,
-            _ => false,
-        };
-        if evidence || concerns_all {
+        if evidence || concerns_all(&error) {
             return Err(error);
         }
+        self.leave(vid, &error);
+        Ok(())
+    }
+
+    /// The files of a deleted volume that can't be removed cost room only, as it does not count any more: they are left for the
+    /// next writer, or `arch-check --clean`.
+    fn leave_remains(&mut self, vid: &VolumeId, error: ArchiveError) -> Result<()> {
+        if self.lists(vid) || concerns_all(&error) {
+            return Err(error);
+        }
+        self.leave(vid, &error);
+        Ok(())
+    }
+
+    fn leave(&mut self, vid: &VolumeId, error: &ArchiveError) {
         let error = error.to_string();
         self.note(Notice::NotRecovered {
             vid: vid.to_string(),
             error: error.clone(),
         });
         self.unrecovered.push((vid.clone(), error));
-        Ok(())
     }
 
     fn listed(&self) -> Vec<(VolumeId, Digest)> {
@@ -428,6 +441,15 @@ impl Archive {
         };
         let new = |name: &SessionName| !volinfo.sessions.iter().any(|(known, _)| known == name);
         after.sessions.iter().map(|(name, _)| *name).filter(new).collect()
+    }
+}
+
+/// What is wrong is no matter of one volume.
+fn concerns_all(error: &ArchiveError) -> bool {
+    match error {
+        ArchiveError::Store(error) => error.concerns_all(),
+        ArchiveError::ChangedMeanwhile | ArchiveError::Cancelled(_) | ArchiveError::State(_) => true,
+        _ => false,
     }
 }
 

@@ -5,6 +5,7 @@ use super::prune_volume;
 use crate::api::{Autoprune, Event, PruneRequest, Reporter, SendReport, VolumeFailure, VolumePruned, Warning};
 use crate::error::{EngineError, Result};
 use crate::open::OpenArchive;
+use std::cell::Cell;
 use wyng_archive::ArchiveError;
 use wyng_format::ChunkSize;
 use wyng_store::Durability;
@@ -102,7 +103,8 @@ impl Thinner {
         Ok(())
     }
 
-    /// Before a volume: removes its old sessions until there is room for what it needs. Tells whether any went.
+    /// Removes old sessions of a volume until there is room for what it needs: before it, or when it `was_full` all the same in
+    /// the middle of it. Then what seems to be enough is not, so some go in any case. Tells whether any went.
     ///
     /// # Errors
     /// What ends the whole command.
@@ -110,10 +112,11 @@ impl Thinner {
         &mut self,
         open: &mut OpenArchive,
         volume: &str,
-        need: Need,
+        (need, was_full): (Need, bool),
         reporter: &dyn Reporter,
     ) -> Result<bool> {
-        let fits = |open: &OpenArchive| Ok(need.fits(open.archive.store().space()?.as_ref()));
+        let lacks = Cell::new(was_full);
+        let fits = |open: &OpenArchive| Ok(!lacks.take() && need.fits(open.archive.store().space()?.as_ref()));
         // Three, then nine, then all (behaviour.md §8.3).
         let growing = [Batch::Runs(Batch::LEAST), Batch::Runs(3 * Batch::LEAST), Batch::All];
         match self.request.autoprune {

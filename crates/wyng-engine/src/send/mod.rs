@@ -1,6 +1,7 @@
 //! Sending: imports first, then storage by storage; every volume counts as soon as it is committed.
 
 mod map;
+mod storing;
 mod transfer;
 mod volume;
 
@@ -205,21 +206,27 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Removes old sessions of a volume if what is to be read of it, in bytes of whole chunks, may not fit otherwise.
-    fn make_room(&mut self, job: &mut Job, bytes: impl FnOnce(&OpenArchive) -> Result<u64>) -> Result<()> {
+    /// Removes old sessions of a volume if what is to be read of it, in bytes of whole chunks, may not fit otherwise, or if it
+    /// `was_full`. Tells whether any went.
+    fn make_room(
+        &mut self,
+        job: &mut Job,
+        bytes: impl FnOnce(&OpenArchive) -> Result<u64>,
+        was_full: bool,
+    ) -> Result<bool> {
         let Some(thinner) = &mut self.thinner else {
-            return Ok(());
+            return Ok(false);
         };
         let need = Need::of(bytes(self.open)?, self.open.archive.chunk_size());
-        if !thinner.make_room(self.open, job.name.as_str(), need, self.reporter)? {
-            return Ok(());
+        if !thinner.make_room(self.open, job.name.as_str(), (need, was_full), self.reporter)? {
+            return Ok(false);
         }
         *job = Job::existing(self.open, job.name.as_str())?;
         // The index names sessions that are gone.
         if self.dedup.is_some() {
             self.index_chunks()?;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Tells once that sending begins.

@@ -1,16 +1,17 @@
 //! One volume of a send: what is looked at, what becomes of it, and the commit.
 
 use super::Run;
-use super::transfer::{Sink, Source, Transferred, data_bytes, transfer};
+use super::storing::{Reading, Stored};
+use super::transfer::{Transferred, data_bytes};
 use crate::api::{ChangeMap, Event, FullScanReason, SendKind, VolumeSent, Warning};
 use crate::compare::NextData;
 use crate::error::Result;
-use crate::open::source_nanos;
+use crate::open::{OpenArchive, source_nanos};
 use crate::pairing::{Job, Pairing};
-use crate::scan::{Before, Scan, Spans};
+use crate::scan::{Scan, Spans};
 use std::ops::Range;
-use wyng_archive::{Changes, Draft, DraftFor, Predecessor, SessionRecord, Trust, View};
-use wyng_format::{Description, Permissions};
+use wyng_archive::{Changes, Draft, Predecessor, SessionRecord, View};
+use wyng_format::Permissions;
 use wyng_volume::{Frozen, Import, SourceInfo, StreamSource};
 
 /// What will be done for one volume of a storage.
@@ -42,8 +43,8 @@ pub(super) enum Input<'a> {
 }
 
 /// What the new session records of the source.
-struct SourceFacts {
-    size: Option<u64>,
+pub(super) struct SourceFacts {
+    pub size: Option<u64>,
     /// The time is the source's own. A pipe has none, and a logical volume that of its snapshot, so that only the
     /// content counts.
     dated: bool,
@@ -98,7 +99,8 @@ impl Run<'_> {
     fn room_for(&mut self, job: &mut Job, scan: &Scan, next_data: &NextData<'_>) -> Result<()> {
         let nothing = Spans::all(0);
         let spans = scan.spans.as_ref().unwrap_or(&nothing);
-        self.make_room(job, |open| data_bytes(next_data, spans, open.archive.chunk_size()))
+        let needed = |open: &OpenArchive| data_bytes(next_data, spans, open.archive.chunk_size());
+        self.make_room(job, needed, false).map(drop)
     }
 
     fn timed(&mut self, act: impl FnOnce(&mut Self) -> Result<VolumeSent>) -> Result<VolumeSent> {
@@ -122,7 +124,7 @@ impl Run<'_> {
 
     fn frozen(&mut self, planned: Planned) -> Result<VolumeSent> {
         let Planned {
-            job,
+            mut job,
             mut frozen,
             mut pairing,
             scan,
@@ -148,7 +150,7 @@ impl Run<'_> {
             file: frozen.file(),
             next_data: &next_data,
         };
-        let (sent, stored) = self.transfer(&job, &scan, &facts, source, &|| Ok(()), Some(&pairing))?;
+        let (sent, stored) = self.transfer(&mut job, &scan, &facts, source, &|| Ok(()), Some(&pairing))?;
         if self.request.dry_run {
             frozen.discard()?;
         } else {
@@ -173,14 +175,14 @@ impl Run<'_> {
             next_data: &next_data,
         };
         Ok(self
-            .transfer(&job, &scan, &facts, source, &|| Ok(import.unchanged()?), None)?
+            .transfer(&mut job, &scan, &facts, source, &|| Ok(import.unchanged()?), None)?
             .0)
     }
 
     fn streamed(&mut self, mut job: Job, stream: StreamSource) -> Result<VolumeSent> {
         // How long it is nobody knows; its last session was this long.
         let length = job.newest.as_ref().map_or(0, |newest| newest.info.volsize);
-        self.make_room(&mut job, |_| Ok(length))?;
+        self.make_room(&mut job, |_| Ok(length), false)?;
         let newest = job.newest.as_ref();
         let permissions = newest.map_or(Permissions::None, |newest| newest.info.permissions.clone());
         let facts = SourceFacts {
@@ -195,7 +197,7 @@ impl Run<'_> {
         };
         self.announce();
         Ok(self
-            .transfer(&job, &scan, &facts, Reading::Stream(stream), &|| Ok(()), None)?
+            .transfer(&mut job, &scan, &facts, Reading::Stream(stream), &|| Ok(()), None)?
             .0)
     }
 
@@ -231,32 +233,28 @@ impl Run<'_> {
     /// Reads, stores and commits. Returns whether a session was recorded.
     fn transfer(
         &mut self,
-        job: &Job,
+        job: &mut Job,
         scan: &Scan,
         facts: &SourceFacts,
         source: Reading<'_>,
         unchanged: &dyn Fn() -> Result<()>,
         pairing: Option<&Pairing>,
     ) -> Result<(VolumeSent, bool)> {
-        let view = self.view_of_newest(job, scan)?;
-        let draft = if self.request.dry_run {
-            None
-        } else {
-            let open = &*self.open;
-            Some(open.archive.draft(&draft_for(self, job)?, &|| open.guard())?)
-        };
-        let mut changes = self.open.archive.changes();
-        let done = self.read(job, scan, facts, source, view.as_ref(), draft.as_ref(), &mut changes);
-        let done = done.and_then(|done| unchanged().map(|()| done));
-        let (done, draft) = match (done, draft) {
-            (Ok(done), draft) => (done, draft),
-            (Err(error), draft) => {
-                if let Some(draft) = &draft {
-                    self.give_up(draft);
-                }
-                return Err(error);
-            }
-        };
+        let again = source.again();
+        let mut stored = self.store(job, scan, facts, source, unchanged);
+        if let (Err(error), Some(source)) = (&stored, again)
+            && error.is_destination_full()
+            && self.room_after_all(job, scan, &source)?
+        {
+            stored = self.store(job, scan, facts, source, unchanged);
+        }
+        let Stored {
+            view,
+            draft,
+            changes,
+            done,
+        } = stored?;
+        let job = &*job;
         let import = pairing.is_none();
         let store =
             !changes.is_empty() || self.must_store(job, facts, Some(done.size)) || import && job.name.is_metadata();
@@ -283,89 +281,6 @@ impl Run<'_> {
         }
         self.commit(job, facts, &done, view.as_ref(), &draft, &changes)?;
         Ok((self.sent(job, scan.kind.clone(), &done, true), true))
-    }
-
-    /// The chunk list of the newest session, if anything is to be compared with it.
-    fn view_of_newest(&mut self, job: &Job, scan: &Scan) -> Result<Option<View>> {
-        let Some(newest) = &job.newest else { return Ok(None) };
-        // Only our own checksum may be handed on unseen: the original's is wrong for some volumes (archive-format.md §7.4).
-        let in_part = matches!(scan.kind, SendKind::Incremental | SendKind::Promised { .. });
-        let ours = in_part && newest.info.mfcs.is_some();
-        if ours && scan.spans.as_ref().is_some_and(Spans::is_empty) {
-            return Ok(None);
-        }
-        let volume = self.open.archive.volume_by_id(&job.vid)?;
-        let history = self.open.archive.history(volume, Trust::Cache);
-        let (view, notices) = self.open.archive.view(&history, &newest.name, Trust::Cache)?;
-        for notice in &notices {
-            crate::open::report_notice(notice, self.reporter);
-        }
-        Ok(Some(view))
-    }
-
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the one place where all parts of a transfer meet"
-    )]
-    fn read(
-        &mut self,
-        job: &Job,
-        scan: &Scan,
-        facts: &SourceFacts,
-        source: Reading<'_>,
-        view: Option<&View>,
-        draft: Option<&Draft>,
-        changes: &mut Changes,
-    ) -> Result<Transferred> {
-        let chunk = self.open.archive.chunk_size();
-        let total = match (&source, &scan.spans) {
-            (Reading::File { next_data, .. }, Some(spans)) => Some(data_bytes(next_data, spans, chunk)?),
-            _ => None,
-        };
-        self.reporter.event(Event::VolumeStart {
-            volume: job.name.as_str(),
-            session: None,
-            total,
-            target: None,
-        });
-        let before = match view {
-            Some(view) => Before::new(view.runs(), chunk),
-            None => Before::nothing(chunk),
-        };
-        let none = Spans::all(0);
-        let source = match source {
-            Reading::File { file, next_data } => Source::File {
-                file,
-                next_data,
-                spans: scan.spans.as_ref().unwrap_or(&none),
-                size: facts.size.unwrap_or(0),
-            },
-            Reading::Stream(stream) => Source::Stream(stream),
-        };
-        let mut dedup = self.dedup.take();
-        let sink = match draft {
-            Some(draft) => Sink::Draft {
-                draft,
-                dedup: dedup.as_mut(),
-            },
-            None => Sink::Count,
-        };
-        let mut progress = self.progress(total);
-        let open = &*self.open;
-        let result = transfer(
-            &open.archive,
-            &open.context.cancel,
-            source,
-            before,
-            sink,
-            changes,
-            &mut |done, moved| {
-                progress.at(done, moved);
-                Ok(())
-            },
-        );
-        self.dedup = dedup;
-        result
     }
 
     fn commit(
@@ -411,11 +326,6 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Removes a draft that will not be committed. Whatever can't be removed is left to the next writer.
-    fn give_up(&mut self, draft: &Draft) {
-        let _ = self.open.archive.abandon(draft, &|| self.open.guard());
-    }
-
     fn sent(&self, job: &Job, kind: SendKind, done: &Transferred, stored: bool) -> VolumeSent {
         VolumeSent {
             volume: job.name.to_string(),
@@ -437,26 +347,4 @@ impl Run<'_> {
             seconds: 0.0,
         }
     }
-}
-
-/// A source that is ready to be read.
-enum Reading<'a> {
-    File {
-        file: wyng_sys::fs::FileRef,
-        next_data: &'a NextData<'a>,
-    },
-    Stream(StreamSource),
-}
-
-fn draft_for(run: &Run<'_>, job: &Job) -> Result<DraftFor> {
-    Ok(if job.new {
-        let description = Description::new(run.request.description.as_deref().unwrap_or(""))?;
-        DraftFor::New {
-            vid: job.vid.clone(),
-            name: job.name.clone(),
-            description,
-        }
-    } else {
-        DraftFor::Existing(job.vid.clone())
-    })
 }

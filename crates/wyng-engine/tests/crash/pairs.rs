@@ -127,6 +127,11 @@ fn rename(lab: &Lab) {
     wyng_engine::rename(&mut open, &request, &lab.reporter).unwrap();
 }
 
+/// A prune of one volume of two.
+pub(super) fn cut_prune() -> Recorded {
+    recorded(PRUNE)
+}
+
 fn recorded(command: Command) -> Recorded {
     record(command.name, machine, command.act, command.between)
 }

@@ -70,6 +70,7 @@ impl Planner<'_> {
                 choices.push(self.each(|record| if record.mount == mount { Fate::Keep } else { Fate::Drop }));
             }
         }
+        self.between_barriers(&mut choices);
         for position in self.sample() {
             self.single(position, &mut choices);
         }
@@ -85,6 +86,36 @@ impl Planner<'_> {
 
     fn each(&self, fate: impl Fn(&Record) -> Fate) -> Choice {
         self.open().iter().map(|at| fate(&self.journal[*at])).collect()
+    }
+
+    /// What came between two barriers is lost, and what came after it, or also before it, is not: as a barrier that is missing
+    /// between them leaves it.
+    fn between_barriers(&self, choices: &mut Vec<Choice>) {
+        let open = self.open();
+        let ends: Vec<usize> = (1..open.len())
+            .filter(|position| {
+                let between = &self.journal[open[position - 1]..open[*position]];
+                between.iter().any(|record| record.kind().is_sync())
+            })
+            .collect();
+        let mut start = 0;
+        for end in ends {
+            let lost = |from: usize| -> Choice {
+                let fate = |position| {
+                    if (from..end).contains(&position) {
+                        Fate::Drop
+                    } else {
+                        Fate::Keep
+                    }
+                };
+                (0..open.len()).map(fate).collect()
+            };
+            choices.push(lost(0));
+            if start > 0 {
+                choices.push(lost(start));
+            }
+            start = end;
+        }
     }
 
     /// Positions to try alone: always the newest change, the others by chance.

@@ -14,6 +14,8 @@ pub enum Mutation {
     SwapRenames(usize, usize),
     /// The n-th rename is done before the barrier that should precede it.
     RenameBeforeSync(usize),
+    /// The n-th removal of a name is done before the barrier that should precede it.
+    UnlinkBeforeSync(usize),
 }
 
 impl CrashExplorer {
@@ -27,6 +29,7 @@ impl CrashExplorer {
                 .unwrap_or_else(|| panic!("{mutation:?}, but there are only {}", found.len()))
         };
         let is_rename = |kind| kind == OpKind::Rename;
+        let is_unlink = |kind| kind == OpKind::Unlink;
         match mutation {
             Mutation::DropSync(number) => {
                 let at = nth(OpKind::is_sync, number);
@@ -40,18 +43,18 @@ impl CrashExplorer {
                 let (one, other) = (nth(is_rename, one), nth(is_rename, other));
                 self.journal.swap(one, other);
             }
-            Mutation::RenameBeforeSync(number) => {
-                let rename = nth(is_rename, number);
-                let before = self
-                    .positions(OpKind::is_sync)
-                    .into_iter()
-                    .take_while(|at| *at < rename)
-                    .last();
-                let barrier = before.unwrap_or_else(|| panic!("{mutation:?}, but no barrier precedes it"));
-                self.journal[barrier..=rename].rotate_left(1);
-                self.disabled[barrier..=rename].rotate_left(1);
-            }
+            Mutation::RenameBeforeSync(number) => self.too_early(nth(is_rename, number)),
+            Mutation::UnlinkBeforeSync(number) => self.too_early(nth(is_unlink, number)),
         }
         self
+    }
+
+    /// Puts the barrier before the record `at` behind it; panics if there is none.
+    fn too_early(&mut self, at: usize) {
+        let syncs = self.positions(OpKind::is_sync).into_iter();
+        let barrier = syncs.take_while(|sync| *sync < at).last();
+        let barrier = barrier.unwrap_or_else(|| panic!("no barrier precedes record {at}"));
+        self.journal[barrier..=at].rotate_left(1);
+        self.disabled[barrier..=at].rotate_left(1);
     }
 }

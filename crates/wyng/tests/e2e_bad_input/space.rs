@@ -2,6 +2,7 @@
 
 use crate::support::{Lab, Says, folders, volume_folder};
 use std::path::Path;
+use std::time::Duration;
 use wyng_testkit::patterns::Pattern;
 use wyng_testkit::pools::{LoopPool, PoolKind};
 use wyng_testkit::reader::assert_strict;
@@ -152,6 +153,60 @@ fn old_sessions_give_back_the_room_or_the_inodes_that_a_send_needs() {
             holds(name, number);
         }
     }
+}
+
+/// Somebody else fills the disk while a volume is sent for which there was room.
+#[test]
+fn a_disk_that_fills_up_while_a_volume_is_sent_gets_room_from_its_old_sessions() {
+    const SIZE: usize = 4 << 20;
+    let session = |number: u64| Pattern::Noise.bytes(number, SIZE);
+    let Some(disk) = LoopPool::formatted(PoolKind::Ext4, 24 << 20, &["-m", "0", "-N", "4096"], &[]) else {
+        return;
+    };
+    let archive = disk.join("archive");
+    let dest = format!("--dest=file:{}", archive.display());
+    let yesterday = Lab::with_environment(&[("TZ", "OLD24")]);
+    let send = ["send", "--import-other-from=a:|:a"];
+    // Compression that takes a while, so that there is a middle.
+    let init = [
+        "arch-init",
+        "--encrypt=off",
+        "--chunk-factor=1",
+        "--compression=zstd:22",
+    ];
+    yesterday.ok(&[&[dest.as_str()], &init[..]].concat());
+    for number in 0..3 {
+        yesterday.write("a", &session(number));
+        yesterday.ok(&[&[dest.as_str()], &send[..]].concat());
+    }
+    let lab = Lab::new();
+    lab.write("a", &session(3));
+    let folder = volume_folder(&archive);
+    let rules = ["--autoprune=min", "--apdays=1:0:1:1"];
+    let mut child = lab.start(&[&[dest.as_str()], &send[..], &rules].concat());
+    let pid = rustix::process::Pid::from_child(&child);
+    while !folder.join("S-tmp").exists() && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+    let in_the_middle = folder.join("S-tmp").exists();
+    if in_the_middle {
+        // To remove a session takes a little, too.
+        fill(disk.path());
+        let ballast = std::fs::File::options().write(true).open(disk.join("ballast")).unwrap();
+        ballast.set_len(ballast.metadata().unwrap().len() - (1 << 20)).unwrap();
+    }
+    rustix::process::kill_process(pid, rustix::process::Signal::CONT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}{errors}");
+    // Where this machine was too busy to come in between, it was sent as always.
+    assert!(said.contains("old session") || !in_the_middle, "{said}");
+    let with = |arguments: &[&str]| lab.run(&[&[dest.as_str()][..], arguments].concat());
+    assert!(with(&["receive", "a", "--save-to=-"]).expect(0).stdout == session(3));
+    with(&["verify", "a"]).expect(0);
+    assert_clean(&archive, 1);
 }
 
 fn fill(folder: &Path) {

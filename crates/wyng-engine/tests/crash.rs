@@ -542,6 +542,16 @@ fn depth() -> usize {
     if full() { 40 } else { 2 }
 }
 
+/// The states of one command that are judged, with those of a prune in which each order that it needs is seen.
+fn states_of(recorded: &Recorded, explorer: CrashExplorer, deep: usize) -> CrashExplorer {
+    let states = explorer.seed(5).per_prefix(deep);
+    if recorded.name.contains("prune") {
+        states.between_barriers()
+    } else {
+        states
+    }
+}
+
 /// Judges the states after `from_record` on all processors until `most` of them have been seen or `faults` faults found:
 /// the faults, and the number of distinct states.
 fn judge_all(
@@ -601,7 +611,7 @@ fn every_crash_state_of_a_managing_command_is_before_or_after() {
 fn judge_first_crashes(commands: impl IntoIterator<Item = Recorded>) -> usize {
     let mut distinct = 0;
     for recorded in commands {
-        let states = explorer(&recorded).seed(5).per_prefix(depth());
+        let states = states_of(&recorded, explorer(&recorded), depth());
         let (faults, states) = judge_all(&recorded, states, 0, usize::MAX, 4);
         println!(
             "{}: {states} distinct states of {} records",

@@ -1,6 +1,6 @@
 //! The harness must notice what it is there for: a missing sync, renames in the wrong order, something done before its sync.
 
-use super::{Recorded, commands, explorer, full, judge_all, record_on};
+use super::{Recorded, commands, explorer, full, judge_all, record_on, states_of};
 use crate::common::Lab;
 use std::collections::BTreeMap;
 use wyng_engine::Purpose;
@@ -211,10 +211,8 @@ fn mutants(recorded: &Recorded) -> Vec<Mutant> {
 /// Whether the states of CI notice a mutant.
 fn is_noticed(recorded: &Recorded, mutant: &Mutant) -> bool {
     let mutations = mutant.mutations.iter().copied();
-    let states = mutations
-        .fold(explorer(recorded), CrashExplorer::mutate)
-        .seed(5)
-        .per_prefix(2);
+    let mutant_states = mutations.fold(explorer(recorded), CrashExplorer::mutate);
+    let states = states_of(recorded, mutant_states, 2);
     !judge_all(recorded, states, mutant.from, usize::MAX, 1).0.is_empty()
 }
 

@@ -4,10 +4,12 @@
 use super::{depth, full};
 use crate::common::{ARCHIVE, Contents, Lab, below_archive, image, restore_from};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use wyng_engine::{Purpose, RepairRequest, SessionChoice};
-use wyng_testkit::MemFs;
 use wyng_testkit::crash::CrashExplorer;
+use wyng_testkit::{MemFs, TestClock};
 
 /// A recorded repair of an archive that something is wrong with.
 struct Job {
@@ -152,7 +154,8 @@ fn readable(lab: &Lab, truth: &Contents) -> Result<Contents, String> {
 
 /// What is wrong with a state that a cut leaves, if anything.
 fn judge(job: &Job, fs: MemFs) -> Result<(), String> {
-    let lab = Lab::on(fs, job.lab.clock.clone(), 33);
+    let clock = TestClock::at(job.lab.clock.peek()).stepping(Duration::from_micros(50));
+    let lab = Lab::on(fs, Arc::new(clock), 33);
     let found = readable(&lab, &job.truth)?;
     for (volume, sessions) in &job.kept {
         let stays = |name: &String| job.after[volume].contains_key(name);
@@ -184,13 +187,15 @@ fn judge(job: &Job, fs: MemFs) -> Result<(), String> {
     }
 }
 
-/// Judges states on all processors; the number of distinct ones.
-fn judge_all(job: &Job, states: CrashExplorer, before: &str) -> usize {
-    let states = Mutex::new(states.into_iter());
+/// Judges each `thin`-th of the distinct states on all processors; how many these are.
+fn judge_all(job: &Job, states: CrashExplorer, before: &str, thin: usize) -> usize {
+    let judged = AtomicUsize::new(0);
+    let states = Mutex::new(states.into_iter().step_by(thin));
     let work = || {
         loop {
             let next = states.lock().unwrap().next();
             let Some(state) = next else { return };
+            judged.fetch_add(1, Ordering::SeqCst);
             let description = state.description();
             if let Err(fault) = judge(job, state.fs) {
                 panic!("{}: {fault}\n  {before}{description}", job.name);
@@ -202,7 +207,7 @@ fn judge_all(job: &Job, states: CrashExplorer, before: &str) -> usize {
             scope.spawn(work);
         }
     });
-    states.into_inner().unwrap().distinct()
+    judged.into_inner()
 }
 
 #[test]
@@ -210,8 +215,12 @@ fn a_repair_that_is_cut_off_loses_nothing_and_is_completed_by_the_next() {
     let (most, mut distinct, mut again) = (if full() { 60 } else { 1 }, 0, 0);
     for job in jobs() {
         let states = || CrashExplorer::new(&job.initial, &job.lab.fs).seed(41);
-        let deep = if full() { depth() } else { 1 };
-        let of_job = judge_all(&job, states().per_prefix(deep), "");
+        let encrypted = job.name.ends_with("encrypted");
+        let (deep, thin) = match full() {
+            true => (depth(), 1),
+            false => (1, if encrypted { 3 } else { 1 }),
+        };
+        let of_job = judge_all(&job, states().per_prefix(deep), "", thin);
         println!(
             "{}: {of_job} distinct states of {} records",
             job.name,
@@ -219,17 +228,21 @@ fn a_repair_that_is_cut_off_loses_nothing_and_is_completed_by_the_next() {
         );
         distinct += of_job;
         // And the next one is cut off as well.
+        if encrypted && !full() {
+            continue;
+        }
         let first: Vec<_> = states().per_prefix(1).into_iter().collect();
         let step = (first.len() / most).max(1);
         for state in first.into_iter().skip(step / 2).step_by(step) {
             let description = format!("{}\n  then ", state.description());
-            let lab = Lab::on(state.fs, job.lab.clock.clone(), 34);
+            let clock = TestClock::at(job.lab.clock.peek()).stepping(Duration::from_micros(50));
+            let lab = Lab::on(state.fs, Arc::new(clock), 34);
             let initial = lab.fs.checkpoint();
             (job.act)(&lab);
             let states = CrashExplorer::new(&initial, &lab.fs).seed(42).per_prefix(1);
-            again += judge_all(&job, states, &description);
+            again += judge_all(&job, states, &description, if full() { 1 } else { 2 });
         }
     }
     println!("{distinct} distinct states of repairs, {again} of repairs after those that were cut off");
-    assert!(distinct > 500 && again > 300, "{distinct} {again}");
+    assert!(distinct > 1500 && again > 400, "{distinct} {again}");
 }

@@ -32,6 +32,8 @@ pub(super) struct Planner<'a> {
     pub rng: Rng,
     /// How many single changes and how many random subsets are tried.
     pub limit: usize,
+    /// What came between two barriers is tried alone.
+    pub between: bool,
 }
 
 impl Planner<'_> {
@@ -70,7 +72,9 @@ impl Planner<'_> {
                 choices.push(self.each(|record| if record.mount == mount { Fate::Keep } else { Fate::Drop }));
             }
         }
-        self.between_barriers(&mut choices);
+        if self.between {
+            self.between_barriers(&mut choices);
+        }
         for position in self.sample() {
             self.single(position, &mut choices);
         }

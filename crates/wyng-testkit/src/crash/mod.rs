@@ -43,6 +43,7 @@ pub struct CrashExplorer {
     seed: u64,
     per_prefix: usize,
     kills_only: bool,
+    between_barriers: bool,
     marks: Vec<usize>,
 }
 
@@ -74,6 +75,7 @@ impl CrashExplorer {
             seed: 1,
             per_prefix: 8,
             kills_only: false,
+            between_barriers: false,
             marks: Vec::new(),
         }
     }
@@ -96,6 +98,14 @@ impl CrashExplorer {
     #[must_use]
     pub fn process_kill(mut self) -> Self {
         self.kills_only = true;
+        self
+    }
+
+    /// At each prefix also what was done between two barriers is lost alone, or with all before it, as if a barrier were missing
+    /// there: more states, which find such faults surely.
+    #[must_use]
+    pub fn between_barriers(mut self) -> Self {
+        self.between_barriers = true;
         self
     }
 

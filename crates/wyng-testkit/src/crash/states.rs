@@ -73,6 +73,7 @@ pub struct CrashStates {
     rng: Rng,
     limit: usize,
     kills_only: bool,
+    between_barriers: bool,
     /// What is certainly there after the first `done` records.
     durable: World,
     pending: Pending,
@@ -96,6 +97,7 @@ impl CrashStates {
             rng: Rng::new(explorer.seed),
             limit: explorer.per_prefix,
             kills_only: explorer.kills_only,
+            between_barriers: explorer.between_barriers,
             durable: explorer.initial,
             pending: Pending::default(),
             done: 0,
@@ -127,6 +129,7 @@ impl CrashStates {
             journal: &self.journal,
             rng,
             limit: self.limit,
+            between: self.between_barriers,
         };
         let mut choices = planner.choices();
         if self.kills_only {

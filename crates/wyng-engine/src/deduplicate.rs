@@ -10,6 +10,7 @@ use wyng_archive::Damage;
 /// # Errors
 /// A destination without hard links, those of the destination, and the user's wish to stop; what was done before stays so.
 pub fn deduplicate(open: &mut OpenArchive, dry_run: bool, reporter: &dyn Reporter) -> Result<DeduplicateReport> {
+    open.check_may_remove("arch-deduplicate")?;
     let start = open.context.clock.monotonic();
     let free =
         |open: &OpenArchive| Ok::<_, crate::EngineError>(open.archive.store().space()?.map(|space| space.free_bytes));

@@ -14,6 +14,7 @@ use wyng_volume::LocalSnapshot;
 /// # Errors
 /// [`ArchiveError::NoVolume`], [`EngineError::MetadataVolume`], or those of the destination.
 pub fn plan_delete(open: &OpenArchive, request: &DeleteRequest) -> Result<DeletePlan> {
+    open.check_may_remove("delete")?;
     let archive = &open.archive;
     let vid = match &request.volume {
         VolumeChoice::Name(name) => archive.volume(name)?.vid.clone(),

@@ -281,6 +281,22 @@ pub(crate) fn host_lock(
 }
 
 impl OpenArchive {
+    /// Fails early where the destination lets nobody change or remove what is stored, as `command` does.
+    ///
+    /// # Errors
+    /// [`StoreError::Forbidden`](wyng_store::StoreError::Forbidden).
+    pub(crate) fn check_may_remove(&self, command: &str) -> Result<()> {
+        if self.archive.store().capabilities().append_only {
+            let reason = format!("this key may only add, and {command} changes or removes what is stored");
+            return Err(wyng_store::StoreError::Forbidden {
+                url: self.place.url.clone(),
+                reason,
+            }
+            .into());
+        }
+        Ok(())
+    }
+
     /// What there is to say about the archive before anything else.
     #[must_use]
     pub fn summary(&self) -> ArchiveSummary {

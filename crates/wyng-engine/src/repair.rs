@@ -22,6 +22,7 @@ use wyng_volume::{OpenBase, VolumeError};
 /// # Errors
 /// What ends a check, and another archive that can't be read.
 pub fn plan_repair(open: &OpenArchive, request: &RepairRequest, reporter: &dyn Reporter) -> Result<RepairPlan> {
+    open.check_may_remove("arch-check --repair")?;
     let sibling = match &request.from {
         Some(url) => {
             let place = crate::Place {

@@ -11,6 +11,7 @@ use wyng_format::{SessionName, Tag, VolumeId};
 /// # Errors
 /// What ends the whole command; the failures of single volumes are in the report.
 pub fn tag(open: &mut OpenArchive, request: &TagRequest, reporter: &dyn Reporter) -> Result<TagReport> {
+    open.check_may_remove("tag")?;
     let mut report = TagReport {
         dry_run: request.dry_run,
         sessions: Vec::new(),

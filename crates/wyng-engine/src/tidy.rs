@@ -11,6 +11,7 @@ use wyng_archive::{Stray, Trust};
 /// # Errors
 /// Those of the destination, and the user's wish to stop.
 pub fn plan_tidy(open: &OpenArchive) -> Result<TidyReport> {
+    open.check_may_remove("arch-check --clean")?;
     let archive = &open.archive;
     let mut found = Vec::new();
     let mut take = |stray: Stray| found.push(stray);

@@ -21,7 +21,8 @@ impl Archive {
             {
                 continue;
             }
-            if !self.from_copy && self.is_unborn(&vid)? {
+            let append_only = self.vault.store.capabilities().append_only;
+            if !self.from_copy && !append_only && self.is_unborn(&vid)? {
                 self.note(Notice::Recovering {
                     operation: "send",
                     vid: Some(vid.to_string()),

@@ -19,6 +19,7 @@ use wyng_store::Durability;
 /// # Errors
 /// What keeps the destination from being read. Volumes without a plan are in it.
 pub fn plan_prune(open: &OpenArchive, request: &PruneRequest) -> Result<PrunePlan> {
+    open.check_may_remove("prune")?;
     let old = plan::old(open, request);
     Planner::new(open, request, &old, Batch::without_need(request.autoprune)).plan()
 }

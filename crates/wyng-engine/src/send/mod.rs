@@ -55,6 +55,9 @@ pub fn send(open: &mut OpenArchive, request: &SendRequest, reporter: &dyn Report
     check_names(request)?;
     let session = free_session(open, request)?;
     let thinner = Thinner::new(open, &request.autoprune).filter(|_| !request.dry_run);
+    if thinner.is_some() {
+        open.check_may_remove("--autoprune")?;
+    }
     let report = SendReport {
         session: session.date().to_owned(),
         dry_run: request.dry_run,

@@ -8,6 +8,7 @@
 )]
 #![allow(clippy::disallowed_methods, reason = "the tests plant what the program never makes")]
 
+mod append_only;
 mod clients;
 mod common;
 mod conformance;

@@ -79,6 +79,21 @@ impl Far {
         })
     }
 
+    /// A home whose key may do what a forced `wyng serve` with these options lets it.
+    pub fn serving(options: impl Fn(&Lab) -> String) -> Option<Self> {
+        let mut lab = Lab::new();
+        let command = format!("{} serve {}", env!("CARGO_BIN_EXE_wyng"), options(&lab));
+        let sshd = Sshd::start(&Account::Forced(command))?;
+        let url = sshd.url(&lab.archive());
+        lab.lead_to(self::options(&url, &sshd.ssh_words(), Kind::Forced));
+        Some(Self {
+            lab,
+            kind: Kind::Forced,
+            sshd: Some(sshd),
+            _tools: None,
+        })
+    }
+
     /// The VM runs in a mount namespace of its own and, unless it calls a host, without a network.
     fn qubes(sshd: Option<Sshd>) -> Option<Self> {
         if !need_root() || !need_tool("unshare") {

@@ -18,4 +18,5 @@ mod support;
 
 mod far;
 mod jobs;
+mod keys;
 mod trouble;

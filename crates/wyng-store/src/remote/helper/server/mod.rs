@@ -3,6 +3,7 @@
 //! One thread reads requests into a short queue, the other does them in their order and answers. What the client can make it
 //! hold is bounded: [`QUEUED`] requests, [`QUEUED_BYTES`], a few open files and listings.
 
+mod append_only;
 mod confined;
 mod place;
 mod queue;

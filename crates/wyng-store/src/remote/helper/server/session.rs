@@ -1,5 +1,6 @@
 //! What a client's requests do.
 
+use super::append_only::AppendOnly;
 use super::place::{forbidden, locate};
 use super::queue::Frame;
 use super::voice::Voice;
@@ -73,9 +74,6 @@ impl<'a> Session<'a> {
             let (url, reason) = (String::new(), "this key may only read".to_owned());
             return Err(StoreError::NotWritable { url, reason });
         }
-        if self.rules.append_only && mode != Mode::Read {
-            return Err(forbidden("this version can't serve a key that may only add".to_owned()));
-        }
         let (fs, path) = locate(self.context, self.rules, folder)?;
         let mode = match mode {
             Mode::Read => OpenMode::Read,
@@ -84,12 +82,11 @@ impl<'a> Session<'a> {
             },
             Mode::Create => OpenMode::Create,
         };
-        let store: Arc<dyn Store> = Arc::new(FolderStore::open(
-            &fs,
-            &format!("file:{}", path.display()),
-            &path,
-            mode,
-        )?);
+        let url = format!("file:{}", path.display());
+        let mut store: Arc<dyn Store> = Arc::new(FolderStore::open(&fs, &url, &path, mode)?);
+        if self.rules.append_only {
+            store = Arc::new(AppendOnly::new(store, self.context.clock.clone()));
+        }
         let mut left = CARRIED;
         let mut files = Vec::new();
         for path in ahead {

@@ -281,20 +281,30 @@ pub(crate) fn host_lock(
 }
 
 impl OpenArchive {
-    /// Fails early where the destination lets nobody change or remove what is stored, as `command` does.
+    /// Fails early where what is stored may not be changed or removed, as `command` does: the destination lets us add only, or
+    /// its server keeps what a client replaced that may add only, and nobody has looked at it since.
     ///
     /// # Errors
-    /// [`StoreError::Forbidden`](wyng_store::StoreError::Forbidden).
+    /// [`StoreError::Forbidden`](wyng_store::StoreError::Forbidden); those of the destination.
     pub(crate) fn check_may_remove(&self, command: &str) -> Result<()> {
-        if self.archive.store().capabilities().append_only {
-            let reason = format!("this key may only add, and {command} changes or removes what is stored");
-            return Err(wyng_store::StoreError::Forbidden {
-                url: self.place.url.clone(),
-                reason,
+        let store = self.archive.store();
+        let reason = if store.capabilities().append_only {
+            format!("this key may only add, and {command} changes or removes what is stored")
+        } else {
+            match wyng_store::kept_files(&**store)? {
+                0 => return Ok(()),
+                count => format!(
+                    "{} holds {count} files that a key which may only add has replaced, and {command} could remove what they \
+                     refer to. If list shows all sessions that there should be, remove that folder there first",
+                    wyng_store::KEPT
+                ),
             }
-            .into());
+        };
+        Err(wyng_store::StoreError::Forbidden {
+            url: self.place.url.clone(),
+            reason,
         }
-        Ok(())
+        .into())
     }
 
     /// What there is to say about the archive before anything else.

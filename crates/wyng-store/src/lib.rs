@@ -7,6 +7,7 @@
 pub mod conformance;
 mod error;
 mod folder;
+mod kept;
 pub mod lock;
 mod path;
 pub mod remote;
@@ -15,6 +16,7 @@ mod url;
 
 pub use error::{Result, StoreError};
 pub use folder::{FolderStore, OpenMode};
+pub use kept::{KEPT, kept_files};
 pub use path::{BadStorePath, StorePath};
 pub use store::{Capabilities, Change, Durability, Entry, EntryKind, Meta, Rename, Store, StoreWriter};
 pub use url::{Destination, Location, RemotePath, SshHost};

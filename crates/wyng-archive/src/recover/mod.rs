@@ -362,7 +362,7 @@ impl Archive {
         let mut removed = false;
         for session in &found.unlisted {
             let path = layout::session(vid, session);
-            if proven.contains(session) && !self.from_copy && !self.vault.store.capabilities().append_only {
+            if proven.contains(session) && !self.from_copy && !self.vault.keeps_all()? {
                 self.may_change(guard)?;
                 self.vault.store.remove_tree(&path)?;
                 removed = true;

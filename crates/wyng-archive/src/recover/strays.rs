@@ -21,8 +21,7 @@ impl Archive {
             {
                 continue;
             }
-            let append_only = self.vault.store.capabilities().append_only;
-            if !self.from_copy && !append_only && self.is_unborn(&vid)? {
+            if !self.from_copy && self.is_unborn(&vid)? && !self.vault.keeps_all()? {
                 self.note(Notice::Recovering {
                     operation: "send",
                     vid: Some(vid.to_string()),

@@ -19,7 +19,7 @@ use wyng_format::{
     TextDecompressor, VolumeId,
 };
 use wyng_state::{ArchiveState, CacheFile};
-use wyng_store::{Store, StoreError, StorePath};
+use wyng_store::{Store, StoreError, StorePath, kept_files};
 use wyng_sys::fs::{FileRef, Fs, ext::write_all_at};
 
 /// Manifests up to this many stored bytes are read whole; larger ones go through a scratch file.
@@ -80,6 +80,12 @@ pub(crate) struct Object {
 }
 
 impl Vault {
+    /// Whether nothing of a session that has its name may be removed: this destination lets us add only, or its server keeps
+    /// what such a client replaced.
+    pub(crate) fn keeps_all(&self) -> Result<bool> {
+        Ok(self.store.capabilities().append_only || kept_files(&*self.store)? > 0)
+    }
+
     /// Reads a small metadata object, trying `places` in order; the first is its own place.
     pub fn object(
         &self,

@@ -41,7 +41,6 @@ fn a_key_that_may_only_add_adds_sessions_and_removes_nothing() {
         &["arch-deduplicate"],
         &["arch-check", "--clean", "--force"],
         &["arch-check", "--repair", "--force"],
-        &["send", &import("a"), "--autoprune=full"],
     ] {
         refused(lab, arguments, "this key may only add, and");
     }
@@ -56,7 +55,19 @@ fn a_key_that_may_only_add_adds_sessions_and_removes_nothing() {
     let roots = kept.iter().filter(|name| name.ends_with("-archive.ini")).count();
     assert!(roots >= 3, "one for each change of the archive: {kept:?}");
     assert!(kept.iter().any(|name| name.ends_with(".volinfo")), "{kept:?}");
+    let here = format!("--dest=file:{}", far.archive().display());
+    let prune = [&here, "prune", "b", &format!("--session={}", sessions[0]), "--force"];
+    refused(lab, &prune, "remove that folder there first");
+    refused(
+        lab,
+        &[&here, "delete", "b", "--force"],
+        "files that a key which may only add has replaced",
+    );
+    fs::remove_dir_all(far.archive().join(".wyng-kept")).unwrap();
     assert_strict(&far.archive(), None, false);
+    lab.ok(&prune);
+    assert_eq!(lab.sessions("b"), sessions[1..]);
+    lab.assert_newest("b", &second);
 }
 
 #[test]

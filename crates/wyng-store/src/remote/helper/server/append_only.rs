@@ -6,6 +6,7 @@
 //! replaced with each session; what they said before is kept in [`KEPT`], under the time and the name.
 
 use super::place::forbidden;
+use crate::kept::KEPT;
 use crate::lock::LOCK_NAME;
 use crate::{Capabilities, Change, Durability, Entry, Meta, Rename, Result, Store, StoreError, StorePath, StoreWriter};
 use std::ops::RangeInclusive;
@@ -13,8 +14,6 @@ use std::sync::Arc;
 use wyng_sys::Clock;
 use wyng_sys::fs::Space;
 
-/// The folder of the archive in which replaced files are kept.
-pub(super) const KEPT: &str = ".wyng-kept";
 /// Files of one name that may be kept in one nanosecond.
 const TRIES: i64 = 100;
 

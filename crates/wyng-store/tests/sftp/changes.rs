@@ -86,6 +86,35 @@ fn what_another_thread_announces_never_hides_a_change() {
 }
 
 #[test]
+fn parts_are_those_of_the_file_that_has_the_name() {
+    if !is_there() {
+        return;
+    }
+    let temp = TempDir::new();
+    let store = Opening::new(temp.join("archive"), OpenMode::Create).open().unwrap();
+    let (one, new) = (path("d/one"), path("d/new"));
+    store.create(&one, &[1; 1000]).unwrap();
+    store.create(&new, &[2; 900]).unwrap();
+    let part = |at: u64| store.read_range(&one, at, 100).unwrap();
+    for at in [0, 100, 200, 300, 100, 0, 900, 950, 1000, 100] {
+        let expected = 1000_usize.saturating_sub(usize::try_from(at).unwrap()).min(100);
+        assert_eq!(part(at), vec![1; expected], "at {at}");
+    }
+    for at in [0, 100, 200] {
+        assert_eq!(part(at), [1; 100]);
+    }
+    let (from, to, how) = (&new, &one, Rename::Replace);
+    store.submit(Change::Rename { from, to, how }).unwrap();
+    for at in [300, 400, 800] {
+        assert_eq!(part(at), [2; 100], "at {at}");
+    }
+    assert!(part(900).is_empty());
+    store.remove_tree(&path("d")).unwrap();
+    let gone = store.read_range(&one, 900, 100);
+    assert!(matches!(gone, Err(StoreError::Missing { .. })), "{gone:?}");
+}
+
+#[test]
 fn a_file_with_all_the_names_it_can_have_gets_no_more_and_can_still_be_renamed() {
     if !is_there() {
         return;

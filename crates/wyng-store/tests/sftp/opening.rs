@@ -358,6 +358,16 @@ fn few_dependent_round_trips_are_needed() {
     assert!(made < 40, "creates: {made}");
     let read = trips(&|| assert!(store.read(&name("S_1", 1), 1 << 20).unwrap().is_some()));
     assert_eq!(read, 3, "look, open, read");
+    let parts = trips(&|| {
+        let mut at = 0;
+        while at < 60_000 {
+            let part = store.read_range(&name("S_1", 2), at, 7000).unwrap();
+            assert!(part.len() == 7000 || at + part.len() as u64 == 60_000);
+            assert!(part.iter().all(|byte| *byte == 7));
+            at += part.len() as u64;
+        }
+    });
+    assert!(parts <= 8, "nine parts: {parts}");
     store.make_dir(&path("S_2")).unwrap();
     let renames = trips(&|| {
         for n in 0..400 {

@@ -4,6 +4,7 @@ use super::Far;
 use super::client::Pending;
 use super::looking::Look;
 use super::packet::Handle;
+use super::ranges::Ranges;
 use super::reading::Fetch;
 use crate::folder::is_at_or_below;
 use crate::{Result, StorePath};
@@ -24,6 +25,10 @@ pub(super) struct Ahead {
     unwanted: Vec<Pending<Handle>>,
     /// Reads so far.
     reads: u64,
+    /// The file that is read in parts.
+    ranges: Option<Ranges>,
+    /// Goes up with each change.
+    changes: u64,
 }
 
 /// One announced file.
@@ -84,8 +89,38 @@ impl Ahead {
         Ok(None)
     }
 
-    /// What was announced of `path`, or of what lies below or above it, is no longer true.
+    /// Takes the file of which the part before `offset` was read last, and how many changes there were so far.
+    pub fn take_ranges(&mut self, far: &Far, path: &StorePath, offset: u64) -> (Option<Ranges>, u64) {
+        let kept = match self.ranges.take() {
+            Some(ranges) if ranges.goes_on_at(path, offset) => Some(ranges),
+            Some(ranges) => {
+                ranges.close(far);
+                None
+            }
+            None => None,
+        };
+        (kept, self.changes)
+    }
+
+    /// Keeps the file for its next part, unless something changed since there were so many `changes`.
+    pub fn keep_ranges(&mut self, far: &Far, ranges: Ranges, changes: u64) {
+        if changes == self.changes && self.ranges.is_none() {
+            self.ranges = Some(ranges);
+        } else {
+            ranges.close(far);
+        }
+    }
+
+    /// What was announced of `path` and of what lies below it is no longer true.
     pub fn forget(&mut self, far: &Far, path: &StorePath) {
+        self.changes = self.changes.wrapping_add(1);
+        if let Some(ranges) = self.ranges.take() {
+            if is_at_or_below(ranges.path.as_str(), path.as_str()) {
+                ranges.close(far);
+            } else {
+                self.ranges = Some(ranges);
+            }
+        }
         for _ in 0..self.files.len() {
             let Some(file) = self.files.pop_front() else { break };
             let own = file.path.as_str();

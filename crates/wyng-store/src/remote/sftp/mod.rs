@@ -17,6 +17,7 @@ mod naming;
 mod opening;
 mod packet;
 mod pipeline;
+mod ranges;
 mod reading;
 mod writing;
 
@@ -32,6 +33,7 @@ use naming::{Removing, Renaming};
 use opening::Made;
 use packet::{Attrs, code, flag};
 use pipeline::Pipeline;
+use ranges::Ranges;
 use rustix::io::Errno;
 use std::borrow::Cow;
 use std::fmt;
@@ -150,7 +152,18 @@ impl Store for SftpStore {
 
     fn read_range(&self, path: &StorePath, offset: u64, length: usize) -> Result<Vec<u8>> {
         self.before(path);
-        self.far.read_range(path, offset, length)
+        let (kept, changes) = lock(&self.ahead).take_ranges(&self.far, path, offset);
+        let ranges = match kept {
+            Some(ranges) => Some(ranges),
+            None => Ranges::open(&self.far, path, offset)?,
+        };
+        let mut buffer = Vec::new();
+        if let Some(ranges) = ranges
+            && let Some(ranges) = ranges.read(&self.far, offset, length as u64, &mut buffer)?
+        {
+            lock(&self.ahead).keep_ranges(&self.far, ranges, changes);
+        }
+        Ok(buffer)
     }
 
     fn create(&self, path: &StorePath, data: &[u8]) -> Result<()> {

@@ -155,16 +155,4 @@ impl Far {
     ) -> Result<()> {
         Fetch::begin(self, handle.clone(), offset, length)?.finish(self, path, buffer)
     }
-
-    /// Up to `length` bytes at `offset`.
-    pub(super) fn read_range(&self, path: &StorePath, offset: u64, length: usize) -> Result<Vec<u8>> {
-        let missing = || StoreError::Missing { path: path.clone() };
-        let attrs = look(self, path)?.ok_or_else(missing)?;
-        let left = self.file_size(path, &attrs)?.saturating_sub(offset);
-        let mut buffer = Vec::new();
-        if left > 0 && length > 0 && !self.read_part(path, offset, left.min(length as u64), &mut buffer)? {
-            return Err(missing());
-        }
-        Ok(buffer)
-    }
 }

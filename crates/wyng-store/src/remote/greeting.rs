@@ -3,8 +3,8 @@
 //! We always begin with the frame that an SFTP server expects first, which our own helper understands as well. Where a
 //! shell answers, a script looks for an installed `wyng`, then for one that was sent earlier; else it waits for ours.
 
-use super::link::{HEAD, LENGTH, bare_frame};
-use super::{Reply, STALL};
+use super::link::{HEAD, LENGTH, bare_frame, printable};
+use super::{Fault, Reply, STALL};
 use crate::{Result, StoreError};
 use std::io::IoSlice;
 use std::time::Duration;
@@ -104,24 +104,30 @@ impl Far {
     fn say(&mut self, parts: &[&[u8]]) -> Result<()> {
         let mut slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
         let mut left = &mut slices[..];
-        let begun = self.context.clock.monotonic();
+        let mut moved = self.now();
         while !left.is_empty() {
             match self.outgoing.send_some(left, TICK) {
-                Ok(count) => IoSlice::advance_slices(&mut left, count),
+                Ok(0) => {}
+                Ok(count) => {
+                    IoSlice::advance_slices(&mut left, count);
+                    moved = self.now();
+                }
                 // What it said before its end says more.
                 Err(_) => return Err(self.unreachable()),
             }
-            self.check_time(begun)?;
+            self.check_time(moved)?;
         }
         Ok(())
     }
 
     fn hear(&mut self) -> Result<Greeted> {
+        let begun = self.now();
         let mut heard = Vec::new();
+        let mut passed = 0_usize;
         loop {
             if let Some((kind, length)) = first_frame(&heard) {
                 while heard.len() < length {
-                    self.hear_more(&mut heard, length)?;
+                    self.hear_more(&mut heard, length, begun)?;
                 }
                 let body = heard.get(HEAD..length).unwrap_or_default().to_vec();
                 let reply = Reply { kind, body };
@@ -142,35 +148,38 @@ impl Far {
                 }
                 // The mark of the helper, or what a login prints.
                 heard.drain(..=end);
+                passed = passed.saturating_add(end);
                 continue;
             }
             let wanted = heard.len().saturating_add(HEAD);
-            self.hear_more(&mut heard, wanted.min(NOISE))?;
+            self.hear_more(&mut heard, wanted.min(NOISE.saturating_sub(passed)), begun)?;
         }
     }
 
     fn line(&mut self) -> Result<Option<String>> {
+        let begun = self.now();
         let mut heard = Vec::new();
         while !heard.ends_with(b"\n") {
             let wanted = heard.len().saturating_add(1);
-            self.hear_more(&mut heard, wanted.min(NOISE))?;
+            self.hear_more(&mut heard, wanted.min(NOISE), begun)?;
         }
         Ok(String::from_utf8(heard).ok().map(|line| line.trim_end().to_owned()))
     }
 
-    /// Takes more bytes, until there are `wanted` at most.
-    fn hear_more(&mut self, heard: &mut Vec<u8>, wanted: usize) -> Result<()> {
+    /// Takes more bytes, until there are `wanted` at most; they were waited for since `begun`.
+    fn hear_more(&mut self, heard: &mut Vec<u8>, wanted: usize, begun: Duration) -> Result<()> {
         let filled = heard.len();
         if filled >= wanted {
-            return Err(self.unreachable());
+            return Err(self.given_up(Fault::Violation(
+                "it says too much before anything that is meant for us",
+            )));
         }
-        let begun = self.context.clock.monotonic();
         heard.resize(wanted, 0);
         loop {
             match self.incoming.receive(heard.get_mut(filled..).unwrap_or_default(), TICK) {
                 Ok(Received::Bytes(count)) => {
                     heard.truncate(filled.saturating_add(count));
-                    return Ok(());
+                    return self.check_time(begun);
                 }
                 Ok(Received::Nothing) => self.check_time(begun)?,
                 Ok(Received::End) | Err(_) => return Err(self.unreachable()),
@@ -178,21 +187,30 @@ impl Far {
         }
     }
 
-    fn check_time(&self, begun: Duration) -> Result<()> {
+    fn now(&self) -> Duration {
+        self.context.clock.monotonic()
+    }
+
+    fn check_time(&self, since: Duration) -> Result<()> {
         self.context.cancel.check()?;
-        if self.context.clock.monotonic().saturating_sub(begun) > PATIENCE {
-            return Err(StoreError::Lost {
-                url: self.url.clone(),
-                fault: super::Fault::Stalled(PATIENCE),
-                words: super::link::printable(&self.program.last_words()),
-            });
+        if self.now().saturating_sub(since) > PATIENCE {
+            return Err(self.given_up(Fault::Stalled(PATIENCE)));
         }
         Ok(())
     }
 
+    fn given_up(&self, fault: Fault) -> StoreError {
+        self.program.end(Duration::ZERO);
+        StoreError::Lost {
+            url: self.url.clone(),
+            fault,
+            words: printable(&self.program.last_words()),
+        }
+    }
+
     /// It ended before it said anything that we understand.
     pub fn unreachable(&self) -> StoreError {
-        let words = super::link::printable(&self.program.last_words());
+        let words = printable(&self.program.last_words());
         self.program.end(STALL.min(Duration::from_secs(2)));
         if self.context.cancel.is_set() {
             return wyng_sys::Cancelled.into();

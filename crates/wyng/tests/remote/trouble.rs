@@ -6,7 +6,7 @@ use std::process::Child;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 use wyng_testkit::patterns::Pattern;
-use wyng_testkit::pools::LoopPool;
+use wyng_testkit::pools::{LoopPool, TempDir};
 use wyng_testkit::reader::assert_strict;
 
 /// Both protocols.
@@ -195,7 +195,7 @@ fn what_the_way_there_prints_is_not_taken_for_an_answer() {
     let Some(far) = Far::new(Kind::Installed) else { return };
     far.lab.init(&["--encrypt=off"]);
     // A login that talks, as many a profile does.
-    let ssh = wyng_testkit::pools::TempDir::new();
+    let ssh = TempDir::new();
     write_program(
         &ssh.join("ssh"),
         "#!/bin/sh\necho Welcome to this machine.\nprintf 'no line end: '\necho\nexec /usr/bin/ssh \"$@\"\n",
@@ -209,6 +209,19 @@ fn what_the_way_there_prints_is_not_taken_for_an_answer() {
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(0), "{output:?}");
+}
+
+#[test]
+fn a_way_there_that_never_stops_printing_is_given_up() {
+    for print in ["yes", "yes x | tr -d '\\n'", "cat /dev/zero"] {
+        let ssh = TempDir::new();
+        write_program(&ssh.join("ssh"), &format!("#!/bin/sh\n{print}\n"));
+        let path = format!("{}:/usr/bin:/bin", ssh.path().display());
+        let lab = Lab::with_environment(&[("PATH", &path)]);
+        lab.run(&["list", "--dest=ssh://127.0.0.1/x"])
+            .expect(1)
+            .says(&["it says too much before anything"]);
+    }
 }
 
 #[test]

@@ -176,11 +176,19 @@ fn write(whole: &Whole, lab: &Lab, hurt: &BTreeSet<&str>, seen: Seen, older: boo
     };
     let middle = whole.sessions("a.img")[1].clone();
     let mut failed = prune(lab, &VOLUMES, &middle).unwrap_or_else(|error| panic!("prune: {error}"));
-    failed.extend(sent.failed);
-    check_failures(&failed);
     for failure in &failed {
+        // An archive notes one prune at a time: while it can't be ended, another volume is sent to, but not pruned.
+        let waits = whole.interrupted && failure.error.to_string().contains("must be finished first");
+        assert!(
+            waits || hurt.contains(failure.volume.as_str()),
+            "not harmed: {failure:?}"
+        );
+    }
+    for failure in &sent.failed {
         assert!(hurt.contains(failure.volume.as_str()), "not harmed: {failure:?}");
     }
+    failed.extend(sent.failed);
+    check_failures(&failed);
     let mut known = seen.sessions;
     for volume in &sent.volumes {
         assert!(volume.session_stored);

@@ -186,6 +186,8 @@ pub(crate) trait Place: Sync {
     fn data(&self, run: &Run, data: &[u8], desk: &mut Desk) -> Result<()>;
     /// Zeros; with `look` they may be there already.
     fn zeros(&self, range: Range<u64>, look: bool, desk: &mut Desk) -> Result<()>;
+    /// Whether every data chunk with this `look` is fetched, so that a far destination may begin to send it.
+    fn fetches(&self, look: bool) -> bool;
     /// Bytes must come in ascending order.
     fn in_order(&self) -> bool;
     /// There is time for more.
@@ -237,8 +239,9 @@ fn read_all(
         |feed| {
             let runs = view.runs().take_while(|_| place.goes_on());
             let mut announced = |step| {
-                // One that the target may hold already is fetched when it is seen not to.
-                if let Step::Chunk { run, look: false } = &step {
+                if let Step::Chunk { run, look } = &step
+                    && place.fetches(*look)
+                {
                     view.announce(run);
                 }
                 feed(step)

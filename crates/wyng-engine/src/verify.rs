@@ -27,6 +27,10 @@ impl Place for Nowhere {
         Ok(())
     }
 
+    fn fetches(&self, _: bool) -> bool {
+        true
+    }
+
     fn in_order(&self) -> bool {
         false
     }

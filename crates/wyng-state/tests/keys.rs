@@ -24,16 +24,7 @@ use wyng_testkit::clock::{TestClock, test_context_at};
 use wyng_testkit::pools::{TempDir, requirement};
 
 fn context() -> Context {
-    let civil = CivilTime {
-        year: 2026,
-        month: 1,
-        day: 1,
-        hour: 0,
-        minute: 0,
-        second: 0,
-        utc_offset: 0,
-    };
-    system_context(Cancel::new(), Box::new(move |_| civil))
+    system_context(Cancel::new(), Box::new(|_| CivilTime::EPOCH))
 }
 
 fn keys(seed: u8) -> MasterKeys {

@@ -47,7 +47,7 @@ fn main() -> ExitCode {
 
 /// Puts the files of `folder` to `url`, renames each, and reads each back.
 fn measure(program: &Path, url: &str, folder: &Path, options: &[&str]) -> Result<String, String> {
-    let context = system_context(Cancel::new(), Box::new(|_| utc()));
+    let context = system_context(Cancel::new(), Box::new(|_| CivilTime::EPOCH));
     let uploads = !options.contains(&"--no-upload");
     let words = options.iter().filter(|word| **word != "--no-upload");
     let reach = Reach {
@@ -148,17 +148,4 @@ fn read(store: &dyn Store, files: &[String]) -> Result<(), String> {
 
 fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
-}
-
-/// No local time is shown here.
-fn utc() -> CivilTime {
-    CivilTime {
-        year: 1970,
-        month: 1,
-        day: 1,
-        hour: 0,
-        minute: 0,
-        second: 0,
-        utc_offset: 0,
-    }
 }

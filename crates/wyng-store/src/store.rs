@@ -13,6 +13,8 @@ pub struct Capabilities {
     pub atomic_replace: bool,
     /// What [`Store::sync`] promises.
     pub durability: Durability,
+    /// [`Store::stat`] tells which file a name is ([`Meta::file`], [`Meta::links`]).
+    pub tells_files: bool,
     /// It is on the far side of a connection: each call that is waited for costs a round trip.
     pub far: bool,
     /// Nothing of a session that is complete can be changed or removed from here (decisions.md §8).

@@ -7,17 +7,16 @@
 )]
 #![allow(clippy::disallowed_methods, reason = "the tests plant what the program never makes")]
 
-use std::os::unix::fs::symlink;
+mod planting;
+
+use planting::ALL;
 use std::path::Path;
 use std::sync::Arc;
-use wyng_store::conformance::{self, Planted, Subject};
+use wyng_store::conformance::{self, Subject};
 use wyng_store::{FolderStore, OpenMode, Store};
-use wyng_sys::fs::{Fs, FsKind, Links, ext};
+use wyng_sys::fs::{Fs, FsKind};
 use wyng_sys::{Cancel, RealFs};
-use wyng_testkit::MemFs;
 use wyng_testkit::pools::TempDir;
-
-const ALL: usize = 45;
 
 fn open(fs: impl Fs + 'static, path: &Path) -> Arc<dyn Store> {
     let fs: Arc<dyn Fs> = Arc::new(fs);
@@ -27,45 +26,20 @@ fn open(fs: impl Fs + 'static, path: &Path) -> Arc<dyn Store> {
 fn real_subject(fs: &RealFs, temp: &TempDir, case: &str) -> Subject {
     let path = temp.join(case);
     let store = open(fs.clone(), &path);
-    let plant = move |name: &str, what: Planted<'_>| {
-        let place = path.join(name);
-        match what {
-            Planted::Symlink(target) => symlink(target, place).is_ok(),
-            Planted::File(data) => std::fs::write(place, data).is_ok(),
-            Planted::Fifo => {
-                let mode = rustix::fs::Mode::from_raw_mode(0o600);
-                rustix::fs::mknodat(rustix::fs::CWD, place, rustix::fs::FileType::Fifo, mode, 0).is_ok()
-            }
-        }
-    };
     Subject {
         store,
-        plant: Box::new(plant),
+        plant: planting::in_folder(path),
         link_limit: None,
     }
 }
 
 fn memory_subject(kind: FsKind) -> Subject {
-    let fs = MemFs::new();
-    fs.set_kind("/", kind);
-    fs.set_link_limit("/", 5);
-    let store = open(fs.clone(), Path::new("/srv/archive"));
-    let plant = move |name: &str, what: Planted<'_>| {
-        let path = Path::new("/srv/archive").join(name);
-        match what {
-            Planted::Symlink(target) => fs.symlink(target, path),
-            Planted::Fifo => return false,
-            Planted::File(data) => {
-                let root = fs.open_dir(Path::new("/"), Links::Refuse).unwrap();
-                ext::write_new(&*root, path.strip_prefix("/").unwrap(), 0o600, data).unwrap();
-            }
-        }
-        true
-    };
+    let fs = planting::few_links(kind);
+    let folder = Path::new("/srv/archive");
     Subject {
-        store,
-        plant: Box::new(plant),
-        link_limit: Some(5),
+        store: open(fs.clone(), folder),
+        plant: planting::in_memory(fs, folder.to_path_buf()),
+        link_limit: Some(planting::LINKS),
     }
 }
 

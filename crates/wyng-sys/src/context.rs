@@ -36,6 +36,19 @@ pub struct CivilTime {
     pub utc_offset: i32,
 }
 
+impl CivilTime {
+    /// The first second of 1970 in UTC, for those to whom no local time is shown.
+    pub const EPOCH: Self = Self {
+        year: 1970,
+        month: 1,
+        day: 1,
+        hour: 0,
+        minute: 0,
+        second: 0,
+        utc_offset: 0,
+    };
+}
+
 /// Time in all the forms that the library needs.
 pub trait Clock: Send + Sync {
     /// Nanoseconds since 1970-01-01 UTC by the wall clock.

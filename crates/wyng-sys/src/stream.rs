@@ -93,6 +93,27 @@ impl Outgoing {
             }
         }
     }
+
+    /// Hands over all of `parts`, one after the other. `each` is told how much went, at least every `wait`, and can end it.
+    ///
+    /// # Errors
+    /// The kernel's, and those of `each`. Part of it went then.
+    pub fn send_all<E: From<SysError>>(
+        &mut self,
+        parts: &[&[u8]],
+        wait: Duration,
+        mut each: impl FnMut(usize) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        let parts = parts.iter().filter(|part| !part.is_empty());
+        let mut slices: Vec<IoSlice<'_>> = parts.map(|part| IoSlice::new(part)).collect();
+        let mut left = &mut slices[..];
+        while !left.is_empty() {
+            let count = self.send_some(left, wait)?;
+            IoSlice::advance_slices(&mut left, count);
+            each(count)?;
+        }
+        Ok(())
+    }
 }
 
 /// Standard input and standard output.

@@ -361,7 +361,6 @@ fn option_hint(error: &OptionError) -> Option<String> {
              \"changed\": [[offset, length], …]}"
                 .to_owned()
         }
-        OptionError::CommandLater(_) => "the original program can do this with the same archive".to_owned(),
         OptionError::UnknownKey { .. } => {
             "keys are the long names of options without the dashes; wyng --help lists them".to_owned()
         }

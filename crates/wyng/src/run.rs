@@ -85,9 +85,6 @@ fn understood(
     if command == Command::Help {
         return help(names).map(Asked::Help).map_err(wrong);
     }
-    if !command.about().available {
-        return Err(wrong(OptionError::CommandLater(command)));
-    }
     if let Some(path) = line
         .values
         .os(Id::VolsFrom)

@@ -49,6 +49,16 @@ pub(super) fn list_error(path: &StorePath, error: io::Error) -> ArchiveError {
     }
 }
 
+/// The file that a step moves, if it moves one, and the file that it makes or removes.
+fn files_of(merge: &StorePath, first: &StorePath, step: &WorkStep) -> (Option<StorePath>, StorePath) {
+    let (from, addr) = match step {
+        WorkStep::Move { from, addr } => (Some(from), *addr),
+        WorkStep::Remove { addr } => (None, *addr),
+    };
+    let from = from.map(|from| layout::inside(&layout::inside(merge, from.as_str()), &chunk_path(addr)));
+    (from, layout::chunk(first, addr))
+}
+
 /// Chunk files that move before the lock is looked at again.
 const BATCH: usize = 2048;
 
@@ -240,19 +250,13 @@ impl Archive {
         let store = &self.vault.store;
         for step in steps {
             self.context.cancel.check()?;
-            let (addr, from) = match step {
-                WorkStep::Move { from, addr } => (*addr, Some(from)),
-                WorkStep::Remove { addr } => (*addr, None),
-            };
-            let path = &layout::chunk(first, addr);
-            match from {
-                Some(from) => {
-                    folder.enter(&**store, path)?;
-                    let from = &layout::inside(&layout::inside(merge, from.as_str()), &chunk_path(addr));
-                    let how = Rename::Replace;
-                    store.submit(Change::Rename { from, to: path, how })?;
+            match files_of(merge, first, step) {
+                (Some(from), to) => {
+                    folder.enter(&**store, &to)?;
+                    let (from, to, how) = (&from, &to, Rename::Replace);
+                    store.submit(Change::Rename { from, to, how })?;
                 }
-                None => store.submit(Change::Remove { path })?,
+                (None, path) => store.submit(Change::Remove { path: &path })?,
             }
         }
         Ok(store.settle()?)
@@ -263,19 +267,16 @@ impl Archive {
         let store = &self.vault.store;
         for step in steps {
             self.context.cancel.check()?;
-            match step {
-                WorkStep::Move { from, addr } => {
-                    let to = layout::chunk(first, *addr);
+            match files_of(merge, first, step) {
+                (Some(from), to) => {
                     folder.enter(&**store, &to)?;
-                    let file = layout::inside(&layout::inside(merge, from.as_str()), &chunk_path(*addr));
-                    match store.rename(&file, &to, Rename::Replace) {
-                        Ok(()) => {}
-                        Err(StoreError::Missing { path }) if path == file => folder.by_another = true,
-                        Err(error) => return Err(error.into()),
+                    match store.rename(&from, &to, Rename::Replace) {
+                        Err(StoreError::Missing { path }) if path == from => folder.by_another = true,
+                        renamed => renamed?,
                     }
                 }
-                WorkStep::Remove { addr } => {
-                    store.remove(&layout::chunk(first, *addr))?;
+                (None, path) => {
+                    store.remove(&path)?;
                 }
             }
         }

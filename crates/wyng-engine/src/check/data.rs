@@ -29,7 +29,7 @@ impl Seen {
 /// Takes bytes and forgets them, but for which files they came from.
 struct Once<'a> {
     view: &'a View,
-    /// `None` where the destination has no hard links.
+    /// `None` where the destination has no hard links, or does not tell them.
     seen: Option<&'a Seen>,
     clock: &'a dyn Clock,
     deadline: Option<Duration>,
@@ -55,6 +55,10 @@ impl Place for Once<'_> {
 
     fn zeros(&self, _: Range<u64>, _: bool, _: &mut Desk) -> Result<()> {
         Ok(())
+    }
+
+    fn fetches(&self, _: bool) -> bool {
+        self.seen.is_none()
     }
 
     fn in_order(&self) -> bool {
@@ -89,9 +93,10 @@ pub(super) fn check(
         total,
         target: None,
     });
+    let capabilities = open.archive.store().capabilities();
     let place = Once {
         view: own,
-        seen: open.archive.store().capabilities().hard_links.then_some(seen),
+        seen: (capabilities.hard_links && capabilities.tells_files).then_some(seen),
         clock: &*open.context.clock,
         deadline,
     };

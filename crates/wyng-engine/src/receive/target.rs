@@ -196,6 +196,10 @@ impl Place for Target<'_> {
         }
     }
 
+    fn fetches(&self, look: bool) -> bool {
+        self.shares.is_none() && !(look && self.reuse == Reuse::Fetch)
+    }
+
     fn in_order(&self) -> bool {
         self.in_order
     }

@@ -46,15 +46,7 @@ fn acquire(
     me: &HolderIdentity,
     wait: Duration,
 ) -> Result<(DestinationLock, Option<LockHolder>)> {
-    let epoch = |_| CivilTime {
-        year: 1970,
-        month: 1,
-        day: 1,
-        hour: 0,
-        minute: 0,
-        second: 0,
-        utc_offset: 0,
-    };
+    let epoch = |_| CivilTime::EPOCH;
     DestinationLock::acquire(
         store.clone(),
         me,

@@ -201,6 +201,7 @@ impl Store for FolderStore {
             hard_links: self.hard_links,
             atomic_replace: true,
             durability: self.durable.expected(),
+            tells_files: true,
             far: false,
             append_only: false,
         }

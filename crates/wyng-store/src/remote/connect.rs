@@ -3,7 +3,7 @@
 
 use super::greeting::{self, Far, Greeted};
 use super::way::{self, Way};
-use super::{Limits, Link, Reach, Reply};
+use super::{Limits, Link, Reach, Reply, helper, sftp};
 use crate::{Result, StoreError};
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
@@ -25,24 +25,11 @@ pub(super) enum Peer {
     Sftp(Reply),
 }
 
-/// What the connections of each kind may take.
-#[derive(Clone, Copy)]
-pub(super) struct Bounds {
-    pub helper: Limits,
-    pub sftp: Limits,
-}
-
 /// Makes a connection to the far side of `way`.
 ///
 /// # Errors
 /// [`StoreError::Unreachable`], [`StoreError::NoHelper`], [`StoreError::NoProgram`], [`StoreError::Lost`].
-pub(super) fn connect(
-    context: &Context,
-    url: &str,
-    way: Way<'_>,
-    reach: &Reach,
-    bounds: Bounds,
-) -> Result<(Link, Peer)> {
+pub(super) fn connect(context: &Context, url: &str, way: Way<'_>, reach: &Reach) -> Result<(Link, Peer)> {
     let mut far = start(
         context,
         url,
@@ -54,7 +41,7 @@ pub(super) fn connect(
         // An account without a shell may still have an SFTP server.
         Err(StoreError::Unreachable { code, words, .. }) if way.has_sftp() && code != Some(255) => {
             let refused = Greeted::Refused;
-            return sftp(context, url, way, reach, bounds, &refused).map_err(|error| with_words(error, &words));
+            return sftp_server(context, url, way, reach, &refused).map_err(|error| with_words(error, &words));
         }
         greeted => greeted?,
     };
@@ -71,29 +58,22 @@ pub(super) fn connect(
     };
     match greeted {
         Greeted::Helper(welcome) => {
-            let link = begin(far, reach, bounds.helper)?;
+            let link = begin(far, reach, helper::LIMITS)?;
             Ok((link, Peer::Helper(welcome)))
         }
         Greeted::Sftp(version) => {
-            let link = begin(far, reach, bounds.sftp)?;
+            let link = begin(far, reach, sftp::LIMITS)?;
             Ok((link, Peer::Sftp(version)))
         }
         greeted => {
             drop(far);
-            sftp(context, url, way, reach, bounds, &greeted)
+            sftp_server(context, url, way, reach, &greeted)
         }
     }
 }
 
 /// The last resort: the SFTP server of the host.
-fn sftp(
-    context: &Context,
-    url: &str,
-    way: Way<'_>,
-    reach: &Reach,
-    bounds: Bounds,
-    found: &Greeted,
-) -> Result<(Link, Peer)> {
+fn sftp_server(context: &Context, url: &str, way: Way<'_>, reach: &Reach, found: &Greeted) -> Result<(Link, Peer)> {
     if !way.has_sftp() {
         let reason = match found {
             Greeted::Shell(system, processor) if !is_ours(system, processor) => {
@@ -110,7 +90,7 @@ fn sftp(
     let mut far = start(context, url, way, reach, way::Far::Sftp)?;
     match far.greet()? {
         Greeted::Sftp(version) => {
-            let link = begin(far, reach, bounds.sftp)?;
+            let link = begin(far, reach, sftp::LIMITS)?;
             Ok((link, Peer::Sftp(version)))
         }
         _ => Err(far.unreachable()),
@@ -124,6 +104,7 @@ fn start(context: &Context, url: &str, way: Way<'_>, reach: &Reach, far: way::Fa
     Ok(Far {
         context: context.clone(),
         url: url.to_owned(),
+        rate: reach.rate,
         name: way.program(),
         program,
         incoming,

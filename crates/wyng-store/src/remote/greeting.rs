@@ -3,23 +3,17 @@
 //! We always begin with the frame that an SFTP server expects first, which our own helper understands as well. Where a
 //! shell answers, a script looks for an installed `wyng`, then for one that was sent earlier; else it waits for ours.
 
-use super::link::{HEAD, LENGTH, bare_frame, printable};
-use super::{Fault, Reply, STALL};
+use super::frame::{HEAD, begun, head};
+use super::helper::{HELLO, HELLO_NUMBER, WELCOME};
+use super::link::time_for;
+use super::loss::printable;
+use super::{Fault, Reply, sftp};
 use crate::{Result, StoreError};
-use std::io::IoSlice;
 use std::time::Duration;
 use wyng_sys::child::Talking;
 use wyng_sys::stream::{Incoming, Outgoing, Received};
 use wyng_sys::{Context, SysError};
 
-/// Kind of our first frame: SFTP's `SSH_FXP_INIT`.
-const INIT: u8 = 1;
-/// Number of our first frame: the version of SFTP that we speak.
-pub(super) const FIRST: u32 = 3;
-/// Kind of an SFTP server's answer.
-const SFTP_VERSION: u8 = 2;
-/// Kind of our helper's answer.
-const WELCOME: u8 = 0x57;
 /// The longest first answer, bytes.
 const MOST: usize = 64 << 10;
 /// What a login may print before the script runs, bytes.
@@ -27,6 +21,9 @@ const NOISE: usize = 64 << 10;
 const TICK: Duration = Duration::from_millis(250);
 /// How long the way there may take, with time for a person to type a passphrase.
 const PATIENCE: Duration = Duration::from_secs(300);
+
+/// How long a program that has ended the connection may take to end itself.
+const LAST_MOMENT: Duration = Duration::from_secs(2);
 
 /// What the script says before our helper begins to speak.
 const MARK_HELPER: &str = "wyng:serve";
@@ -52,6 +49,8 @@ pub(super) enum Greeted {
 pub(super) struct Far {
     pub context: Context,
     pub url: String,
+    /// Bytes that go there per second at most.
+    pub rate: Option<u64>,
     pub name: &'static str,
     pub program: Talking,
     pub incoming: Incoming,
@@ -83,7 +82,7 @@ impl Far {
     /// # Errors
     /// [`StoreError::Unreachable`].
     pub fn greet(&mut self) -> Result<Greeted> {
-        self.say(&[&bare_frame(INIT, FIRST)])?;
+        self.say(&[&head(HELLO, HELLO_NUMBER, &[])])?;
         self.hear()
     }
 
@@ -93,7 +92,11 @@ impl Far {
     /// [`StoreError::Unreachable`].
     pub fn send_program(&mut self, bytes: &[u8], checksum: &str) -> Result<Greeted> {
         let line = format!("{} {checksum}\n", bytes.len());
-        self.say(&[line.as_bytes(), bytes])?;
+        match self.say(&[line.as_bytes(), bytes]) {
+            // One that can't keep it reads no further; its line says so.
+            Ok(()) | Err(StoreError::Unreachable { .. }) => {}
+            Err(error) => return Err(error),
+        }
         // The script says whether it runs before we speak to it: what it reads ahead of the file would be lost.
         match self.line()? {
             Some(line) if line == MARK_HELPER => self.greet(),
@@ -102,22 +105,27 @@ impl Far {
     }
 
     fn say(&mut self, parts: &[&[u8]]) -> Result<()> {
-        let mut slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
-        let mut left = &mut slices[..];
-        let mut moved = self.now();
-        while !left.is_empty() {
-            match self.outgoing.send_some(left, TICK) {
-                Ok(0) => {}
-                Ok(count) => {
-                    IoSlice::advance_slices(&mut left, count);
-                    moved = self.now();
-                }
-                // What it said before its end says more.
-                Err(_) => return Err(self.unreachable()),
+        let (context, rate, mut moved) = (self.context.clone(), self.rate, self.now());
+        let sent = self.outgoing.send_all(parts, TICK, |count| {
+            context.clock.sleep(time_for(count, rate), &context.cancel);
+            let now = context.clock.monotonic();
+            if count > 0 {
+                moved = now;
             }
-            self.check_time(moved)?;
+            if now.saturating_sub(moved) > PATIENCE || context.cancel.is_set() {
+                return Err(Still::Standing);
+            }
+            Ok(())
+        });
+        match sent {
+            Ok(()) => Ok(()),
+            Err(Still::Standing) => {
+                self.context.cancel.check()?;
+                Err(self.given_up(Fault::Stalled(PATIENCE)))
+            }
+            // What it said before its end says more.
+            Err(Still::Broken) => Err(self.unreachable()),
         }
-        Ok(())
     }
 
     fn hear(&mut self) -> Result<Greeted> {
@@ -211,7 +219,7 @@ impl Far {
     /// It ended before it said anything that we understand.
     pub fn unreachable(&self) -> StoreError {
         let words = printable(&self.program.last_words());
-        self.program.end(STALL.min(Duration::from_secs(2)));
+        self.program.end(LAST_MOMENT);
         if self.context.cancel.is_set() {
             return wyng_sys::Cancelled.into();
         }
@@ -224,14 +232,23 @@ impl Far {
     }
 }
 
+/// Why not all was said.
+enum Still {
+    Standing,
+    Broken,
+}
+
+impl From<SysError> for Still {
+    fn from(_: SysError) -> Self {
+        Self::Broken
+    }
+}
+
 /// Kind and whole length of an answer to our first frame.
 fn first_frame(heard: &[u8]) -> Option<(u8, usize)> {
-    let (head, _) = heard.split_first_chunk::<HEAD>()?;
-    let [l0, l1, l2, l3, kind, id @ ..] = *head;
-    let length = usize::try_from(u32::from_be_bytes([l0, l1, l2, l3])).ok()?;
-    let fits = (HEAD - LENGTH..=MOST).contains(&length);
-    let known = matches!(kind, WELCOME | SFTP_VERSION) && u32::from_be_bytes(id) == FIRST;
-    (fits && known).then_some((kind, length.saturating_add(LENGTH)))
+    let (kind, id, length) = begun(heard)?;
+    let known = matches!(kind, WELCOME | sftp::VERSION) && id == HELLO_NUMBER;
+    (known && (HEAD..=MOST).contains(&length)).then_some((kind, length))
 }
 
 /// What the system says when a program can't be started.

@@ -1,14 +1,14 @@
 //! A connection that carries many requests at once, each under a number of its own.
 //!
-//! Both protocols have the same frame: its length (4 bytes, big-endian, of all that follows), a kind (1 byte), the number of
-//! the request (4 bytes), and a body. Who sends a request gets a [`Ticket`] and may send more before it waits for the
-//! answer. Nothing that comes takes more memory than [`Limits::frame`] for each request that is under way: whoever sends
-//! requests without waiting bounds their number.
+//! Who sends a request gets a [`Ticket`] and may send more before it waits for the answer. Nothing that comes takes more
+//! memory than [`Limits::frame`] for each request that is under way: whoever sends requests without waiting bounds their
+//! number.
 
+use super::frame::{Frames, head};
+use super::loss::{Fault, printable};
 use crate::{Result, StoreError};
 use std::collections::HashMap;
 use std::fmt;
-use std::io::IoSlice;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -16,14 +16,10 @@ use wyng_sys::child::Talking;
 use wyng_sys::stream::{Incoming, Outgoing, Received};
 use wyng_sys::{Cancel, Clock, Context, SysError};
 
-/// Bytes of a frame before its body.
-pub(super) const HEAD: usize = 9;
-/// Bytes of a frame that its length does not count.
-pub(super) const LENGTH: usize = 4;
-/// Bytes asked for at a time, where no larger frame is under way.
-const STEP: usize = 64 << 10;
 /// How often time limits and the wish to stop are looked at.
 const TICK: Duration = Duration::from_millis(250);
+/// How long a program may take to say why it ends, once it has ended the connection.
+const LAST_MOMENT: Duration = Duration::from_secs(1);
 /// How long the far side may take to end by itself once nothing more will be asked.
 const FAREWELL: Duration = Duration::from_secs(5);
 /// How long an answer may take at most once the user wants to stop.
@@ -40,33 +36,6 @@ pub struct Limits {
     pub working: Option<u8>,
     /// Bytes that go to the far side per second at most.
     pub rate: Option<u64>,
-}
-
-/// Why a connection is over.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// The far side ended it.
-    Ended,
-    /// Nothing came for so long.
-    Stalled(Duration),
-    /// The far side does not keep to the protocol.
-    Violation(&'static str),
-    /// The system's answer to reading or writing.
-    System(String),
-    /// The user wants to stop, and the far side did not answer soon.
-    Cancelled,
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Ended => f.write_str("the far side ended it"),
-            Self::Stalled(limit) => write!(f, "no answer for {} s", limit.as_secs()),
-            Self::Violation(what) => write!(f, "the far side breaks the protocol: {what}"),
-            Self::System(error) => f.write_str(error),
-            Self::Cancelled => f.write_str("interrupted"),
-        }
-    }
 }
 
 /// An answer.
@@ -100,7 +69,8 @@ struct Shared {
 struct State {
     last: u32,
     calls: HashMap<u32, Call>,
-    over: Option<Fault>,
+    /// Why it is over, and what the far side said last.
+    over: Option<(Fault, String)>,
     closing: bool,
     /// When bytes came or went last, by the monotonic clock.
     progress: Duration,
@@ -131,6 +101,15 @@ pub struct Ticket {
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Link({})", self.url)
+    }
+}
+
+/// Nobody takes what is sent any more.
+struct Gone;
+
+impl From<SysError> for Gone {
+    fn from(_: SysError) -> Self {
+        Self
     }
 }
 
@@ -315,46 +294,29 @@ impl Shared {
 
     fn write(&self, kind: u8, id: u32, parts: &[&[u8]]) -> Result<()> {
         let head = head(kind, id, parts);
-        let mut slices = Vec::with_capacity(parts.len().saturating_add(1));
-        slices.push(IoSlice::new(&head));
-        slices.extend(
-            parts
-                .iter()
-                .filter(|part| !part.is_empty())
-                .map(|part| IoSlice::new(part)),
-        );
-        let mut left = &mut slices[..];
-        let mut out = lock(&self.out);
-        while !left.is_empty() {
-            let sent = match &mut *out {
-                Some(out) => out.send_some(left, TICK),
-                None => return Err(self.lost()),
-            };
-            match sent {
-                Ok(0) => {}
-                Ok(count) => {
-                    IoSlice::advance_slices(&mut left, count);
+        let all: Vec<&[u8]> = std::iter::once(&head[..]).chain(parts.iter().copied()).collect();
+        let sent = match &mut *lock(&self.out) {
+            None => return Err(self.lost()),
+            Some(out) => out.send_all(&all, TICK, |count| {
+                if count > 0 {
                     self.pause(count);
                 }
-                Err(_) => {
-                    // The reader hears the far side's last words and then its end; that says more.
-                    self.wait_for_end();
-                    return Err(self.lost());
+                match lock(&self.state).over {
+                    None => Ok(()),
+                    Some(_) => Err(Gone),
                 }
-            }
-            if lock(&self.state).over.is_some() {
-                return Err(self.lost());
-            }
-        }
-        Ok(())
+            }),
+        };
+        sent.map_err(|Gone| {
+            // The reader hears the far side's last words and then its end; that says more.
+            self.wait_for_end();
+            self.lost()
+        })
     }
 
     /// Notes that bytes went, and waits until the next may go.
     fn pause(&self, count: usize) {
-        let mut left = match self.limits.rate {
-            Some(rate) => Duration::from_secs_f64(count as f64 / rate.max(1) as f64),
-            None => Duration::ZERO,
-        };
+        let mut left = time_for(count, self.limits.rate);
         loop {
             lock(&self.state).progress = self.clock.monotonic();
             if left.is_zero() || self.cancel.is_set() {
@@ -414,94 +376,48 @@ impl Shared {
 
     /// The error of everything that is asked after the end.
     fn lost(&self) -> StoreError {
-        let fault = lock(&self.state).over.clone().unwrap_or(Fault::Ended);
-        let words = self.program.as_ref().map(Talking::last_words).unwrap_or_default();
+        let over = lock(&self.state).over.clone();
+        let (fault, words) = over.unwrap_or((Fault::Ended, String::new()));
         StoreError::Lost {
             url: self.url.clone(),
             fault,
-            words: printable(&words),
+            words,
         }
     }
 
+    /// Ends the connection; answers that are here can still be taken.
     fn cut(&self, fault: Fault) {
-        {
-            let mut state = lock(&self.state);
-            state.over.get_or_insert(fault);
-            // Answers that are here can still be taken.
-            self.changed.notify_all();
-        }
-        if let Some(program) = &self.program {
-            program.end(Duration::ZERO);
-        }
+        let words = self.program.as_ref().map(|program| {
+            // One that ends by itself has something to say.
+            program.end(if fault == Fault::Ended {
+                LAST_MOMENT
+            } else {
+                Duration::ZERO
+            });
+            printable(&program.last_words())
+        });
+        let mut state = lock(&self.state);
+        state.over.get_or_insert((fault, words.unwrap_or_default()));
+        self.changed.notify_all();
     }
 
-    fn listen(&self, mut incoming: Incoming) {
-        let fault = match self.take_frames(&mut incoming) {
-            Ok(()) => Fault::Ended,
-            Err(fault) => fault,
+    /// Takes frames until the end.
+    fn listen(&self, incoming: Incoming) {
+        let mut frames = Frames::new(incoming, self.limits.frame);
+        let fault = loop {
+            let received = frames.receive(TICK, |kind, id, body| self.take(kind, id, body));
+            match received {
+                Ok(Received::End) => break Fault::Ended,
+                // A frame may drip in: bytes alone are no progress.
+                Ok(Received::Bytes(_) | Received::Nothing) => {
+                    if let Err(fault) = self.check_time() {
+                        break fault;
+                    }
+                }
+                Err(fault) => break fault,
+            }
         };
         self.cut(fault);
-    }
-
-    /// Takes frames until the end, which is `Ok` between two frames.
-    fn take_frames(&self, incoming: &mut Incoming) -> Result<(), Fault> {
-        let mut buffer = vec![0; STEP];
-        let mut filled = 0;
-        loop {
-            let free = buffer.get_mut(filled..).unwrap_or_default();
-            match incoming
-                .receive(free, TICK)
-                .map_err(|error| Fault::System(error.to_string()))?
-            {
-                Received::End => return Ok(()),
-                Received::Nothing => self.check_time()?,
-                Received::Bytes(count) => {
-                    filled = filled.saturating_add(count);
-                    let used = self.answer(buffer.get(..filled).unwrap_or_default())?;
-                    buffer.copy_within(used..filled, 0);
-                    filled = filled.saturating_sub(used);
-                    // A frame drips in: bytes alone are no progress.
-                    self.check_time()?;
-                    let wanted = self.frame_length(buffer.get(..filled).unwrap_or_default())?;
-                    buffer.resize(wanted.unwrap_or(0).max(STEP), 0);
-                }
-            }
-        }
-    }
-
-    /// The whole length of the frame that begins in `bytes`, as far as it is known.
-    fn frame_length(&self, bytes: &[u8]) -> Result<Option<usize>, Fault> {
-        let Some(length) = bytes.first_chunk::<LENGTH>() else {
-            return Ok(None);
-        };
-        let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
-        if length < HEAD - LENGTH {
-            return Err(Fault::Violation("a frame is too short"));
-        }
-        if length > self.limits.frame {
-            return Err(Fault::Violation("a frame is too long"));
-        }
-        Ok(Some(length.saturating_add(LENGTH)))
-    }
-
-    /// Hands out the frames that are whole; how many bytes they had.
-    fn answer(&self, bytes: &[u8]) -> Result<usize, Fault> {
-        let mut used = 0_usize;
-        let mut rest = bytes;
-        while let Some(length) = self.frame_length(rest)? {
-            let Some((frame, next)) = rest.split_at_checked(length) else {
-                break;
-            };
-            let (head, body) = frame.split_at_checked(HEAD).unwrap_or((frame, &[]));
-            let Some((&kind, id)) = head.get(LENGTH..).and_then(<[u8]>::split_first) else {
-                break;
-            };
-            let id = u32::from_be_bytes(id.try_into().unwrap_or_default());
-            self.take(kind, id, body)?;
-            used = used.saturating_add(length);
-            rest = next;
-        }
-        Ok(used)
     }
 
     fn take(&self, kind: u8, id: u32, body: &[u8]) -> Result<(), Fault> {
@@ -553,33 +469,11 @@ impl Shared {
     }
 }
 
-/// The beginning of a frame whose body is `parts`.
-fn head(kind: u8, id: u32, parts: &[&[u8]]) -> [u8; HEAD] {
-    let body: usize = parts.iter().map(|part| part.len()).sum();
-    let length = u32::try_from(body.saturating_add(HEAD - LENGTH)).unwrap_or(u32::MAX);
-    let [l0, l1, l2, l3] = length.to_be_bytes();
-    let [i0, i1, i2, i3] = id.to_be_bytes();
-    [l0, l1, l2, l3, kind, i0, i1, i2, i3]
-}
-
-/// A frame without a body.
-pub(super) fn bare_frame(kind: u8, id: u32) -> [u8; HEAD] {
-    head(kind, id, &[])
-}
-
-/// What the far side said last, as one or more lines that can be shown.
-pub(super) fn printable(words: &[u8]) -> String {
-    let text = String::from_utf8_lossy(words);
-    let shown: String = text
-        .chars()
-        .map(|c| if c.is_control() && c != '\n' { ' ' } else { c })
-        .collect();
-    shown
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .collect::<Vec<_>>()
-        .join("; ")
+/// How long so many bytes take at a rate, if there is one.
+pub(super) fn time_for(count: usize, rate: Option<u64>) -> Duration {
+    rate.map_or(Duration::ZERO, |rate| {
+        Duration::from_secs_f64(count as f64 / rate.max(1) as f64)
+    })
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -1,17 +1,20 @@
 //! Destinations on the far side of a pipe: how a connection is made, what carries requests over it, and the protocols.
 
 mod connect;
+mod frame;
 mod greeting;
 pub mod helper;
 pub mod link;
+mod loss;
 pub mod sftp;
 mod way;
 
 use crate::url::RemotePath;
 use crate::{OpenMode, Result, Store};
-use connect::{Bounds, Peer, connect};
+use connect::{Peer, connect};
 use helper::HelperStore;
-pub use link::{Fault, Limits, Link, Reply, Ticket};
+pub use link::{Limits, Link, Reply, Ticket};
+pub use loss::Fault;
 pub use sftp::SftpStore;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -68,11 +71,7 @@ pub(crate) fn open(
     mode: OpenMode,
     reach: &Reach,
 ) -> Result<Arc<dyn Store>> {
-    let bounds = Bounds {
-        helper: helper::LIMITS,
-        sftp: sftp::LIMITS,
-    };
-    match connect(context, url, way, reach, bounds)? {
+    match connect(context, url, way, reach)? {
         (link, Peer::Helper(welcome)) => Ok(Arc::new(HelperStore::open(link, &welcome, url, path, mode)?)),
         (link, Peer::Sftp(version)) => {
             let store = SftpStore::open(link, &version, url, path, mode, reach.max_sync)?;

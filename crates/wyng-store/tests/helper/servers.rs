@@ -71,23 +71,11 @@ fn play(mut ears: Incoming, mut mouth: Outgoing, mut script: Script, over: &Atom
     }
 }
 
-fn civil(_: i64) -> CivilTime {
-    CivilTime {
-        year: 2026,
-        month: 1,
-        day: 1,
-        hour: 0,
-        minute: 0,
-        second: 0,
-        utc_offset: 0,
-    }
-}
-
 fn real_time() -> Context {
     let cancel = Cancel::new();
     Context {
         fs: Arc::new(RealFs::new(cancel.clone())),
-        ..system_context(cancel, Box::new(civil))
+        ..system_context(cancel, Box::new(|_| CivilTime::EPOCH))
     }
 }
 

@@ -1,9 +1,9 @@
 //! The suite that every destination passes.
 
 use super::real::{Opening, is_there};
-use std::os::unix::fs::symlink;
+use crate::planting::{self, ALL};
 use wyng_store::OpenMode;
-use wyng_store::conformance::{self, Planted, Subject};
+use wyng_store::conformance::{self, Subject};
 use wyng_testkit::pools::TempDir;
 
 /// Runs all cases; each server is started so.
@@ -15,24 +15,13 @@ fn conforms(arrange: impl Fn(Opening) -> Opening) {
     let fresh = |case: &'static str| {
         let path = temp.join(case);
         let store = arrange(Opening::new(&path, OpenMode::Create)).arc();
-        let plant = move |name: &str, what: Planted<'_>| {
-            let place = path.join(name);
-            match what {
-                Planted::Symlink(target) => symlink(target, place).is_ok(),
-                Planted::File(data) => std::fs::write(place, data).is_ok(),
-                Planted::Fifo => {
-                    let mode = rustix::fs::Mode::from_raw_mode(0o600);
-                    rustix::fs::mknodat(rustix::fs::CWD, place, rustix::fs::FileType::Fifo, mode, 0).is_ok()
-                }
-            }
-        };
         Subject {
             store,
-            plant: Box::new(plant),
+            plant: planting::in_folder(path),
             link_limit: None,
         }
     };
-    assert_eq!(conformance::run(fresh).unwrap(), 45);
+    assert_eq!(conformance::run(fresh).unwrap(), ALL);
 }
 
 #[test]

@@ -8,6 +8,9 @@
 )]
 #![allow(clippy::disallowed_methods, reason = "the tests plant what the program never makes")]
 
+#[path = "../planting/mod.rs"]
+mod planting;
+
 mod changes;
 mod conformance;
 mod figures;

@@ -19,16 +19,7 @@ pub fn is_there() -> bool {
 }
 
 pub fn context() -> Context {
-    let epoch = |_| CivilTime {
-        year: 1970,
-        month: 1,
-        day: 1,
-        hour: 0,
-        minute: 0,
-        second: 0,
-        utc_offset: 0,
-    };
-    system_context(Cancel::new(), Box::new(epoch))
+    system_context(Cancel::new(), Box::new(|_| CivilTime::EPOCH))
 }
 
 /// Limits under which a test that hangs ends.

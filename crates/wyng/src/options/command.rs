@@ -54,8 +54,6 @@ pub struct About {
     pub text: &'static str,
     /// Command line and what it does.
     pub examples: &'static [(&'static str, &'static str)],
-    /// This version has it.
-    pub available: bool,
 }
 
 impl Command {
@@ -101,7 +99,6 @@ pub static COMMANDS: &[About] = &[
                 "one that anybody can read",
             ),
         ],
-        available: true,
     },
     About {
         command: Command::Send,
@@ -125,7 +122,6 @@ pub static COMMANDS: &[About] = &[
                 "only say what would be sent",
             ),
         ],
-        available: true,
     },
     About {
         command: Command::Receive,
@@ -152,7 +148,6 @@ pub static COMMANDS: &[About] = &[
                 "an older one to a pipe",
             ),
         ],
-        available: true,
     },
     About {
         command: Command::List,
@@ -168,7 +163,6 @@ pub static COMMANDS: &[About] = &[
             ("wyng list vm1.img", "the sessions of a volume"),
             ("wyng list --json -u", "everything, for programs"),
         ],
-        available: true,
     },
     About {
         command: Command::Verify,
@@ -182,7 +176,6 @@ pub static COMMANDS: &[About] = &[
             ("wyng verify --all", "the newest session of everything"),
             ("wyng verify --session=^monthly vm1.img", "the newest one with a tag"),
         ],
-        available: true,
     },
     About {
         command: Command::Monitor,
@@ -202,7 +195,6 @@ pub static COMMANDS: &[About] = &[
                 "those of several storages, from a timer",
             ),
         ],
-        available: true,
     },
     About {
         command: Command::Diff,
@@ -228,7 +220,6 @@ pub static COMMANDS: &[About] = &[
                 "make the next send incremental again",
             ),
         ],
-        available: true,
     },
     About {
         command: Command::Prune,
@@ -254,7 +245,6 @@ pub static COMMANDS: &[About] = &[
                 "everything older than the oldest session with a tag",
             ),
         ],
-        available: true,
     },
     About {
         command: Command::Delete,
@@ -279,7 +269,6 @@ pub static COMMANDS: &[About] = &[
                 "those of archives that are not used any more",
             ),
         ],
-        available: true,
     },
     About {
         command: Command::Rename,
@@ -296,7 +285,6 @@ pub static COMMANDS: &[About] = &[
                 "a new description",
             ),
         ],
-        available: true,
     },
     About {
         command: Command::Tag,
@@ -315,7 +303,6 @@ pub static COMMANDS: &[About] = &[
             ("wyng tag --release --session=^good vm1.img", "let go what is tagged so"),
             ("wyng tag --untag=good --session=^good --all", "remove a tag"),
         ],
-        available: true,
     },
     About {
         command: Command::ArchDeduplicate,
@@ -330,7 +317,6 @@ pub static COMMANDS: &[About] = &[
             ("wyng arch-deduplicate", "free what is stored twice"),
             ("wyng arch-deduplicate --dry-run", "only say how much that is"),
         ],
-        available: true,
     },
     About {
         command: Command::ArchCheck,
@@ -371,7 +357,6 @@ pub static COMMANDS: &[About] = &[
                 "make a copy an archive of its own",
             ),
         ],
-        available: true,
     },
     About {
         command: Command::Add,
@@ -383,7 +368,6 @@ pub static COMMANDS: &[About] = &[
             "wyng add vm2.img --volume-desc='mail server'",
             "add a volume with a description",
         )],
-        available: true,
     },
     About {
         command: Command::Serve,
@@ -401,7 +385,6 @@ pub static COMMANDS: &[About] = &[
             ),
             ("wyng serve --protocol=1 --check", "is this one new enough?"),
         ],
-        available: true,
     },
     About {
         command: Command::Version,
@@ -410,7 +393,6 @@ pub static COMMANDS: &[About] = &[
         summary: "show the version",
         text: "Prints the version and needs no archive.",
         examples: &[],
-        available: true,
     },
     About {
         command: Command::Help,
@@ -419,6 +401,5 @@ pub static COMMANDS: &[About] = &[
         summary: "show this help, or that of a command",
         text: "",
         examples: &[],
-        available: true,
     },
 ];

@@ -26,9 +26,6 @@ pub enum OptionError {
     /// The command line can't be understood (exit 2).
     #[error("{0}")]
     Syntax(String),
-    /// The command comes with a later version (exit 2).
-    #[error("{} is not part of this version yet", .0.name())]
-    CommandLater(Command),
     /// `delete` was not told what.
     #[error("delete needs the name of a volume, --vid, --clean or --purge")]
     NothingToDelete,
@@ -210,7 +207,7 @@ impl OptionError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Syntax(_) | Self::CommandLater(_) => 2,
+            Self::Syntax(_) => 2,
             Self::NoConfigFile(_) => 1,
             _ => 9,
         }

@@ -17,21 +17,12 @@ pub fn overview() -> String {
         "wyng makes fast incremental backups of disk images, files and block devices.\n\n\
          Usage: wyng [OPTIONS] COMMAND [VOLUME]...\n\nCommands:\n",
     );
-    for about in COMMANDS.iter().filter(|about| about.available) {
+    for about in COMMANDS {
         entry(
             &mut text,
             &format!("  {} {}", about.name, about.arguments),
             about.summary,
         );
-    }
-    let later: Vec<&str> = COMMANDS
-        .iter()
-        .filter(|about| !about.available)
-        .map(|about| about.name)
-        .collect();
-    if !later.is_empty() {
-        let later = wrapped(&later.join(", "), 2);
-        let _ = write!(text, "\nNot part of this version yet:\n{later}");
     }
     for topic in [
         Topic::Archive,
@@ -67,10 +58,6 @@ pub fn overview() -> String {
 pub fn of(command: Command) -> String {
     let about = command.about();
     let mut text = format!("wyng {}: {}\n\n", about.name, about.summary);
-    if !about.available {
-        text.push_str("It is not part of this version yet.\n");
-        return text;
-    }
     if command == Command::Help {
         return overview();
     }

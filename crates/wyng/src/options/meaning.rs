@@ -6,6 +6,7 @@ use super::arguments::{
 use super::check;
 use super::command::Command;
 use super::error::{OptionError, Origin};
+use super::parse::syntax_error;
 use super::prune::VolumeValues;
 use super::table::{Id, option};
 use super::value::{Value, Values};
@@ -90,7 +91,9 @@ pub fn invocation(
         Command::ArchCheck => Action::ArchCheck(reader.arch_check(names)?),
         Command::Add => Action::Add(reader.add(names)?),
         Command::Prune => Action::Prune(reader.prune(names)?),
-        _ => return Err(OptionError::CommandLater(command)),
+        Command::Version | Command::Help | Command::Serve => {
+            return Err(syntax_error(&format!("{} does not work on an archive", command.name())));
+        }
     };
     Ok(Invocation {
         general: reader.general()?,

@@ -191,6 +191,50 @@ fn a_vm_without_our_program_says_so_when_none_may_be_sent() {
 }
 
 #[test]
+fn a_host_that_can_not_keep_our_program_is_reached_by_sftp() {
+    let Some(far) = Far::new(Kind::Upload) else { return };
+    far.lab.init(&["--encrypt=off"]);
+    let sent = far.cache();
+    assert!(sent.exists());
+    std::fs::remove_dir_all(&sent).unwrap();
+    // A file stands where the folder would be.
+    std::fs::write(&sent, "").unwrap();
+    far.lab.source("a", 9, 300_000);
+    far.lab
+        .ok(&["send", &import("a")])
+        .says(&["the destination could not confirm that the data is on disk"]);
+    assert!(sent.is_file());
+    assert_strict(&far.archive(), None, false);
+}
+
+#[test]
+fn a_vm_that_can_not_keep_our_program_says_so() {
+    let Some(far) = Far::new(Kind::Qubes) else { return };
+    std::fs::create_dir_all(far.cache().parent().unwrap()).unwrap();
+    std::fs::write(far.cache(), "").unwrap();
+    far.lab
+        .run(&["list"])
+        .expect(5)
+        .says(&["this program was sent there, but could not be stored or run"]);
+}
+
+#[test]
+fn a_program_that_was_cut_off_on_its_way_is_not_kept() {
+    let Some(far) = Far::new(Kind::Upload) else { return };
+    // Slow enough that it ends in the middle of the program.
+    let mut list = far.lab.start(&["list", "--limit-rate=1M"]);
+    wait_until("the beginning of the program", || far.cache().exists());
+    list.kill().unwrap();
+    list.wait().unwrap();
+    wait_until("the end of the connection", || far.sshd().sessions().is_empty());
+    wait_until("an empty folder", || {
+        std::fs::read_dir(far.cache()).unwrap().count() == 0
+    });
+    far.lab.init(&["--encrypt=off"]);
+    assert_eq!(std::fs::read_dir(far.cache()).unwrap().count(), 1);
+}
+
+#[test]
 fn what_the_way_there_prints_is_not_taken_for_an_answer() {
     let Some(far) = Far::new(Kind::Installed) else { return };
     far.lab.init(&["--encrypt=off"]);

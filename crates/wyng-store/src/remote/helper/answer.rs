@@ -134,6 +134,7 @@ impl Opened {
             atomic_replace,
             durability,
             append_only,
+            tells_files: _,
             far: _,
         } = self.capabilities;
         let body = Builder::new().flag(hard_links).flag(atomic_replace);
@@ -155,6 +156,7 @@ impl Opened {
             atomic_replace: body.flag()?,
             durability: durability(body.u8()?)?,
             append_only: body.flag()?,
+            tells_files: true,
             far: true,
         };
         let mut files = Vec::new();
@@ -281,6 +283,7 @@ mod tests {
                     atomic_replace: false,
                     durability: Durability::Confirmed,
                     append_only: true,
+                    tells_files: true,
                     far: true,
                 },
                 files: vec![(path("archive.ini"), Some(b"[x]".to_vec())), (path("y"), None)],

@@ -42,6 +42,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use writing::{Creation, Writer};
 use wyng_sys::fs::Space;
 
+/// The kind of a server's answer to our first frame.
+pub(super) const VERSION: u8 = packet::tell::VERSION;
+
 /// What a connection to an SFTP server may take: OpenSSH's largest packet and a little, and no kind of frame that only tells
 /// of work.
 pub const LIMITS: Limits = Limits {
@@ -131,6 +134,7 @@ impl Store for SftpStore {
             hard_links: self.hard_links,
             atomic_replace: self.far.client.extensions.posix_rename,
             durability: self.far.durable.expected(),
+            tells_files: false,
             far: true,
             append_only: false,
         }

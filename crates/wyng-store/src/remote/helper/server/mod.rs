@@ -11,6 +11,7 @@ mod session;
 mod voice;
 
 use super::{FRAME, HELLO, HELLO_NUMBER, VERSION, answer, wire::Builder};
+use crate::remote::frame::{Broken, Frames};
 use queue::{Frame, Queue};
 use session::Session;
 use std::path::PathBuf;
@@ -28,12 +29,6 @@ const IDLE: Duration = Duration::from_secs(3600);
 const QUEUED: usize = 64;
 /// Bytes that waiting requests may have, unless there is only one.
 const QUEUED_BYTES: usize = 8 << 20;
-/// Bytes asked for at a time, where no larger frame is under way.
-const STEP: usize = 256 << 10;
-/// Bytes of a frame that its length does not count.
-const LENGTH: usize = 4;
-/// Bytes between the length of a frame and its body.
-const HEAD: usize = 5;
 
 /// What this server allows its client.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,11 +64,7 @@ pub enum ServeError {
 ///
 /// # Errors
 /// [`ServeError`]. What was asked before is done or not done, as after a lost connection.
-pub fn serve(
-    context: &Context,
-    (mut incoming, outgoing): (Incoming, Outgoing),
-    rules: &Rules,
-) -> Result<(), ServeError> {
+pub fn serve(context: &Context, (incoming, outgoing): (Incoming, Outgoing), rules: &Rules) -> Result<(), ServeError> {
     let (voice, queue, over) = (Voice::new(context, outgoing), Queue::new(), AtomicBool::new(false));
     let ears = Ears {
         context,
@@ -85,7 +76,7 @@ pub fn serve(
         let listening = std::thread::Builder::new()
             .name("requests".to_owned())
             .spawn_scoped(scope, || {
-                let heard = ears.listen(&mut incoming);
+                let heard = ears.listen(incoming);
                 queue.close();
                 heard
             });
@@ -153,28 +144,18 @@ struct Ears<'a> {
 
 impl Ears<'_> {
     /// Takes frames until the end of the input.
-    fn listen(&self, incoming: &mut Incoming) -> Result<(), ServeError> {
-        let mut buffer = vec![0; STEP];
-        let mut filled = 0_usize;
+    fn listen(&self, incoming: Incoming) -> Result<(), ServeError> {
+        let mut frames = Frames::new(incoming, FRAME);
         let mut heard = self.context.clock.monotonic();
         while !self.over.load(Ordering::Acquire) {
-            let free = buffer.get_mut(filled..).unwrap_or_default();
-            match incoming.receive(free, TICK)? {
+            match frames.receive(TICK, |kind, id, body| self.queue_up(kind, id, body))? {
                 Received::End => return Ok(()),
+                Received::Bytes(_) => heard = self.context.clock.monotonic(),
                 Received::Nothing => {
                     let silence = self.context.clock.monotonic().saturating_sub(heard);
                     if silence > IDLE && self.queue.is_empty() && !self.voice.is_at_work() {
                         return Err(ServeError::Idle(IDLE));
                     }
-                }
-                Received::Bytes(count) => {
-                    heard = self.context.clock.monotonic();
-                    filled = filled.saturating_add(count);
-                    let used = self.take(buffer.get(..filled).unwrap_or_default())?;
-                    buffer.copy_within(used..filled, 0);
-                    filled = filled.saturating_sub(used);
-                    let wanted = frame_length(buffer.get(..filled).unwrap_or_default())?;
-                    buffer.resize(wanted.unwrap_or(0).max(STEP), 0);
                 }
             }
             self.tick()?;
@@ -182,33 +163,18 @@ impl Ears<'_> {
         Ok(())
     }
 
-    /// Queues the frames that are whole; how many bytes they had.
-    fn take(&self, bytes: &[u8]) -> Result<usize, ServeError> {
-        let (mut used, mut rest) = (0_usize, bytes);
-        while let Some(length) = frame_length(rest)? {
-            let Some((whole, next)) = rest.split_at_checked(length) else {
-                break;
-            };
-            let (head, body) = whole.split_at_checked(LENGTH + HEAD).unwrap_or((whole, &[]));
-            let Some((&kind, id)) = head.get(LENGTH..).and_then(<[u8]>::split_first) else {
-                break;
-            };
-            let mut frame = Frame {
-                kind,
-                id: u32::from_be_bytes(id.try_into().unwrap_or_default()),
-                body: body.to_vec(),
-            };
-            while let Err(refused) = self.queue.put(frame, TICK) {
-                if self.over.load(Ordering::Acquire) {
-                    return Ok(bytes.len());
-                }
-                self.tick()?;
-                frame = refused;
+    /// Queues a frame, when there is room for it.
+    fn queue_up(&self, kind: u8, id: u32, body: &[u8]) -> Result<(), ServeError> {
+        let body = body.to_vec();
+        let mut frame = Frame { kind, id, body };
+        while let Err(refused) = self.queue.put(frame, TICK) {
+            if self.over.load(Ordering::Acquire) {
+                return Ok(());
             }
-            used = used.saturating_add(length);
-            rest = next;
+            self.tick()?;
+            frame = refused;
         }
-        Ok(used)
+        Ok(())
     }
 
     fn tick(&self) -> Result<(), ServeError> {
@@ -217,14 +183,11 @@ impl Ears<'_> {
     }
 }
 
-/// The whole length of the frame that begins in `bytes`, as far as it is known.
-fn frame_length(bytes: &[u8]) -> Result<Option<usize>, ServeError> {
-    let Some(length) = bytes.first_chunk::<LENGTH>() else {
-        return Ok(None);
-    };
-    let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
-    if !(HEAD..=FRAME).contains(&length) {
-        return Err(ServeError::Violation("a frame is too short or too long"));
+impl From<Broken> for ServeError {
+    fn from(broken: Broken) -> Self {
+        match broken {
+            Broken::Length(what) => Self::Violation(what),
+            Broken::System(error) => Self::System(error),
+        }
     }
-    Ok(Some(length.saturating_add(LENGTH)))
 }

@@ -1,7 +1,7 @@
 //! The answers on their way to the client.
 
-use super::{IDLE, LENGTH, ServeError, TICK, answer};
-use std::io::IoSlice;
+use super::{IDLE, ServeError, TICK, answer};
+use crate::remote::frame::head;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use wyng_sys::stream::Outgoing;
@@ -74,7 +74,7 @@ impl Voice {
     /// Says something, and before it what was held back.
     pub(super) fn say(&self, kind: u8, id: u32, body: &[u8], data: &[u8]) -> Result<(), ServeError> {
         let mut mouth = lock(&self.mouth);
-        let head = head(kind, id, body.len().saturating_add(data.len()));
+        let head = head(kind, id, &[body, data]);
         let held = std::mem::take(&mut mouth.held);
         let said = self.send(&mut mouth.out, &[&held, &head, body, data]);
         mouth.held = held;
@@ -86,7 +86,7 @@ impl Voice {
     pub(super) fn say_later(&self, kind: u8, id: u32, body: &[u8], data: &[u8]) -> Result<(), ServeError> {
         {
             let held = &mut lock(&self.mouth).held;
-            let head = head(kind, id, body.len().saturating_add(data.len()));
+            let head = head(kind, id, &[body, data]);
             let parts = [&head[..], body, data];
             let length: usize = parts.iter().map(|part| part.len()).sum();
             if held.len().saturating_add(length) <= HELD {
@@ -108,39 +108,17 @@ impl Voice {
     }
 
     fn send(&self, out: &mut Outgoing, parts: &[&[u8]]) -> Result<(), ServeError> {
-        let mut slices: Vec<IoSlice<'_>> = parts
-            .iter()
-            .filter(|part| !part.is_empty())
-            .map(|part| IoSlice::new(part))
-            .collect();
-        let mut left = &mut slices[..];
         let mut progress = self.clock.monotonic();
-        while !left.is_empty() {
-            let count = out.send_some(left, TICK)?;
-            IoSlice::advance_slices(&mut left, count);
+        out.send_all(parts, TICK, |count| {
             let now = self.clock.monotonic();
             if count > 0 {
                 progress = now;
             } else if now.saturating_sub(progress) > IDLE {
                 return Err(ServeError::Idle(IDLE));
             }
-            self.cancel.check()?;
-        }
-        Ok(())
+            Ok(self.cancel.check()?)
+        })
     }
-}
-
-fn head(kind: u8, id: u32, body: usize) -> [u8; 9] {
-    // No answer is longer than a frame.
-    let length = u32::try_from(body.saturating_add(super::HEAD)).unwrap_or(u32::MAX);
-    let mut head = [0; 9];
-    let (first, rest) = head.split_at_mut(LENGTH);
-    first.copy_from_slice(&length.to_be_bytes());
-    if let Some((first, number)) = rest.split_first_mut() {
-        *first = kind;
-        number.copy_from_slice(&id.to_be_bytes());
-    }
-    head
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

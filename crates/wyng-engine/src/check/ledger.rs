@@ -162,14 +162,15 @@ fn remember(open: &OpenArchive, change: impl FnOnce(&mut CheckLog), reporter: &d
     reporter.event(Event::Warning(Warning::Note(&text)));
 }
 
-/// Only under the locks that protect this host's memory, which a reader takes for a moment; `false` if they are not free.
+/// Only under the lock of this archive's writers, which a reader takes for a moment; `false` if it is not free. The host lock is
+/// for what the original changes as well, and the record is ours alone: a command on another archive does not matter.
 fn try_remember(open: &OpenArchive, change: impl FnOnce(&mut CheckLog)) -> Result<bool> {
     let (Some(state), Some(home)) = (open.archive.state(), &open.home) else {
         return Ok(true);
     };
     let guard = match &open.locks {
         Some(_) => None,
-        None => home.try_update_guard(&open.archive.identity(), open.place.host_lock.as_deref())?,
+        None => home.try_update_guard(&open.archive.identity(), None)?,
     };
     if guard.is_none() && open.locks.is_none() {
         return Ok(false);

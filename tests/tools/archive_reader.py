@@ -854,6 +854,8 @@ class Strict:
         for name, rel, is_dir, size in self.entries(""):
             if is_dir and name in vols:
                 self.volume_tree(vols[name])
+            elif is_dir and name == ".wyng-kept":
+                self.kept_tree()
             elif name not in (self.arch.broken if is_dir else files):
                 self.error(rel, "stray", "not part of an archive")
             elif name == "archive.ini":
@@ -862,6 +864,13 @@ class Strict:
             elif name == "archive.salt":
                 self.nonce("meta", rel, 4 * SALT_SLOT)
         self.bak("archive.ini")
+
+    def kept_tree(self):
+        """What a server kept of files that a key which may only add has replaced: TIME-NAME, slashes as dots."""
+        kept = re.compile(r"\d{19}-(archive\.ini|archive\.salt|Vol_\w+\.(volinfo|sessions))")
+        for name, rel, is_dir, size in self.entries(".wyng-kept"):
+            if is_dir or not kept.fullmatch(name):
+                self.error(rel, "stray", "not what a server keeps")
 
     def volume_tree(self, vol):
         sessions = {s.name: s for s in vol.sessions}

@@ -2,11 +2,12 @@
 
 use crate::error::{ArchiveError, Damage, DamageReason, Notice, Result};
 use crate::history::{History, Session};
+use crate::kept;
 use crate::layout;
 use crate::open::{ROOT_FILE, Unlocked};
 use crate::vault::{Trust, UsedCopy, Vault};
 use crate::view::View;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use wyng_format::{
@@ -63,6 +64,8 @@ pub struct Archive {
     /// The renames of a commit have failed half way: what they left must be dealt with before anything else is written,
     /// because `archive.ini.tmp` is the evidence for that.
     pub(crate) unfinished: bool,
+    /// Whether a server keeps what was replaced; see the module `kept`.
+    pub(crate) kept: AtomicU8,
     /// Volumes that [`Archive::recover`] could not put right, and why.
     pub(crate) unrecovered: Vec<(VolumeId, String)>,
 }
@@ -90,7 +93,7 @@ impl Archive {
         Self::attach_once(unlocked, context, attach)
     }
 
-    fn attach_once(unlocked: Unlocked, context: &Context, attach: Attach) -> Result<Self> {
+    pub(crate) fn attach_once(unlocked: Unlocked, context: &Context, attach: Attach) -> Result<Self> {
         let identity = unlocked.identity();
         compare(&unlocked, &attach, context)?;
         let mut notices = unlocked.notices;
@@ -113,6 +116,7 @@ impl Archive {
             fs: context.fs.clone(),
             cache: attach.state,
             caching: Arc::new(AtomicBool::new(caching)),
+            kept: Arc::default(),
             copies: Arc::default(),
         };
         let mut archive = Self {
@@ -132,6 +136,7 @@ impl Archive {
             from_copy: unlocked.repair_root,
             next: OnceLock::new(),
             unfinished: false,
+            kept: AtomicU8::new(kept::UNKNOWN),
             unrecovered: Vec::new(),
         };
         if !archive.repair_root {
@@ -406,7 +411,7 @@ impl Archive {
 }
 
 /// From how far the wall clock is behind the archive on writing is refused (decisions.md §7).
-const CLOCK_TOLERANCE: Duration = Duration::from_secs(5);
+pub(crate) const CLOCK_TOLERANCE: Duration = Duration::from_secs(5);
 const NANOS: u128 = 1_000_000_000;
 
 /// How often a root that keeps changing is read.

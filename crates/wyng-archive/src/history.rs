@@ -102,7 +102,8 @@ impl Vault {
     /// The `volinfo` with this digest as it is stored, in its own place or a copy.
     pub(crate) fn find_volinfo(&self, vid: &VolumeId, digest: &Digest, trust: Trust) -> Result<Object, Damage> {
         let own = layout::volinfo(vid);
-        let places = [own.clone(), layout::tmp(&own), layout::bak(&own)];
+        let mut places = vec![own.clone(), layout::tmp(&own), layout::bak(&own)];
+        places.extend(self.kept.place(vid, digest).cloned());
         self.object(CacheFile::VolumeInfo(vid), &places, digest, MetaObject::VolInfo, trust)
     }
 

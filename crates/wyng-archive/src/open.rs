@@ -10,7 +10,7 @@ use crate::vault::{LOCAL_CACHE, store_damage};
 use std::sync::Arc;
 use wyng_format::{CipherCode, HashType, Header, MasterKeys, Root, RootVolume, SaltFile, ScryptCost, Suite, VolumeId};
 use wyng_state::{ArchiveIdentity, ArchiveState, CacheFile, StateHome};
-use wyng_store::{Store, StoreError, StorePath};
+use wyng_store::{KeptFile, Store, StoreError, StorePath, kept_files};
 use zeroize::Zeroizing;
 
 /// Where keys come from. Asked only when needed, remembered ones first.
@@ -135,6 +135,46 @@ impl Sealed {
             store,
             roots,
             root_damage,
+            salts,
+            salt_damage,
+        })
+    }
+
+    /// Reads a root that a server kept, and all salts that may fit it; `home` and `uid` find copies in the local cache.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Unreadable`], or the destination's.
+    pub fn read_kept(store: Arc<dyn Store>, home: Option<&StateHome>, uid: u32, root: &KeptFile) -> Result<Self> {
+        let (url, path) = (store.url().to_owned(), root.path()?);
+        let content = match read_root(&*store, path.as_str())? {
+            Ok(content) => content,
+            Err(RootFault::OldFormat) => return Err(ArchiveError::OldFormat { url }),
+            Err(RootFault::Damage(damage)) => return Err(ArchiveError::Unreadable { url, damage }),
+        };
+        let caches: Vec<ArchiveState> = match home {
+            Some(home) => home
+                .archives_for_url(uid, &url)?
+                .into_iter()
+                .map(|known| known.state)
+                .collect(),
+            None => Vec::new(),
+        };
+        let (mut salts, salt_damage) = read_salts(&*store, &caches);
+        let salt = layout::path(layout::SALT);
+        for kept in kept_files(&*store)?.iter().rev().filter(|kept| kept.is_of(&salt)) {
+            let path = kept.path()?;
+            if let Ok(Some(bytes)) = store.read(&path, SALT_LIMIT)
+                && let Ok(content) = SaltFile::parse(&bytes)
+            {
+                let from = path.to_string();
+                salts.push(Copy { from, content });
+            }
+        }
+        let from = path.to_string();
+        Ok(Self {
+            store,
+            roots: vec![Copy { from, content }],
+            root_damage: None,
             salts,
             salt_damage,
         })

@@ -6,6 +6,7 @@ mod check;
 mod clean;
 mod diff;
 mod event;
+mod kept;
 mod manage;
 mod map;
 mod monitor;
@@ -21,6 +22,7 @@ pub use check::{
 pub use clean::{CleanPlan, CleanReport, CleanRequest, CleanScope, SnapshotRemoved};
 pub use diff::{ComparedWith, DiffPair, DiffReport, DiffRequest, Differences, Stretch, VolumeCompared};
 pub use event::{Event, Reporter, Warning};
+pub use kept::{AcceptPlan, KeptChoice, KeptState, ReturnPlan, VolumeLost, VolumeReturned};
 pub use manage::{
     DeduplicateReport, DeletePlan, DeleteReport, DeleteRequest, LeftAlone, RenameReport, RenameRequest, SessionTagged,
     TagChange, TagReport, TagRequest, UuidReport, VolumeChoice,
@@ -117,6 +119,8 @@ pub enum Purpose {
     Local,
     /// Writing: locks are taken, an interrupted operation is finished or undone first.
     Write,
+    /// Judging what a key has made of the archive that may only add: locks are taken, and nothing is finished or undone.
+    Judge,
 }
 
 /// How an archive is to be opened.

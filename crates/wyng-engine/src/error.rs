@@ -116,6 +116,12 @@ pub enum EngineError {
     /// Old sessions of a volume could not be removed before a send.
     #[error("its old sessions could not be removed: {0}")]
     NotPruned(#[source] Box<EngineError>),
+    /// No root that a server kept is the one that is meant.
+    #[error("no such archive.ini is kept{}", kept_roots(.newest))]
+    NoKept {
+        /// Those that are there, newest first: when each was replaced, nanoseconds since 1970.
+        newest: Vec<String>,
+    },
     /// The session asked for is not a date and time.
     #[error("{text:?} is not a session: YYYYMMDD-HHMMSS is expected")]
     BadSession {
@@ -219,5 +225,13 @@ impl From<StateError> for EngineError {
 impl From<Damage> for EngineError {
     fn from(damage: Damage) -> Self {
         Self::Archive(damage.into())
+    }
+}
+
+fn kept_roots(newest: &[String]) -> String {
+    if newest.is_empty() {
+        ": nothing was replaced by a key that may only add, or the present state was accepted".to_owned()
+    } else {
+        format!("; there are {}", newest.join(", "))
     }
 }

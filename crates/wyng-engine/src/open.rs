@@ -27,7 +27,7 @@ pub struct OpenArchive {
     /// This host's memory, if there is or can be any.
     pub(crate) home: Option<StateHome>,
     pub(crate) storage: StorageSettings,
-    keys: Keys,
+    pub(crate) keys: Keys,
 }
 
 /// The locks of a writer (decisions.md §4).
@@ -64,7 +64,7 @@ pub fn open(
     secrets: &dyn Secrets,
     reporter: &dyn Reporter,
 ) -> Result<OpenArchive> {
-    let write = request.purpose == Purpose::Write;
+    let write = matches!(request.purpose, Purpose::Write | Purpose::Judge);
     let place = &request.place;
     let store = open_store(
         context,
@@ -76,17 +76,8 @@ pub fn open(
         },
     )?;
     let home = StateHome::open(&context.fs, &place.state_home, write)?;
-    let keys = Keys::new(context, place, request.remember_minutes);
     let sealed = Sealed::read(store.clone(), home.as_ref(), place.uid)?;
-    let unlocked = sealed.unlock(&keys.source(secrets), place.key_cost);
-    // Deriving keys takes long, and who stops it has not given a wrong passphrase.
-    context.cancel.check()?;
-    let mut unlocked = unlocked?;
-    if let Err(error) = keys.remember(&unlocked) {
-        reporter.event(Event::Warning(Warning::KeysNotRemembered {
-            error: &error.to_string(),
-        }));
-    }
+    let (mut unlocked, keys) = unlock(context, request, sealed, secrets, reporter)?;
     let (archive, home, locks) = if request.purpose == Purpose::Read {
         let archive = attach_reader(context, place, home.as_ref(), unlocked, request.allow_rollback)?;
         (archive, home, None)
@@ -117,11 +108,33 @@ pub fn open(
         storage: request.storage.clone(),
         keys,
     };
-    if let Some(locks) = open.locks.as_ref().filter(|_| write) {
+    if let Some(locks) = open.locks.as_ref().filter(|_| request.purpose == Purpose::Write) {
         open.archive.recover(&|| locks.check())?;
     }
     open.report_notices(reporter);
     Ok(open)
+}
+
+/// Decrypts the root with keys that are remembered or asked for.
+pub(crate) fn unlock(
+    context: &Context,
+    request: &OpenRequest,
+    sealed: Sealed,
+    secrets: &dyn Secrets,
+    reporter: &dyn Reporter,
+) -> Result<(Unlocked, Keys)> {
+    let place = &request.place;
+    let keys = Keys::new(context, place, request.remember_minutes);
+    let unlocked = sealed.unlock(&keys.source(secrets), place.key_cost);
+    // Deriving keys takes long, and who stops it has not given a wrong passphrase.
+    context.cancel.check()?;
+    let unlocked = unlocked?;
+    if let Err(error) = keys.remember(&unlocked) {
+        reporter.event(Event::Warning(Warning::KeysNotRemembered {
+            error: &error.to_string(),
+        }));
+    }
+    Ok((unlocked, keys))
 }
 
 /// Opens the destination's store.
@@ -165,7 +178,7 @@ fn attach_reader(
     Ok(archive)
 }
 
-fn take_locks(
+pub(crate) fn take_locks(
     context: &Context,
     place: &Place,
     home: &StateHome,
@@ -287,24 +300,7 @@ impl OpenArchive {
     /// # Errors
     /// [`StoreError::Forbidden`](wyng_store::StoreError::Forbidden); those of the destination.
     pub(crate) fn check_may_remove(&self, command: &str) -> Result<()> {
-        let store = self.archive.store();
-        let reason = if store.capabilities().append_only {
-            format!("this key may only add, and {command} changes or removes what is stored")
-        } else {
-            match wyng_store::kept_files(&**store)? {
-                0 => return Ok(()),
-                count => format!(
-                    "{} holds {count} files that a key which may only add has replaced, and {command} could remove what they \
-                     refer to. If list shows all sessions that there should be, remove that folder there first",
-                    wyng_store::KEPT
-                ),
-            }
-        };
-        Err(wyng_store::StoreError::Forbidden {
-            url: self.place.url.clone(),
-            reason,
-        }
-        .into())
+        Ok(self.archive.check_may_remove(command)?)
     }
 
     /// What there is to say about the archive before anything else.

@@ -13,6 +13,8 @@
 mod common;
 #[path = "crash/damaged.rs"]
 mod damaged;
+#[path = "crash/kept.rs"]
+mod kept;
 #[path = "crash/mutants.rs"]
 mod mutants;
 #[path = "crash/pairs.rs"]

@@ -16,7 +16,7 @@ mod url;
 
 pub use error::{Result, StoreError};
 pub use folder::{FolderStore, OpenMode};
-pub use kept::{KEPT, kept_files};
+pub use kept::{KEPT, KeptFile, keep, kept_files};
 pub use path::{BadStorePath, StorePath};
 pub use store::{Capabilities, Change, Durability, Entry, EntryKind, Meta, Rename, Store, StoreWriter};
 pub use url::{Destination, Location, RemotePath, SshHost};

@@ -205,6 +205,7 @@ fn exit_code(error: &EngineError) -> u8 {
         | EngineError::NoWorkingFolder { .. }
         | EngineError::StateFolder { .. }
         | EngineError::BadSession { .. }
+        | EngineError::NoKept { .. }
         | EngineError::MetadataVolume { .. }
         | EngineError::NamedTwice { .. } => BAD_OPTION,
         EngineError::NotPruned(error) => exit_code(error),

@@ -5,6 +5,7 @@
 
 use crate::environment::Environment;
 use crate::errors::INTERRUPTED;
+use crate::options::check::bytes;
 use crate::options::table::Id;
 use crate::options::value::Values;
 use crate::options::{Command, OptionError};
@@ -44,6 +45,10 @@ pub fn arguments(names: &[OsString], values: &Values, environment: &Environment)
         restrict: values.os(Id::Restrict).map(PathBuf::from),
         append_only: values.flag(Id::AppendOnly),
         read_only: values.flag(Id::ReadOnly),
+        kept_quota: values
+            .text(Id::KeptQuota)
+            .and_then(|text| bytes(&text))
+            .unwrap_or(Rules::KEPT_QUOTA),
     };
     if rules.append_only && rules.read_only {
         return Err(OptionError::Conflict {

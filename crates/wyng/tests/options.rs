@@ -104,7 +104,7 @@ const REFUSED: &[(&[&str], i32, &str)] = &[
     (
         &["arch-check", "--force"],
         9,
-        "--force means nothing without --repair, --clean or --change-uuid",
+        "--force means nothing without --repair, --clean, --accept-root, --return-to or --change-uuid",
     ),
     (
         &["arch-check", "--change-uuid", "v"],

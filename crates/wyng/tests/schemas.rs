@@ -157,6 +157,8 @@ fn documents_fit_their_schemas() {
         (&["arch-check", "--all-before"], 9),
         (&["arch-check", "--budget=1h"], 0),
         (&["arch-check", "--budget=1h", "a.img"], 9),
+        (&["arch-check", "--accept-root", "--dry-run"], 0),
+        (&["arch-check", "--return-to=newest", "--dry-run"], 9),
         (&["arch-check", "--repair"], 1),
         (&["arch-check", "--repair", "--dry-run"], 0),
         (&["arch-check", "--repair", "--force"], 0),

@@ -9,7 +9,7 @@ use crate::view::View;
 use std::collections::BTreeSet;
 use std::iter::Peekable;
 use wyng_format::{ChunkAddr, ChunkHash, SessionName, VolumeId, chunk_path};
-use wyng_store::{Entry, EntryKind, StorePath};
+use wyng_store::{Entry, EntryKind, KEPT, StorePath};
 
 /// Something that no metadata speak of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -152,6 +152,9 @@ fn at_root(entry: &Entry) -> Option<StrayKind> {
         "archive.dat",
         ".hardlink",
     ];
+    if entry.kind == EntryKind::Dir && name == KEPT {
+        return None;
+    }
     // Locks are the business of those who hold, wait for and break them.
     if entry.kind == EntryKind::File && (belongs.contains(&name) || name.starts_with(".wyng-lock")) {
         return None;

@@ -121,7 +121,7 @@ fn complete_volume(vault: &Vault, vid: &VolumeId, volinfo: &VolInfo) -> Result<(
 }
 
 /// Every part of a session is there: its manifest by hash, chunks by existence and size.
-pub(super) fn complete_session(
+pub(crate) fn complete_session(
     vault: &Vault,
     places: &Places,
     vid: &VolumeId,

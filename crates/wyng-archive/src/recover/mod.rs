@@ -16,7 +16,7 @@ use crate::history::Places;
 use crate::layout;
 use crate::vault::Trust;
 use crate::write::Guard;
-use forward::complete_session;
+pub(crate) use forward::complete_session;
 use wyng_format::limits;
 use wyng_format::{Digest, InProcess, MetaObject, RootVolume, SessionName, VolInfo, VolumeId, encode_sessions_list};
 use wyng_store::{EntryKind, Rename, StorePath};
@@ -49,6 +49,9 @@ impl Archive {
         match self.root.in_process() {
             Ok(None) => {}
             Ok(Some(InProcess::Delete { vid })) => {
+                if self.holds(&vid)? {
+                    self.check_may_remove("to finish the deletion that archive.ini speaks of")?;
+                }
                 if let Err(error) = self.finish_deletion(&vid, guard) {
                     self.leave_remains(&vid, error)?;
                 }
@@ -129,6 +132,17 @@ impl Archive {
 
     /// Writes `archive.ini`, and `archive.salt` with its copy, again where a copy had to be used.
     fn repair_root_files(&mut self) -> Result<()> {
+        self.repair_salt_files()?;
+        if self.repair_root {
+            self.put_whole(&layout::root(), &self.root_bytes)?;
+            self.repair_root = false;
+            self.remember_root()?;
+        }
+        Ok(())
+    }
+
+    /// Writes `archive.salt` and its copy again where a copy had to be used.
+    pub(crate) fn repair_salt_files(&mut self) -> Result<()> {
         let store = self.vault.store.clone();
         if self.repair_salt
             && let Some(salt) = &self.salt
@@ -143,11 +157,6 @@ impl Archive {
             self.put_in_place(&backup)?;
             store.sync_dir(&StorePath::root())?;
             self.repair_salt = false;
-        }
-        if self.repair_root {
-            self.put_whole(&layout::root(), &self.root_bytes)?;
-            self.repair_root = false;
-            self.remember_root()?;
         }
         Ok(())
     }
@@ -222,6 +231,7 @@ impl Archive {
             if settled || !merging {
                 return Ok(found.map(|found| (digest, found)));
             }
+            self.check_may_remove("to end the prune that was interrupted")?;
             self.settle_merge(vid, noted, guard)?;
         }
         Ok(None)

@@ -6,13 +6,16 @@ use crate::layout;
 use crate::vault::Trust;
 use crate::write::Guard;
 use wyng_format::{Digest, VolumeId};
-use wyng_store::{EntryKind, StorePath};
+use wyng_store::{EntryKind, KEPT, StorePath};
 
 impl Archive {
     /// Volume folders that the index does not list: those of an interrupted first send or add go away, others are kept
     /// and reported.
     pub(super) fn remove_strays(&mut self, listed: &[(VolumeId, Digest)], guard: &Guard<'_>) -> Result<()> {
         let entries = self.vault.store.list(&StorePath::root())?.unwrap_or_default();
+        if entries.iter().all(|entry| entry.name != KEPT) {
+            self.note_nothing_kept();
+        }
         let mut removed = false;
         for entry in entries.into_iter().filter(|entry| entry.kind == EntryKind::Dir) {
             let Ok(vid) = VolumeId::new(&entry.name) else { continue };

@@ -6,6 +6,7 @@
 mod blob;
 
 use crate::error::{Damage, DamageReason, Result, check_digest};
+use crate::kept::KeptLists;
 use crate::layout;
 use crate::runs::{ManifestRuns, RunStream};
 use blob::{Blob, FileBlob};
@@ -42,6 +43,8 @@ pub(crate) struct Vault {
     pub cache: Option<ArchiveState>,
     /// Whether the cache may be changed now: only under the locks of decisions.md §4.
     pub caching: Arc<AtomicBool>,
+    /// Lists that a server kept, which stand in for those in their places.
+    pub kept: Arc<KeptLists>,
     /// Files that a copy stood in for.
     pub copies: Arc<Mutex<Vec<UsedCopy>>>,
 }
@@ -83,7 +86,7 @@ impl Vault {
     /// Whether nothing of a session that has its name may be removed: this destination lets us add only, or its server keeps
     /// what such a client replaced.
     pub(crate) fn keeps_all(&self) -> Result<bool> {
-        Ok(self.store.capabilities().append_only || kept_files(&*self.store)? > 0)
+        Ok(self.store.capabilities().append_only || !kept_files(&*self.store)?.is_empty())
     }
 
     /// Reads a small metadata object, trying `places` in order; the first is its own place.

@@ -331,6 +331,7 @@ impl Archive {
     /// Renames a file over `path`, also where somebody has put a folder.
     pub(crate) fn replace_by(&self, from: &StorePath, path: &StorePath) -> Result<()> {
         let store = &self.vault.store;
+        self.keep(path)?;
         match store.rename(from, path, Rename::Replace) {
             Err(StoreError::Exists { .. }) if self.is_folder(path) => {
                 self.move_aside(path)?;

@@ -33,6 +33,7 @@ pub fn free(login: &Path) -> Rules {
         restrict: None,
         append_only: false,
         read_only: false,
+        kept_quota: Rules::KEPT_QUOTA,
     }
 }
 

@@ -47,6 +47,13 @@ impl Run<'_> {
                 if dry_run { Purpose::Read } else { Purpose::Write },
                 |run, archive| run.repair(archive, &request, force, dry_run),
             ),
+            ArchCheckArgs::Accept { force, dry_run } => self.with_consent(
+                force || dry_run,
+                "nobody is there to be asked whether the present state is accepted",
+                if dry_run { Purpose::Read } else { Purpose::Judge },
+                |run, archive| run.accept_root(archive, force, dry_run),
+            ),
+            ArchCheckArgs::Return { choice, force, dry_run } => self.return_to(choice, force, dry_run),
             ArchCheckArgs::ExportKeys { path } => {
                 self.with_archive(Purpose::Read, |run, archive| run.export_keys(archive, &path))
             }
@@ -230,7 +237,7 @@ impl Run<'_> {
 }
 
 /// The end of a command that can be tried first.
-fn planned(dry_run: bool, mut fields: Map<String, Value>, failed: Vec<Failed>) -> Done {
+pub(super) fn planned(dry_run: bool, mut fields: Map<String, Value>, failed: Vec<Failed>) -> Done {
     let mut report = json::fields(&json!({"dry_run": dry_run}));
     report.append(&mut fields);
     Done { report, failed }

@@ -6,6 +6,7 @@ mod deduplicate;
 mod delete;
 mod diff;
 mod init;
+mod kept;
 mod list;
 mod monitor;
 mod prune;
@@ -129,7 +130,16 @@ impl Run<'_> {
         purpose: Purpose,
         work: impl FnOnce(&mut Self, &mut OpenArchive) -> Result<Done, Failure>,
     ) -> Result<Done, Failure> {
-        let request = OpenRequest {
+        let request = self.open_request(purpose);
+        let mut archive = wyng_engine::open(self.context, &request, &self.terminal, &self.display)?;
+        self.introduce(&archive);
+        let result = work(self, &mut archive);
+        archive.close();
+        result
+    }
+
+    fn open_request(&self, purpose: Purpose) -> OpenRequest {
+        OpenRequest {
             place: self.place(),
             purpose,
             remember_minutes: self.general.authmin,
@@ -137,12 +147,7 @@ impl Run<'_> {
             lock_wait: self.general.lock_wait,
             max_sync: self.general.max_sync,
             storage: self.storage_settings(),
-        };
-        let mut archive = wyng_engine::open(self.context, &request, &self.terminal, &self.display)?;
-        self.introduce(&archive);
-        let result = work(self, &mut archive);
-        archive.close();
-        result
+        }
     }
 
     /// Asks whether to go on, if somebody is there; after a no the command ends with `code`.

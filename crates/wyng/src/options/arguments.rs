@@ -8,8 +8,8 @@ use crate::select::volumes::{Storage, Wanted};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use wyng_engine::{
-    CheckSessions, CleanScope, DeleteRequest, Headroom, ImportSpec, PruneRequest, ReceiveMode, RenameRequest,
-    RepairRequest, SessionChoice, TagChange,
+    CheckSessions, CleanScope, DeleteRequest, Headroom, ImportSpec, KeptChoice, PruneRequest, ReceiveMode,
+    RenameRequest, RepairRequest, SessionChoice, TagChange,
 };
 
 /// A command, ready to run.
@@ -345,6 +345,22 @@ pub enum ArchCheckArgs {
     Repair {
         /// `--from`.
         request: RepairRequest,
+        /// `--force`.
+        force: bool,
+        /// `--dry-run`.
+        dry_run: bool,
+    },
+    /// `--accept-root`: what a key that may only add has made of the archive is right.
+    Accept {
+        /// `--force`.
+        force: bool,
+        /// `--dry-run`.
+        dry_run: bool,
+    },
+    /// `--return-to`: make the archive what it was before.
+    Return {
+        /// To which root.
+        choice: KeptChoice,
         /// `--force`.
         force: bool,
         /// `--dry-run`.

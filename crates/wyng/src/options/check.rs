@@ -5,6 +5,8 @@
 use std::ffi::OsStr;
 use std::path::{Component, Path};
 use std::time::Duration;
+use wyng_engine::KeptChoice;
+use wyng_format::SessionName;
 
 /// A check of one value.
 pub type Check = fn(&OsStr) -> Result<(), String>;
@@ -102,6 +104,26 @@ pub fn duration(text: &str) -> Option<Duration> {
     };
     let total = number.parse::<u64>().ok()?.checked_mul(seconds)?;
     (1..=31_536_000).contains(&total).then(|| Duration::from_secs(total))
+}
+
+/// `newest`, the time of a session, or the name of a kept file.
+pub fn kept(value: &OsStr) -> Result<(), String> {
+    match kept_choice(utf8(value)?) {
+        Some(_) => Ok(()),
+        None => Err("must be newest, a time YYYYMMDD-HHMMSS, or the number of a kept archive.ini".to_owned()),
+    }
+}
+
+/// Which of the roots that a server kept.
+#[must_use]
+pub fn kept_choice(text: &str) -> Option<KeptChoice> {
+    if text == "newest" {
+        return Some(KeptChoice::Newest);
+    }
+    if text.len() == 19 && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return text.parse().ok().map(KeptChoice::Exactly);
+    }
+    SessionName::from_date(text).ok().map(KeptChoice::At)
 }
 
 /// `500000`, `500K`, `2M`: bytes, by powers of 1024.

@@ -334,7 +334,10 @@ pub static COMMANDS: &[About] = &[
                removes files that nothing speaks of, and with --local the snapshots there of volumes that the archive does not \
                have, which a check with --local names. Where nobody can be asked both need --force; --dry-run only says what \
                they would do. With --export-keys: writes a recovery kit, with which and the passphrase the archive can be \
-               opened after archive.ini and archive.salt are lost. With --change-uuid: replaces the uuid of the archive, as is \
+               opened after archive.ini and archive.salt are lost. Where a key may only add \
+               (wyng serve --append-only), the server keeps what it replaced, and nothing is removed until the administrator has \
+               looked: --accept-root says which volumes and sessions earlier states show and the present one does not, and \
+               accepts it; --return-to makes the archive what it was at that time. With --change-uuid: replaces the uuid of the archive, as is \
                needed for a copy that is to live on beside its original. Local snapshots belong to the old one, so the next send reads everything, and delete \
                --purge=other removes them. Asks first; where nobody can be asked it needs --force. With --upgrade-format: an \
                archive of format V3 needs none; one of format V2 is refused, because only the original program upgrades it.",

@@ -2,13 +2,15 @@
 //! arch-deduplicate, arch-check.
 
 use super::arguments::{Action, ArchCheckArgs, DeleteArgs, TagArgs};
-use super::check::duration;
+use super::check::{duration, kept_choice};
 use super::error::OptionError;
 use super::meaning::Reader;
 use super::table::Id;
 use crate::select::tags;
 use std::path::PathBuf;
-use wyng_engine::{CheckSessions, DeleteRequest, RenameRequest, RepairRequest, SessionChoice, TagChange, VolumeChoice};
+use wyng_engine::{
+    CheckSessions, DeleteRequest, KeptChoice, RenameRequest, RepairRequest, SessionChoice, TagChange, VolumeChoice,
+};
 use wyng_format::{Tag, VolumeId};
 
 impl Reader<'_> {
@@ -67,16 +69,19 @@ impl Reader<'_> {
     }
 
     pub(super) fn arch_check(&self, names: Vec<String>) -> Result<ArchCheckArgs, OptionError> {
-        const FORMS: [(Id, &str); 5] = [
+        const FORMS: [(Id, &str); 7] = [
+            (Id::AcceptRoot, "--accept-root"),
+            (Id::ReturnTo, "--return-to"),
             (Id::ExportKeys, "--export-keys"),
             (Id::ChangeUuid, "--change-uuid"),
             (Id::UpgradeFormat, "--upgrade-format"),
             (Id::Clean, "--clean"),
             (Id::Repair, "--repair"),
         ];
-        let mut given = FORMS
-            .into_iter()
-            .filter(|(id, _)| self.values.flag(*id) || *id == Id::ExportKeys && self.values.has(*id));
+        let mut given = FORMS.into_iter().filter(|(id, _)| match id {
+            Id::ExportKeys | Id::ReturnTo => self.values.has(*id),
+            flag => self.values.flag(*flag),
+        });
         let form = given.next();
         if let (Some((_, first)), Some((_, second))) = (form, given.next()) {
             return Err(OptionError::Conflict { first, second });
@@ -94,7 +99,7 @@ impl Reader<'_> {
         self.no_names(&names)?;
         self.refuse_choice(form, second)?;
         let (force, dry_run) = (self.values.flag(Id::Force), self.values.flag(Id::DryRun));
-        if dry_run && !matches!(form, Id::Clean | Id::Repair) {
+        if dry_run && !matches!(form, Id::Clean | Id::Repair | Id::AcceptRoot | Id::ReturnTo) {
             let first = "--dry-run";
             return Err(OptionError::Conflict { first, second });
         }
@@ -113,6 +118,16 @@ impl Reader<'_> {
                     from,
                     local: self.values.os(Id::Local).map(Into::into),
                 },
+                force,
+                dry_run,
+            },
+            Id::AcceptRoot => ArchCheckArgs::Accept { force, dry_run },
+            Id::ReturnTo => ArchCheckArgs::Return {
+                choice: self
+                    .values
+                    .text(Id::ReturnTo)
+                    .and_then(|text| kept_choice(&text))
+                    .unwrap_or(KeptChoice::Newest),
                 force,
                 dry_run,
             },
@@ -147,7 +162,7 @@ impl Reader<'_> {
         if self.values.flag(Id::Force) {
             return Err(OptionError::Needs {
                 option: "--force",
-                needed: "--repair, --clean or --change-uuid",
+                needed: "--repair, --clean, --accept-root, --return-to or --change-uuid",
             });
         }
         let mut wanted = self.wanted(names);

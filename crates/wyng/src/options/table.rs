@@ -151,6 +151,18 @@ pub static OPTIONS: &[Opt] = &[
     .cli()
     .on(&[Command::Serve])
     .ours(),
+    value(
+        Id::KeptQuota,
+        "kept-quota",
+        "SIZE",
+        Serving,
+        "serve --append-only: bytes of replaced lists to keep, then refuse to add",
+    )
+    .is("256M")
+    .cli()
+    .check(check::rate)
+    .on(&[Command::Serve])
+    .ours(),
     flag(Id::ReadOnly, "read-only", Serving, "serve: nothing can be changed")
         .cli()
         .on(&[Command::Serve])
@@ -607,6 +619,26 @@ pub static OPTIONS: &[Opt] = &[
         "arch-check --repair: take good files from this copy of the archive",
     )
     .cli()
+    .on(&[Command::ArchCheck])
+    .ours(),
+    flag(
+        Id::AcceptRoot,
+        "accept-root",
+        Archive,
+        "arch-check: what a key that may only add has made of the archive is right",
+    )
+    .cli()
+    .on(&[Command::ArchCheck])
+    .ours(),
+    value(
+        Id::ReturnTo,
+        "return-to",
+        "TIME",
+        Archive,
+        "arch-check: make the archive what it was before such a key changed it",
+    )
+    .cli()
+    .check(check::kept)
     .on(&[Command::ArchCheck])
     .ours(),
     value(

@@ -4,6 +4,7 @@ pub mod archive;
 pub mod check;
 pub mod events;
 pub mod json;
+pub mod kept;
 pub mod kit;
 pub mod listing;
 pub mod local;

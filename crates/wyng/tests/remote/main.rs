@@ -18,5 +18,6 @@ mod support;
 
 mod far;
 mod jobs;
+mod kept;
 mod keys;
 mod trouble;

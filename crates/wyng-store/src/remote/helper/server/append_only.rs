@@ -3,24 +3,26 @@
 //!
 //! What a client works on has names of its own: `S-tmp`, `S-part-*`, `*.tmp`, `*.new`, `*.bak` and the lock. It makes and removes
 //! those as it likes. A session is complete once it has its name `S_*`. The files that say what an archive consists of are
-//! replaced with each session; what they said before is kept in [`KEPT`], under the time and the name.
+//! replaced with each session; what they said before is kept in [`kept::KEPT`], under the time and the name, and nothing is
+//! replaced any more once that takes more than its quota.
 
 use super::place::forbidden;
-use crate::kept::KEPT;
+use crate::kept;
 use crate::lock::LOCK_NAME;
 use crate::{Capabilities, Change, Durability, Entry, Meta, Rename, Result, Store, StoreError, StorePath, StoreWriter};
 use std::ops::RangeInclusive;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use wyng_sys::Clock;
 use wyng_sys::fs::Space;
-
-/// Files of one name that may be kept in one nanosecond.
-const TRIES: i64 = 100;
 
 /// The folder.
 pub(super) struct AppendOnly {
     inner: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
+    /// Bytes that what is kept may take.
+    quota: u64,
+    /// Bytes that it takes.
+    kept: Mutex<u64>,
     /// Held by each file that is being written.
     writers: Arc<()>,
 }
@@ -76,12 +78,39 @@ fn is_beside(from: &StorePath, to: &StorePath, end: &str) -> bool {
 }
 
 impl AppendOnly {
-    pub(super) fn new(inner: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
-        Self {
+    /// # Errors
+    /// Those of the folder.
+    pub(super) fn new(inner: Arc<dyn Store>, clock: Arc<dyn Clock>, quota: u64) -> Result<Self> {
+        Ok(Self {
+            kept: Mutex::new(kept::kept_bytes(&*inner)?),
             inner,
             clock,
+            quota,
             writers: Arc::new(()),
+        })
+    }
+
+    /// Fails early where nothing could be replaced any more.
+    ///
+    /// # Errors
+    /// [`StoreError::Forbidden`].
+    pub(super) fn check_quota(&self) -> Result<()> {
+        self.room(&self.kept.lock().unwrap_or_else(PoisonError::into_inner), 1)
+            .map(drop)
+    }
+
+    /// What the kept files take together with one more of `size` bytes.
+    fn room(&self, kept: &u64, size: u64) -> Result<u64> {
+        let more = kept.saturating_add(kept::in_blocks(size));
+        if more <= self.quota {
+            return Ok(more);
         }
+        Err(forbidden(format!(
+            "{} has {kept} bytes of what this key has replaced, and may have {}; so nothing is replaced any more, and nothing \
+             added, until the administrator has looked at it (arch-check --accept-root, or --return-to)",
+            kept::KEPT,
+            self.quota
+        )))
     }
 
     fn may_make(&self, path: &StorePath) -> Result<()> {
@@ -103,26 +132,14 @@ impl AppendOnly {
 
     /// Keeps what a file says that is about to be replaced.
     fn keep(&self, path: &StorePath) -> Result<()> {
-        if self.inner.stat(path)?.is_none() {
+        let Some(meta) = self.inner.stat(path)? else {
             return Ok(());
-        }
-        let folder = StorePath::new(KEPT)?;
-        let name = path.as_str().replace('/', ".");
-        let now = self.clock.now();
-        for later in 0..TRIES {
-            let kept = folder.join(format!("{:019}-{name}", now.saturating_add(later)))?;
-            let linked = match self.inner.link(path, &kept, &(0..=u64::MAX)) {
-                Err(StoreError::Unsupported { .. } | StoreError::TooManyLinks { .. }) => self.inner.copy(path, &kept),
-                linked => linked,
-            };
-            match linked {
-                Err(StoreError::Exists { .. }) => {}
-                Err(error) => return Err(error),
-                // crash here: one file more is kept than was replaced.
-                Ok(()) => return self.inner.sync_dir(&folder).map(drop),
-            }
-        }
-        Err(refused("keep more of", path))
+        };
+        let mut bytes = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let more = self.room(&bytes, meta.size)?;
+        kept::keep(&*self.inner, path, self.clock.now())?;
+        *bytes = more;
+        Ok(())
     }
 }
 

@@ -41,6 +41,13 @@ pub struct Rules {
     pub append_only: bool,
     /// Nothing can be changed.
     pub read_only: bool,
+    /// With `append_only`: bytes that the files may take which say what the archive was before it was replaced.
+    pub kept_quota: u64,
+}
+
+impl Rules {
+    /// What is kept takes this much at most, unless the administrator says otherwise: some 20,000 sessions of one volume.
+    pub const KEPT_QUOTA: u64 = 256 << 20;
 }
 
 /// Why a server ended before its client did.

@@ -85,7 +85,11 @@ impl<'a> Session<'a> {
         let url = format!("file:{}", path.display());
         let mut store: Arc<dyn Store> = Arc::new(FolderStore::open(&fs, &url, &path, mode)?);
         if self.rules.append_only {
-            store = Arc::new(AppendOnly::new(store, self.context.clock.clone()));
+            let append_only = AppendOnly::new(store, self.context.clock.clone(), self.rules.kept_quota)?;
+            if mode != OpenMode::Read {
+                append_only.check_quota()?;
+            }
+            store = Arc::new(append_only);
         }
         let mut left = CARRIED;
         let mut files = Vec::new();

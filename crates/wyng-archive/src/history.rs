@@ -34,7 +34,7 @@ pub struct History {
 /// Where session folders may lie beside their own place, after an interrupted operation.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Places {
-    /// Folders of sessions taken out of place, relative to the volume's: `S-tmp`, `merge-init/S_x`, `merge/S_y`.
+    /// Folders of sessions taken out of place, relative to the volume's: `S-tmp`, `S-part-*`, `merge-init/S_x`, `merge/S_y`.
     moved: Vec<String>,
 }
 
@@ -56,6 +56,7 @@ impl Places {
         for name in dirs(&volume) {
             match name.as_str() {
                 layout::SESSION_TMP => moved.push(name),
+                part if layout::is_part(part) => moved.push(name),
                 layout::MERGE_INIT | layout::MERGE => {
                     let inside = layout::path(format!("{}/{name}", volume.as_str()));
                     moved.extend(dirs(&inside).into_iter().map(|session| format!("{name}/{session}")));

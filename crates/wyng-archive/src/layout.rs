@@ -1,12 +1,15 @@
 //! Where each object of an archive lies (archive-format.md §1).
 
 use wyng_format::{ChunkAddr, SessionName, VolumeId, chunk_path};
+use wyng_state::PartId;
 use wyng_store::StorePath;
 
 pub(crate) const ROOT: &str = "archive.ini";
 pub(crate) const SALT: &str = "archive.salt";
 pub(crate) const SALT_BACKUP: &str = "salt.bak";
 pub(crate) const SESSION_TMP: &str = "S-tmp";
+/// What the names of folders begin with in which our own sessions are made.
+const PART: &str = "S-part-";
 pub(crate) const LINK_TMP: &str = "chunk-link.tmp";
 pub(crate) const INFOS_MARK: &str = "infos.tmp";
 
@@ -54,6 +57,21 @@ pub(crate) fn infos_mark(vid: &VolumeId) -> StorePath {
 
 pub(crate) fn session(vid: &VolumeId, session: &SessionName) -> StorePath {
     path(format!("{}/{}", vid.as_str(), session.as_str()))
+}
+
+/// The folder in which a session is made.
+pub(crate) fn part(vid: &VolumeId, part: PartId) -> StorePath {
+    path(format!("{}/{PART}{part}", vid.as_str()))
+}
+
+/// Whether a folder of a volume is one in which a session was made, by this or another host.
+pub(crate) fn is_part(name: &str) -> bool {
+    name.starts_with(PART)
+}
+
+/// Which one it is, if its name is as we make them.
+pub(crate) fn part_id(name: &str) -> Option<PartId> {
+    PartId::parse(name.strip_prefix(PART)?)
 }
 
 pub(crate) fn session_tmp(vid: &VolumeId) -> StorePath {

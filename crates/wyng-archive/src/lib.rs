@@ -40,4 +40,4 @@ pub use repair::{BrokenChunk, Cure, GoodCopy};
 pub use runs::Run;
 pub use vault::{ChunkWork, LOCAL_CACHE, Trust, UsedCopy};
 pub use view::View;
-pub use write::{Draft, DraftFor, Guard, Linked, SessionRecord};
+pub use write::{Barrier, Draft, DraftFor, Guard, Linked, SessionRecord, Storing, Tally};

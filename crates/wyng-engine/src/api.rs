@@ -40,7 +40,8 @@ pub use receive::{
 pub(crate) use repair::Means;
 pub use repair::{RepairPlan, RepairReport, RepairRequest, RepairStep, StepFailed, TidyReport};
 pub use send::{
-    FullScanReason, ImportSource, ImportSpec, SendKind, SendReport, SendRequest, SetVolume, StorageSet, VolumeSent,
+    Barrier, FullScanReason, ImportSource, ImportSpec, SendKind, SendReport, SendRequest, SetVolume, StorageSet,
+    VolumeSent,
 };
 
 pub use wyng_store::remote::Reach;

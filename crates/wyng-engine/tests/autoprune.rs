@@ -241,7 +241,7 @@ fn a_destination_that_is_full_in_mid_transfer_gets_room_and_the_volume_a_second_
         let mut lab = lab.reboot();
         let full = FaultFs::new(lab.seen.clone());
         let fault = Fault::nth(from, Effect::Error(Errno::NOSPC)).class(Class::Write);
-        full.fail(fault.path("/S-tmp/000000000/"));
+        full.fail(fault.path("/000000000/"));
         lab.seen = Arc::new(full.clone());
         let report = send(&lab, &["a.img"], rules(mode, "5:0:1:1"));
         assert_eq!(full.struck(), 1, "{what}");

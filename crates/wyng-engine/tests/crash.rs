@@ -21,6 +21,8 @@ mod mutants;
 mod pairs;
 #[path = "crash/repairs.rs"]
 mod repairs;
+#[path = "crash/resumed.rs"]
+mod resumed;
 
 use common::{Contents, Lab, POOL, full, image, set};
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -420,7 +420,7 @@ fn a_rename_is_rolled_forward_where_this_host_knows_what_it_was_made_of() {
 
 #[test]
 fn a_clean_up_that_fails_hides_no_full_destination() {
-    for full in ["S-tmp/info", "sessions.tmp", "archive.ini.tmp"] {
+    for full in ["/info", "sessions.tmp", "archive.ini.tmp"] {
         let lab = two_sent();
         lab.change(A, 0, b"changed");
         let faulty = FaultFs::new(Arc::new(lab.fs.clone()));
@@ -428,7 +428,7 @@ fn a_clean_up_that_fails_hides_no_full_destination() {
         faulty.fail(write.path(full).forever());
         for action in ["remove_file", "remove_dir"] {
             let removal = Fault::nth(1, Effect::Error(Errno::IO)).action(action);
-            faulty.fail(removal.path("S-tmp").forever());
+            faulty.fail(removal.path("S-part-").forever());
         }
         let report = behind(&lab, &faulty).send(&[A]).unwrap();
         let error = report.failed.first().map(|failure| &failure.error);

@@ -9,6 +9,7 @@
 //! | [`deltamap`] | which chunks changed since the newest session |
 //! | [`record`] | which snapshot is the proven base of the next send, and a rotation that was begun |
 //! | [`notes`] | what local storages note so that what a crash left is recognised |
+//! | [`journal`] | what an interrupted send has stored |
 //! | [`lock`] | who may write: host lock, archive writer lock |
 //! | [`keys`] | keys kept in memory for some minutes |
 //! | [`reduce`] | what of the cache may go again |
@@ -28,6 +29,7 @@ mod error;
 mod file;
 pub mod home;
 mod identity;
+pub mod journal;
 pub mod keys;
 pub mod lock;
 pub mod notes;
@@ -43,6 +45,7 @@ pub use deltamap::StoredMap;
 pub use error::{LockName, Result, StateError};
 pub use home::{KnownArchive, StateHome};
 pub use identity::ArchiveIdentity;
+pub use journal::{JournalEntry, JournalHead, JournalReader, JournalWriter, PartId};
 pub use keys::RememberedKeys;
 pub use lock::{HostLock, UpdateGuard, WriterLock, wait_for};
 pub use record::{Intent, Remembered, SnapshotRecord, Unusable};

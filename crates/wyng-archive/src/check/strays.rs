@@ -68,6 +68,7 @@ impl Archive {
                 (EntryKind::Dir, layout::SESSION_TMP | layout::MERGE_INIT | layout::MERGE)
                 | (EntryKind::File, layout::WORK_LIST) => StrayKind::Unfinished,
                 (EntryKind::File, name) if name.ends_with(".tmp") || name.ends_with(".new") => StrayKind::Unfinished,
+                (EntryKind::Dir, name) if layout::is_part(name) => StrayKind::Unfinished,
                 (EntryKind::Dir, name) => match SessionName::parse(name) {
                     Ok(session) if listed.iter().any(|(known, _)| *known == session) => continue,
                     Ok(_) => StrayKind::Session,

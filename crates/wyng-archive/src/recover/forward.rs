@@ -66,11 +66,12 @@ impl Archive {
     /// Puts the volume's files in their places, the session folder first.
     fn finish_forward(&self, vid: &VolumeId, volinfo: &VolInfo, stored: &[u8]) -> Result<()> {
         let store = &self.vault.store;
-        if let Some((name, _)) = volinfo.sessions.last() {
+        if let Some((name, digest)) = volinfo.sessions.last() {
             let target = layout::session(vid, name);
             if store.stat(&target)?.is_none() {
-                self.settle_names(&layout::session_tmp(vid))?;
-                store.rename(&layout::session_tmp(vid), &target, Rename::Keep)?;
+                let folder = self.unnamed_folder(vid, name, digest);
+                self.settle_names(&folder)?;
+                store.rename(&folder, &target, Rename::Keep)?;
             }
         }
         // What lies under temporary names may be anything, so these bytes are written again.

@@ -8,6 +8,7 @@
 mod forward;
 mod infos;
 mod merge;
+mod parts;
 mod strays;
 
 use crate::archive::Archive;
@@ -24,8 +25,12 @@ use wyng_store::{EntryKind, Rename, StorePath};
 /// What lies in a volume's folder beside the sessions that it lists.
 #[derive(Default)]
 struct Leftovers {
-    /// `S-tmp` is there.
+    /// `S-tmp` is there, as the original leaves it.
     session_tmp: bool,
+    /// `S-part-*` is there: a session that was not committed.
+    parts: bool,
+    /// Those of which nothing can be taken any more.
+    useless: Vec<String>,
     /// `*.tmp` files.
     tmp_files: Vec<String>,
     /// `S_date` folders that `volinfo` does not list.
@@ -249,9 +254,16 @@ impl Archive {
             .map(|volume| &volume.volinfo.sessions);
         let mut found = Leftovers::default();
         let mut missing = listed.map_or(0, Vec::len);
+        let kept = self.kept_parts(vid, &entries);
         for entry in entries {
             match (entry.kind, entry.name.as_str()) {
                 (EntryKind::Dir, layout::SESSION_TMP) => found.session_tmp = true,
+                (EntryKind::Dir, name) if layout::is_part(name) => {
+                    found.parts = true;
+                    if !layout::part_id(name).is_some_and(|part| kept.contains(&part)) {
+                        found.useless.push(name.to_owned());
+                    }
+                }
                 (EntryKind::Dir, layout::MERGE | layout::MERGE_INIT) | (EntryKind::File, layout::WORK_LIST) => {
                     found.merging = true;
                 }
@@ -273,6 +285,7 @@ impl Archive {
         }
         let regular = !found.merging
             && !found.session_tmp
+            && found.useless.is_empty()
             && found.tmp_files.is_empty()
             && found.unlisted.is_empty()
             && missing == 0;
@@ -315,7 +328,8 @@ impl Archive {
         found: &Leftovers,
         guard: &Guard<'_>,
     ) -> Result<bool> {
-        let Some((name, digest)) = volinfo.sessions.last().filter(|_| found.session_tmp) else {
+        let unnamed = found.session_tmp || found.parts;
+        let Some((name, digest)) = volinfo.sessions.last().filter(|_| unnamed) else {
             return Ok(false);
         };
         let target = layout::session(vid, name);
@@ -332,11 +346,10 @@ impl Archive {
             vid: Some(vid.to_string()),
         });
         self.may_change(guard)?;
-        self.settle_names(&layout::session_tmp(vid))?;
+        let folder = self.unnamed_folder(vid, name, digest);
+        self.settle_names(&folder)?;
         self.vault.store.sync()?;
-        self.vault
-            .store
-            .rename(&layout::session_tmp(vid), &target, Rename::Keep)?;
+        self.vault.store.rename(&folder, &target, Rename::Keep)?;
         self.vault.store.sync_dir(&layout::volume(vid))?;
         self.remove_tmp_files(vid, volinfo, found)?;
         self.settle_sessions(vid, volinfo)?;
@@ -396,12 +409,17 @@ impl Archive {
         guard: &Guard<'_>,
     ) -> Result<()> {
         self.may_change(guard)?;
-        if found.session_tmp {
+        let tmp = found.session_tmp.then_some(layout::SESSION_TMP);
+        let folders: Vec<&str> = found.useless.iter().map(String::as_str).chain(tmp).collect();
+        if !folders.is_empty() {
             self.note(Notice::Recovering {
                 operation: "send",
                 vid: Some(vid.to_string()),
             });
-            self.vault.store.remove_tree(&layout::session_tmp(vid))?;
+        }
+        for folder in folders {
+            self.may_change(guard)?;
+            self.vault.store.remove_tree(&layout::in_volume(vid, folder))?;
         }
         self.remove_tmp_files(vid, volinfo, found)?;
         self.settle_sessions(vid, volinfo)

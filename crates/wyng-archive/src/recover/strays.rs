@@ -16,12 +16,16 @@ impl Archive {
         if entries.iter().all(|entry| entry.name != KEPT) {
             self.note_nothing_kept();
         }
+        self.forget_parts_of_gone(&entries);
         let mut removed = false;
         for entry in entries.into_iter().filter(|entry| entry.kind == EntryKind::Dir) {
             let Ok(vid) = VolumeId::new(&entry.name) else { continue };
             if listed.iter().any(|(known, _)| *known == vid)
                 || self.root.volumes().iter().any(|e| e.key() == entry.name)
             {
+                continue;
+            }
+            if self.is_to_be_born(&vid, guard)? {
                 continue;
             }
             if !self.from_copy && self.is_unborn(&vid)? && !self.vault.keeps_all()? {

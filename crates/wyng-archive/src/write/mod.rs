@@ -4,24 +4,28 @@
 //! the session folder gets its name; `volinfo` and `archive.ini` are renamed next to each other. What a power cut leaves
 //! behind between any two of these steps is said where it happens.
 
+mod draft;
 mod manifest;
+mod parts;
 mod publish;
+mod storing;
 
 use crate::archive::{Archive, Volume};
 use crate::changes::{Changes, Predecessor};
-use crate::dedup::Place;
 use crate::error::{ArchiveError, Result};
 use crate::layout;
-use crate::vault::{Trust, Vault};
+use crate::vault::Trust;
+pub use draft::{Draft, DraftFor, Linked};
 pub(crate) use publish::{RootTime, Step, worse};
 use std::sync::Arc;
+pub use storing::{Barrier, Storing, Tally};
 use wyng_format::limits;
 use wyng_format::{
-    ChunkAddr, CipherCode, Compressor, Description, Digest, LocalTime, MetaObject, NonceInput, Permissions,
-    SessionInfo, SessionName, Tag, VolInfo, VolumeId, VolumeName,
+    CipherCode, Compressor, Description, Digest, LocalTime, MetaObject, NonceInput, Permissions, SessionInfo,
+    SessionName, Tag, VolInfo, VolumeId, VolumeName,
 };
 use wyng_state::{CacheFile, CounterRule, Counters, Key};
-use wyng_store::{Change, Durability, StoreError, StorePath};
+use wyng_store::Durability;
 use wyng_sys::Context;
 
 /// Values of a counter reserved at a time. Gaps are harmless and each reservation costs an fsync, so they are generous.
@@ -68,32 +72,6 @@ pub(crate) struct SealedObject {
     pub digest: Digest,
 }
 
-/// For which volume a session is written.
-#[derive(Clone, Debug)]
-pub enum DraftFor {
-    /// One that the archive has.
-    Existing(VolumeId),
-    /// A new one, which comes into being with the session.
-    New {
-        /// Its id, from [`Archive::new_vid`].
-        vid: VolumeId,
-        /// Its name.
-        name: VolumeName,
-        /// Its description, or empty.
-        description: Description,
-    },
-}
-
-/// A session being written. Threads may store chunks at the same time.
-pub struct Draft {
-    vault: Vault,
-    nonces: Nonces,
-    vid: VolumeId,
-    /// Name and description, if the volume is new.
-    new: Option<(VolumeName, Description)>,
-    dir: StorePath,
-}
-
 /// Metadata of a session that is to be committed.
 #[derive(Clone, Debug)]
 pub struct SessionRecord {
@@ -111,80 +89,6 @@ pub struct SessionRecord {
     pub mfcs: u32,
     /// The newest session of the volume so far.
     pub previous: Option<Predecessor>,
-}
-
-/// What became of a wish to link a chunk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Linked {
-    /// The chunk is a hard link now.
-    Done,
-    /// It is a copy now, because its file has as many links as the file system allows; link further ones to it.
-    Copied,
-    /// The file to link to is gone or visibly broken; the chunk has to be stored.
-    Missing,
-}
-
-impl Draft {
-    /// The volume's id.
-    #[must_use]
-    pub fn vid(&self) -> &VolumeId {
-        &self.vid
-    }
-
-    /// An empty list of changes.
-    #[must_use]
-    pub fn changes(&self) -> Changes {
-        Changes::new(self.vault.clone())
-    }
-
-    /// Encrypts a compressed chunk into `out` (copies it, in an unencrypted archive).
-    ///
-    /// # Errors
-    /// Those of the counters.
-    pub fn seal(&self, compressed: &[u8], digest: &Digest, out: &mut Vec<u8>) -> Result<()> {
-        let nonce = self.nonces.input(Key::Data, 1)?;
-        Ok(self.vault.suite.seal_chunk(&nonce, compressed, digest, out)?)
-    }
-
-    /// Stores a chunk as [`Draft::seal`] made it, without waiting until a far destination has it: see [`Draft::settle`].
-    ///
-    /// # Errors
-    /// Those of the destination ([`StoreError::Full`]…), also for a chunk that was stored before.
-    pub fn store_sealed(&self, addr: ChunkAddr, sealed: &[u8]) -> Result<()> {
-        let path = &layout::chunk(&self.dir, addr);
-        Ok(self.vault.store.submit(Change::Create { path, data: sealed })?)
-    }
-
-    /// Waits until the destination has all chunks.
-    ///
-    /// # Errors
-    /// Those of the destination.
-    pub fn settle(&self) -> Result<()> {
-        Ok(self.vault.store.settle()?)
-    }
-
-    /// Makes the chunk at `addr` a hard link to one that the archive has.
-    ///
-    /// # Errors
-    /// Those of the destination, other than a missing or broken file or too many links.
-    pub fn link(&self, addr: ChunkAddr, from: &Place) -> Result<Linked> {
-        let dir = match &from.session {
-            Some((vid, session)) => layout::session(vid, session),
-            None => self.dir.clone(),
-        };
-        let (from, to) = (layout::chunk(&dir, from.addr), layout::chunk(&self.dir, addr));
-        match self.vault.store.link(&from, &to, &self.vault.chunk_sizes()) {
-            Ok(()) => Ok(Linked::Done),
-            Err(StoreError::TooManyLinks { .. }) => {
-                self.vault.store.copy(&from, &to)?;
-                Ok(Linked::Copied)
-            }
-            Err(StoreError::Missing { .. } | StoreError::Foreign { .. } | StoreError::WrongSize { .. }) => {
-                Ok(Linked::Missing)
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
 }
 
 impl Archive {
@@ -220,53 +124,10 @@ impl Archive {
         }
     }
 
-    /// Begins a session; what an earlier, interrupted one left in its place is removed, if `guard` allows.
-    ///
-    /// # Errors
-    /// [`ArchiveError::TooMany`], [`ArchiveError::Unfinished`], [`ArchiveError::NotRecovered`],
-    /// [`ArchiveError::ChangedMeanwhile`], or those of the destination.
-    pub fn draft(&self, target: &DraftFor, guard: &Guard<'_>) -> Result<Draft> {
-        let (DraftFor::Existing(vid) | DraftFor::New { vid, .. }) = target;
-        self.check_finished(vid)?;
-        let (vid, new) = match target {
-            DraftFor::Existing(vid) => (vid.clone(), None),
-            DraftFor::New { vid, name, description } => {
-                self.check_new_name(name)?;
-                (vid.clone(), Some((name.clone(), description.clone())))
-            }
-        };
-        let dir = layout::session_tmp(&vid);
-        self.may_change(guard)?;
-        self.vault.store.remove_tree(&dir)?;
-        self.vault.store.make_dir(&dir)?;
-        Ok(Draft {
-            vault: self.vault.clone(),
-            nonces: self.nonces(),
-            vid,
-            new,
-            dir,
-        })
-    }
-
     /// An empty list of changes, for a run that writes nothing.
     #[must_use]
     pub fn changes(&self) -> Changes {
         Changes::new(self.vault.clone())
-    }
-
-    /// Removes what a draft has stored, if `guard` allows; never after its commit has begun.
-    ///
-    /// # Errors
-    /// [`ArchiveError::ChangedMeanwhile`], or those of the destination.
-    pub fn abandon(&self, draft: &Draft, guard: &Guard<'_>) -> Result<()> {
-        self.may_change(guard)?;
-        let path = if draft.new.is_some() {
-            layout::volume(&draft.vid)
-        } else {
-            draft.dir.clone()
-        };
-        self.vault.store.remove_tree(&path)?;
-        Ok(())
     }
 
     pub(crate) fn check_new_name(&self, name: &VolumeName) -> Result<()> {
@@ -321,6 +182,7 @@ impl Archive {
             }
         };
         let durability = self.publish(step, old.as_ref(), guard)?;
+        self.remove_parts(draft, guard);
         self.vault
             .remember(CacheFile::SessionInfo(&draft.vid, &record.name), &info.stored);
         if let Some(stored) = manifest {

@@ -178,7 +178,9 @@ impl Archive {
         if new {
             store.remove_tree(&layout::volume(vid))?;
         } else {
-            store.remove_tree(&layout::session_tmp(vid))?;
+            if let Some((dir, _)) = &step.session {
+                store.remove_tree(dir)?;
+            }
             store.remove(&layout::tmp(&layout::sessions(vid)))?;
             store.remove(&layout::tmp(&layout::volinfo(vid)))?;
             // The mark stays: these may come back after a power cut.

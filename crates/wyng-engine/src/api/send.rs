@@ -4,6 +4,7 @@ use super::{ChangeMap, MapMissed, PruneRequest, VolumeFailure, VolumePruned};
 use serde::Serialize;
 use std::fmt;
 use std::path::PathBuf;
+pub use wyng_archive::Barrier;
 
 /// Volumes that lie in one local storage.
 #[derive(Clone, Debug)]
@@ -72,6 +73,8 @@ pub struct SendRequest {
     pub remap: bool,
     /// What may go by its age to make room for it (`autoprune`), and what stays; its volumes and selection count for nothing.
     pub autoprune: PruneRequest,
+    /// How often it is noted what is stored, so that an interrupted send can be taken up again.
+    pub barrier: Barrier,
     /// Standard input, for [`ImportSource::Stdin`].
     pub stdin: Option<wyng_sys::fs::FileRef>,
 }
@@ -179,8 +182,12 @@ pub struct VolumeSent {
     pub chunks_zeroed: u64,
     /// Of these, chunks stored as a link to one that the archive had already.
     pub chunks_deduplicated: u64,
-    /// Bytes added to the archive as chunk files.
+    /// Of these, chunks that an interrupted send had stored.
+    pub chunks_resumed: u64,
+    /// Bytes sent to the archive as chunk files.
     pub bytes_stored: u64,
+    /// Bytes of chunk files that an interrupted send had stored.
+    pub bytes_resumed: u64,
     /// Bytes that hard links saved.
     pub bytes_deduplicated: u64,
     /// Wall time, seconds.

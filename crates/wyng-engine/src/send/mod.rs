@@ -220,7 +220,9 @@ impl Run<'_> {
         let Some(thinner) = &mut self.thinner else {
             return Ok(false);
         };
-        let need = Need::of(bytes(self.open)?, self.open.archive.chunk_size());
+        let archive = &self.open.archive;
+        let bytes = bytes(self.open)?.saturating_sub(archive.resumable_bytes(&job.vid));
+        let need = Need::of(bytes, archive.chunk_size());
         if !thinner.make_room(self.open, job.name.as_str(), (need, was_full), self.reporter)? {
             return Ok(false);
         }
@@ -420,9 +422,13 @@ impl Run<'_> {
                         error: damage.to_string(),
                     });
                 }
+                let vid = match archive.unborn_volume(&name) {
+                    Some(vid) => vid,
+                    None => archive.new_vid()?,
+                };
                 Job {
                     name,
-                    vid: archive.new_vid()?,
+                    vid,
                     new: true,
                     newest: None,
                 }

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::open::OpenArchive;
 use crate::pairing::Job;
 use crate::scan::{Before, Scan, Spans};
-use wyng_archive::{Changes, Draft, DraftFor, Trust, View};
+use wyng_archive::{Changes, Draft, DraftFor, Storing, Trust, View};
 use wyng_format::Description;
 use wyng_volume::StreamSource;
 
@@ -61,7 +61,8 @@ impl Run<'_> {
             Some(open.archive.draft(&draft_for(self, job)?, &|| open.guard())?)
         };
         let mut changes = self.open.archive.changes();
-        let done = self.read(job, scan, facts, source, view.as_ref(), draft.as_ref(), &mut changes);
+        let mut storing = draft.as_ref().map(|draft| Storing::new(draft, self.request.barrier));
+        let done = self.read(job, scan, facts, source, view.as_ref(), storing.as_mut(), &mut changes);
         match done.and_then(|done| unchanged().map(|()| done)) {
             Ok(done) => Ok(Stored {
                 view,
@@ -70,8 +71,8 @@ impl Run<'_> {
                 done,
             }),
             Err(error) => {
-                if let Some(draft) = &draft {
-                    self.give_up(draft);
+                if let Some(storing) = &mut storing {
+                    self.interrupt(storing);
                 }
                 Err(error)
             }
@@ -122,7 +123,7 @@ impl Run<'_> {
         facts: &SourceFacts,
         source: Reading<'_>,
         view: Option<&View>,
-        draft: Option<&Draft>,
+        storing: Option<&mut Storing<'_>>,
         changes: &mut Changes,
     ) -> Result<Transferred> {
         let chunk = self.open.archive.chunk_size();
@@ -151,9 +152,9 @@ impl Run<'_> {
             Reading::Stream(stream) => Source::Stream(stream),
         };
         let mut dedup = self.dedup.take();
-        let sink = match draft {
-            Some(draft) => Sink::Draft {
-                draft,
+        let sink = match storing {
+            Some(storing) => Sink::Draft {
+                storing,
                 dedup: dedup.as_mut(),
             },
             None => Sink::Count,
@@ -174,6 +175,24 @@ impl Run<'_> {
         );
         self.dedup = dedup;
         result
+    }
+
+    /// A volume was not read to its end. After a cut or a signal what was stored is kept, so that the next send need not store
+    /// it again; else it is removed.
+    fn interrupt(&mut self, storing: &mut Storing<'_>) {
+        if self.open.archive.store().lost().is_some() {
+            return;
+        }
+        if self.open.context.cancel.is_set() && storing.park().unwrap_or(false) {
+            return;
+        }
+        self.give_up(storing.draft());
+    }
+
+    /// Removes what interrupted sends have left of a volume that is as the archive has it. Whatever can't be removed is left to
+    /// the next writer.
+    pub(super) fn discard_parts(&self, job: &Job) {
+        let _ = self.open.archive.discard_parts(&job.vid, &|| self.open.guard());
     }
 
     /// Removes a draft that will not be committed. Whatever can't be removed is left to the next writer.

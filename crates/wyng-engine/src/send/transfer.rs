@@ -6,7 +6,7 @@ use crate::pipeline::{self, Feed, Width};
 use crate::scan::{Before, Spans};
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
-use wyng_archive::{Archive, Changes, DedupIndex, Draft, Linked};
+use wyng_archive::{Archive, Changes, DedupIndex, Draft, Linked, Storing, Tally};
 use wyng_format::{ChunkAddr, ChunkHash, ChunkSize, Compression, Compressor, Digest, Suite};
 use wyng_sys::fs::{FileRef, is_zero};
 use wyng_sys::{Cancel, SysError};
@@ -26,10 +26,10 @@ pub(crate) enum Source<'a> {
 }
 
 /// Where changed chunks go.
-pub(crate) enum Sink<'a> {
+pub(crate) enum Sink<'a, 'd> {
     /// Into a session.
     Draft {
-        draft: &'a Draft,
+        storing: &'a mut Storing<'d>,
         dedup: Option<&'a mut DedupIndex>,
     },
     /// Nowhere: only counted.
@@ -46,8 +46,26 @@ pub(crate) struct Transferred {
     pub chunks_changed: u64,
     pub chunks_zeroed: u64,
     pub chunks_deduplicated: u64,
+    pub chunks_resumed: u64,
+    pub bytes_resumed: u64,
     pub bytes_stored: u64,
     pub bytes_deduplicated: u64,
+    /// Of those stored, bytes copied at the destination because a file had too many links.
+    pub bytes_copied: u64,
+}
+
+impl Transferred {
+    /// Takes over what became of the chunks that were stored.
+    fn tally(&mut self, storing: &Storing<'_>) {
+        let Tally {
+            sent_bytes,
+            resumed_chunks,
+            resumed_bytes,
+        } = storing.tally();
+        self.bytes_stored = sent_bytes.saturating_add(self.bytes_copied);
+        self.chunks_resumed = resumed_chunks;
+        self.bytes_resumed = resumed_bytes;
+    }
 }
 
 /// Told after each chunk or stretch: bytes read and bytes stored so far.
@@ -113,7 +131,7 @@ pub(crate) fn transfer(
     cancel: &Cancel,
     source: Source<'_>,
     before: Before<'_>,
-    mut sink: Sink<'_>,
+    mut sink: Sink<'_, '_>,
     changes: &mut Changes,
     tick: &mut Tick<'_>,
 ) -> Result<Transferred> {
@@ -131,7 +149,7 @@ pub(crate) fn transfer(
     };
     let seal_early = matches!(&sink, Sink::Draft { dedup: None, .. });
     let sealer = match &sink {
-        Sink::Draft { draft, .. } if seal_early => Some(*draft),
+        Sink::Draft { storing, .. } if seal_early => Some(storing.draft()),
         _ => None,
     };
     let mut total = Transferred::default();
@@ -159,8 +177,9 @@ pub(crate) fn transfer(
             tick(total.bytes_read, total.bytes_stored)
         },
     )?;
-    if let Sink::Draft { draft, .. } = &sink {
-        draft.settle()?;
+    if let Sink::Draft { storing, .. } = &mut sink {
+        storing.finish()?;
+        total.tally(storing);
     }
     total.size = *size.lock().unwrap_or_else(PoisonError::into_inner);
     Ok(total)
@@ -184,7 +203,7 @@ fn count(total: &mut Transferred, finished: &Finished) {
 /// Puts a finished chunk where it belongs and lists it.
 fn place(
     finished: Finished,
-    sink: &mut Sink<'_>,
+    sink: &mut Sink<'_, '_>,
     changes: &mut Changes,
     total: &mut Transferred,
     buffers: &Buffers,
@@ -195,57 +214,68 @@ fn place(
         Made::Same => Ok(()),
         Made::Zeros { count } => changes.push_zeros(addr, count).map_err(list),
         Made::Data { digest, bytes } => {
-            match sink {
-                Sink::Draft { draft, dedup: None } => {
-                    draft.store_sealed(addr, &bytes)?;
-                    total.bytes_stored = total.bytes_stored.saturating_add(bytes.len() as u64);
+            let left = match sink {
+                Sink::Draft { storing, dedup: None } => {
+                    let left = storing.store_sealed(addr, &digest, bytes)?;
+                    total.tally(storing);
+                    left
                 }
                 Sink::Draft {
-                    draft,
+                    storing,
                     dedup: Some(index),
                 } => {
-                    store_once(draft, index, addr, &digest, &bytes, total, buffers)?;
+                    let left = store_once(storing, index, addr, &digest, bytes, total, buffers)?;
+                    total.tally(storing);
+                    left
                 }
-                Sink::Count => total.bytes_stored = total.bytes_stored.saturating_add(bytes.len() as u64),
+                Sink::Count => {
+                    total.bytes_stored = total.bytes_stored.saturating_add(bytes.len() as u64);
+                    Some(bytes)
+                }
+            };
+            if let Some(buffer) = left {
+                buffers.give(buffer);
             }
-            buffers.give(bytes);
             changes.push_data(addr, digest).map_err(list)
         }
     }
 }
 
-/// Links a chunk that the archive has already, or stores it.
+/// Links a chunk that the archive has already, or stores it; gives the buffer back, if it is not needed any more.
 fn store_once(
-    draft: &Draft,
+    storing: &mut Storing<'_>,
     index: &mut DedupIndex,
     addr: ChunkAddr,
     digest: &Digest,
-    compressed: &[u8],
+    compressed: Vec<u8>,
     total: &mut Transferred,
     buffers: &Buffers,
-) -> Result<()> {
+) -> Result<Option<Vec<u8>>> {
+    let Some(compressed) = storing.take_compressed(addr, digest, compressed)? else {
+        index.add(digest, addr);
+        return Ok(None);
+    };
     if let Some(place) = index.find(digest) {
-        match draft.link(addr, &place)? {
+        let bytes = compressed.len() as u64;
+        match storing.link(addr, digest, &compressed, &place)? {
             Linked::Done => {
                 total.chunks_deduplicated = total.chunks_deduplicated.saturating_add(1);
-                total.bytes_deduplicated = total.bytes_deduplicated.saturating_add(compressed.len() as u64);
-                return Ok(());
+                total.bytes_deduplicated = total.bytes_deduplicated.saturating_add(bytes);
+                return Ok(Some(compressed));
             }
             Linked::Copied => {
-                total.bytes_stored = total.bytes_stored.saturating_add(compressed.len() as u64);
+                total.bytes_copied = total.bytes_copied.saturating_add(bytes);
                 index.add(digest, addr);
-                return Ok(());
+                return Ok(Some(compressed));
             }
             Linked::Missing => {}
         }
     }
     let mut sealed = buffers.take();
-    draft.seal(compressed, digest, &mut sealed)?;
-    draft.store_sealed(addr, &sealed)?;
-    total.bytes_stored = total.bytes_stored.saturating_add(sealed.len() as u64);
+    storing.store_compressed(addr, digest, &compressed, &mut sealed)?;
     buffers.give(sealed);
     index.add(digest, addr);
-    Ok(())
+    Ok(Some(compressed))
 }
 
 /// The reading side.

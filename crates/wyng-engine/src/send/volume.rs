@@ -136,6 +136,9 @@ impl Run<'_> {
         pairing.prepare(&*frozen);
         if nothing && scan.kind == SendKind::Incremental {
             frozen.discard()?;
+            if !self.request.dry_run {
+                self.discard_parts(&job);
+            }
             let done = Transferred {
                 size,
                 ..Transferred::default()
@@ -269,6 +272,7 @@ impl Run<'_> {
         };
         if !store {
             self.give_up(&draft);
+            self.discard_parts(job);
             let kind = if matches!(scan.kind, SendKind::Full(_) | SendKind::Promised { .. }) {
                 scan.kind.clone()
             } else {
@@ -342,7 +346,9 @@ impl Run<'_> {
             chunks_changed: done.chunks_changed,
             chunks_zeroed: done.chunks_zeroed,
             chunks_deduplicated: done.chunks_deduplicated,
+            chunks_resumed: done.chunks_resumed,
             bytes_stored: done.bytes_stored,
+            bytes_resumed: done.bytes_resumed,
             bytes_deduplicated: done.bytes_deduplicated,
             seconds: 0.0,
         }

@@ -362,7 +362,7 @@ impl Lab {
         // A waiting writer's clock file means nothing and is not told from a living one's.
         paths
             .filter(|path| {
-                [".tmp", "S-tmp", ".new", ".wyng-lock", "/merge"]
+                [".tmp", "S-tmp", "S-part", ".new", ".wyng-lock", "/merge"]
                     .iter()
                     .any(|part| path.contains(part))
             })

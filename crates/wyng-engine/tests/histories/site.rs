@@ -309,6 +309,7 @@ impl Site {
             let name = path.file_name().unwrap().to_str().unwrap();
             let strange = ["S-tmp", "merge", "merge-init", "merge.lst.gz"].contains(&name)
                 || [".tmp", ".new", ".taken"].iter().any(|end| name.ends_with(end))
+                || name.starts_with("S-part-")
                 || name.starts_with(".wyng-lock");
             if strange {
                 left.push(path.display().to_string());

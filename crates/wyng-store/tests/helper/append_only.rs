@@ -233,6 +233,17 @@ fn a_file_that_is_open_does_not_become_complete() {
     forbidden(store.rename(&scratch, &complete, Rename::Keep));
     writer.finish().unwrap();
     store.rename(&scratch, &complete, Rename::Keep).unwrap();
+    // A run's own folder becomes complete under the same rules.
+    let (part, next) = (path("Vol_1/S-part-2"), path("Vol_1/S_20260103-000000"));
+    let mut writer = store.create_writer(&path("Vol_1/S-part-2/x1")).unwrap();
+    writer.write(b"good").unwrap();
+    forbidden(store.rename(&part, &next, Rename::Keep));
+    writer.finish().unwrap();
+    forbidden(store.rename(&part, &path("Vol_2/S_20260103-000000"), Rename::Keep));
+    let over = store.rename(&part, &complete, Rename::Keep);
+    assert!(matches!(over, Err(StoreError::Exists { .. })), "{over:?}");
+    store.rename(&part, &next, Rename::Keep).unwrap();
+    forbidden(store.rename(&next, &part, Rename::Keep));
 }
 
 #[test]

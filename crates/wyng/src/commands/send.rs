@@ -7,7 +7,7 @@ use crate::options::arguments::SendArgs;
 use crate::render::{json, results};
 use crate::select::tags::{self, Tag, Tags};
 use serde_json::json;
-use wyng_engine::{OpenArchive, Purpose, SendRequest, StorageSet};
+use wyng_engine::{Barrier, OpenArchive, Purpose, SendRequest, StorageSet};
 
 impl Run<'_> {
     pub(super) fn send(&mut self, args: &SendArgs) -> Result<Done, Failure> {
@@ -33,6 +33,7 @@ impl Run<'_> {
             verify_map: args.verify_map,
             remap: args.remap,
             autoprune: args.autoprune.clone(),
+            barrier: Barrier::default(),
             stdin: self.environment.stdin.clone(),
         };
         // Nobody knows which local volumes these were.

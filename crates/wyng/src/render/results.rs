@@ -48,6 +48,10 @@ pub fn sent(volume: &VolumeSent, dry_run: bool, verbose: bool) -> String {
         "  {moved:>16} {:>14} read {time:>11}  {kind:<11}  {name}\n",
         size(*bytes_read)
     );
+    if volume.bytes_resumed > 0 {
+        let resumed = size(volume.bytes_resumed);
+        let _ = writeln!(text, "      {resumed} of it had been sent before an interruption");
+    }
     if verbose {
         let _ = writeln!(
             text,
@@ -257,7 +261,9 @@ pub(crate) mod tests {
             chunks_changed: amount(24),
             chunks_zeroed: amount(1),
             chunks_deduplicated: amount(2),
+            chunks_resumed: 0,
             bytes_stored: amount(3_040_870),
+            bytes_resumed: 0,
             bytes_deduplicated: amount(131_072),
             seconds: 0.21,
         }

@@ -185,11 +185,12 @@ fn a_disk_that_fills_up_while_a_volume_is_sent_gets_room_from_its_old_sessions()
     let rules = ["--autoprune=min", "--apdays=1:0:1:1"];
     let mut child = lab.start(&[&[dest.as_str()], &send[..], &rules].concat());
     let pid = rustix::process::Pid::from_child(&child);
-    while !folder.join("S-tmp").exists() && child.try_wait().unwrap().is_none() {
+    let begun = || !folders(&folder, "S-part-").is_empty();
+    while !begun() && child.try_wait().unwrap().is_none() {
         std::thread::sleep(Duration::from_millis(1));
     }
     rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
-    let in_the_middle = folder.join("S-tmp").exists();
+    let in_the_middle = begun();
     if in_the_middle {
         // To remove a session takes a little, too.
         fill(disk.path());

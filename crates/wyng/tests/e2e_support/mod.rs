@@ -196,11 +196,17 @@ impl Lab {
         outcome.out().lines().filter(|line| line.starts_with("20")).count()
     }
 
-    /// Some volume of the archive has an unfinished session.
-    pub fn has_draft(&self) -> bool {
-        folders(&self.archive(), "Vol_")
-            .iter()
-            .any(|volume| volume.join("S-tmp").exists())
+    /// Unfinished sessions of the archive's volumes.
+    pub fn drafts(&self) -> usize {
+        let volumes = folders(&self.archive(), "Vol_").into_iter();
+        volumes.map(|volume| folders(&volume, "S-part-").len()).sum()
+    }
+
+    /// Journals of unfinished sessions that this host keeps.
+    pub fn journals(&self) -> usize {
+        let all = files(&self.path("state"));
+        let is_journal = |path: &&PathBuf| path.to_string_lossy().contains("/wyng-part-");
+        all.iter().filter(is_journal).count()
     }
 
     /// The bytes of a session.

@@ -1,7 +1,7 @@
 //! Links that break, and far sides that are not there.
 
 use crate::far::{Far, Kind, write_program};
-use crate::support::{Lab, Says, import};
+use crate::support::{Lab, Says, files, folders, import};
 use std::process::Child;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -56,7 +56,8 @@ fn slow_send(far: &Far) -> Child {
                 .starts_with("Vol_")
                 .then_some(path)
         });
-        volume.is_some_and(|volume| volume.join("S-tmp/000000000").exists())
+        let parts = volume.map(|volume| folders(&volume, "S-part-")).unwrap_or_default();
+        parts.iter().any(|part| part.join("000000000").exists())
     });
     child
 }
@@ -67,12 +68,23 @@ fn outcome(child: Child) -> (Option<i32>, String) {
     (output.status.code(), text)
 }
 
-/// The next send makes good whatever the one before left.
-fn recovers(far: &Far, source: &[u8]) {
-    far.lab.ok(&["send", &import("a")]);
+/// The next send makes good whatever the one before left. Gives what it says of the volume.
+fn recovers(far: &Far, source: &[u8]) -> serde_json::Value {
+    let told = far.lab.ok(&["send", &import("a"), "--json"]);
     far.lab.assert_newest("a", source);
     assert_strict(&far.archive(), None, false);
+    assert_eq!(far.lab.journals(), 0);
     far.lab.ok(&["arch-check"]);
+    let mut document: serde_json::Value = serde_json::from_slice(&told.stdout).unwrap();
+    document["volumes"][0].take()
+}
+
+/// Files of chunks in the unfinished session.
+fn chunks_stored(far: &Far) -> u64 {
+    let volume = folders(&far.archive(), "Vol_").remove(0);
+    let names = folders(&volume, "S-part-").into_iter().flat_map(|part| files(&part));
+    let is_chunk = |path: &std::path::PathBuf| path.file_name().unwrap().to_string_lossy().starts_with('x');
+    names.filter(is_chunk).count() as u64
 }
 
 #[test]
@@ -142,7 +154,43 @@ fn an_interrupted_send_gives_up_its_lock() {
         let (code, error) = outcome(send);
         assert_eq!(code, Some(8), "{kind:?}: {error}");
         assert!(!far.archive().join(".wyng-lock").exists(), "{kind:?}");
-        recovers(&far, &source);
+        // An orderly end notes all that is there.
+        let stored = chunks_stored(&far);
+        assert!(stored > 0, "{kind:?}");
+        let sent = recovers(&far, &source);
+        assert_eq!(sent["chunks_resumed"], stored, "{kind:?}");
+    }
+}
+
+/// Without a word, so that only what was noted at a barrier is known.
+#[test]
+fn what_a_killed_or_cut_send_had_noted_is_not_sent_again() {
+    // SFTP notes after 32 MiB, because there is no more to wait for; our own protocol when 256 MiB are on disk.
+    for (kind, megabytes, noted, cut) in [
+        (Kind::SftpOnly, 48, 32, true),
+        (Kind::SftpOnly, 48, 32, false),
+        (Kind::Installed, 288, 256, false),
+    ] {
+        let Some(far) = Far::new(kind) else { continue };
+        far.lab.init(&["--encrypt=off", "--compression=zstd:1"]);
+        let source = Pattern::Noise.bytes(9, megabytes << 20);
+        far.lab.write("a", &source);
+        let mut send = far.lab.start(&["send", &import("a"), "--limit-rate=100M"]);
+        wait_until("a note", || far.lab.journals() > 0);
+        if cut {
+            for pid in far_processes(&far) {
+                signal(pid, "-KILL");
+            }
+        } else {
+            send.kill().unwrap();
+        }
+        assert_ne!(send.wait().unwrap().code(), Some(0), "{kind:?}");
+        wait_until("the end of the connection", || far.sshd().sessions().is_empty());
+        let sent = recovers(&far, &source);
+        let [resumed, stored] = ["bytes_resumed", "bytes_stored"].map(|name| sent[name].as_u64().unwrap());
+        assert!(resumed >= noted << 20, "{kind:?}: {resumed}");
+        assert!(stored <= (megabytes as u64 - noted + 1) << 20, "{kind:?}: {stored}");
+        assert_eq!(sent["chunks_changed"], (megabytes as u64) << 4, "{kind:?}");
     }
 }
 

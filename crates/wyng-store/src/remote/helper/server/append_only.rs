@@ -68,7 +68,7 @@ fn is_unfinished(session: &str) -> bool {
 fn is_completion(from: &StorePath, to: &StorePath) -> bool {
     let (volume, session) = from.split();
     let (same, complete) = to.split();
-    let is_new = !volume.contains('/') && volume.starts_with("Vol_") && session == "S-tmp";
+    let is_new = !volume.contains('/') && volume.starts_with("Vol_") && is_unfinished(session);
     is_new && same == volume && complete.starts_with("S_")
 }
 

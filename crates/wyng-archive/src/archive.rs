@@ -340,6 +340,11 @@ impl Archive {
         self.next.get_or_init(read).as_ref()
     }
 
+    /// There is no `archive.ini.tmp`.
+    pub(crate) fn no_next_root(&mut self) {
+        self.next = OnceLock::from(None);
+    }
+
     pub(crate) fn forget_next_root(&mut self) {
         self.next = OnceLock::new();
     }

@@ -69,6 +69,19 @@ pub struct Unlocked {
 }
 
 impl Sealed {
+    /// Announces what [`Sealed::read`] reads.
+    pub fn announce(store: &dyn Store) {
+        for (path, limit) in [
+            (layout::bak(&layout::root()), ROOT_FILE),
+            (layout::path(layout::SALT), SALT_LIMIT),
+            (layout::path(layout::SALT_BACKUP), SALT_LIMIT),
+            // Last: when it is here, the others are.
+            (layout::root(), ROOT_FILE),
+        ] {
+            store.prefetch(&path, limit);
+        }
+    }
+
     /// Reads the files at the root; `home` and `uid` find copies in the local cache.
     ///
     /// # Errors
@@ -76,14 +89,6 @@ impl Sealed {
     pub fn read(store: Arc<dyn Store>, home: Option<&StateHome>, uid: u32) -> Result<Self> {
         let url = store.url().to_owned();
         let backup = layout::bak(&layout::root());
-        for (path, limit) in [
-            (layout::root(), ROOT_FILE),
-            (backup.clone(), ROOT_FILE),
-            (layout::path(layout::SALT), SALT_LIMIT),
-            (layout::path(layout::SALT_BACKUP), SALT_LIMIT),
-        ] {
-            store.prefetch(&path, limit);
-        }
         let caches = match home {
             Some(home) => home
                 .archives_for_url(uid, &url)?
@@ -320,6 +325,7 @@ impl Sealed {
         };
         let suite = suite_for(default_hash(code));
         let mut decoded = Vec::new();
+        let mut own_is_good = false;
         let mut own_damage = self.root_damage.clone();
         for Copy {
             from,
@@ -328,8 +334,11 @@ impl Sealed {
         {
             match Root::decode(bytes, &suite) {
                 // This host may remember several archives of this place.
-                Ok(root) if *from == LOCAL_CACHE && !holds_any(&*self.store, &root)? => {}
-                Ok(root) => decoded.push((from.as_str(), root, bytes)),
+                Ok(root) if *from == LOCAL_CACHE && (own_is_good || !holds_any(&*self.store, &root)?) => {}
+                Ok(root) => {
+                    own_is_good |= from == layout::ROOT;
+                    decoded.push((from.as_str(), root, bytes));
+                }
                 Err(error) if from == layout::ROOT => own_damage = Some(Damage::content(layout::ROOT, &error)),
                 Err(_) => {}
             }
@@ -505,7 +514,7 @@ pub(crate) fn bad_salts() -> DamageReason {
 }
 
 /// The hash type that goes with a cipher, until `archive.ini` has said which it is (archive-format.md §5).
-fn default_hash(code: CipherCode) -> HashType {
+pub(crate) fn default_hash(code: CipherCode) -> HashType {
     match code {
         CipherCode::Off | CipherCode::Legacy30 => HashType::Blake2b,
         CipherCode::Ct32 | CipherCode::Msr34 | CipherCode::Dgr35 => HashType::HmacSha256,

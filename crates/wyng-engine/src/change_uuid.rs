@@ -2,7 +2,8 @@
 
 use crate::api::{Reporter, UuidReport};
 use crate::error::Result;
-use crate::open::{Locks, OpenArchive};
+use crate::locks::Locks;
+use crate::open::OpenArchive;
 
 /// Replaces the archive's uuid by a new one. Local snapshots and delta maps belong to the old one, so the next send reads
 /// everything; keys that were remembered are forgotten.

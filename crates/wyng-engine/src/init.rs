@@ -4,7 +4,8 @@ use crate::api::{
     Event, InitRequest, OpenRequest, Place, Purpose, Reporter, Secrets, StorageSettings, VolumeFailure, Warning,
 };
 use crate::error::{EngineError, Result};
-use crate::open::{OpenArchive, host_lock, lock_destination, open, open_store, writer_lock};
+use crate::locks::{host_lock, lock_destination, writer_lock};
+use crate::open::{OpenArchive, open, open_store};
 use std::path::Path;
 use wyng_archive::{ArchiveError, NewArchive, NewArchiveSettings};
 use wyng_format::{ChunkSize, CipherCode, Compression, Description, VolumeName};
@@ -54,7 +55,7 @@ pub fn init(
         )?;
         let home = StateHome::create(&context.fs, &place.state_home)?;
         let writer = writer_lock(context, &home, &new.identity(), request.lock_wait, reporter)?;
-        let lock = lock_destination(context, place, &store, &writer, request.lock_wait, reporter)?;
+        let lock = lock_destination(context, place, &store, &writer, (request.lock_wait, &|_| ()), reporter)?;
         new.write(&*store, &|| Ok(lock.check()?))?;
         // A lock that can't be given back is stolen later; the archive is complete.
         drop(lock);

@@ -5,8 +5,9 @@ use crate::api::{
     AcceptPlan, KeptChoice, KeptState, OpenRequest, Purpose, Reporter, ReturnPlan, Secrets, VolumeLost, VolumeReturned,
 };
 use crate::error::{EngineError, Result};
+use crate::locks;
 use crate::open::{self, OpenArchive, is_confirmed, source_nanos};
-use wyng_archive::{Archive, Attach, LostVolume, Sealed, VolumeReturning};
+use wyng_archive::{Archive, Attach, Expected, LostVolume, Sealed, VolumeReturning};
 use wyng_format::{LocalTime, SessionName};
 use wyng_state::StateHome;
 use wyng_store::{KeptFile, OpenMode, Store, StorePath, kept_files};
@@ -85,12 +86,12 @@ pub fn open_kept(
             Some(home) => home,
             none => none.insert(StateHome::create(&context.fs, &place.state_home)?),
         };
-        locks = Some(open::take_locks(
+        locks = Some(locks::take_locks(
             context,
             place,
             home,
             Some(&store),
-            &unlocked,
+            &Expected::unread(&unlocked),
             request.lock_wait,
             reporter,
         )?);

@@ -19,6 +19,7 @@ mod error;
 mod init;
 mod kept;
 mod keys;
+mod locks;
 mod monitor;
 mod open;
 mod pairing;

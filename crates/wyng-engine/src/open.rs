@@ -8,13 +8,14 @@ use crate::api::{
 use crate::calendar;
 use crate::error::Result;
 use crate::keys::Keys;
+use crate::locks::{Locks, take_locks};
 use std::sync::Arc;
-use std::time::Duration;
-use wyng_archive::{Archive, ArchiveError, Attach, History, Notice, Sealed, Session, SessionEntry, Trust, Unlocked};
+use wyng_archive::{
+    Archive, ArchiveError, Attach, Expected, History, Notice, Sealed, Session, SessionEntry, Trust, Unlocked,
+};
 use wyng_format::{InProcess, LocalTime, SessionName};
-use wyng_state::{ArchiveIdentity, CheckLog, HostLock, StateError, StateHome, WriterLock, wait_for};
-use wyng_store::lock::{DestinationLock, HolderIdentity, Waiting};
-use wyng_store::{Destination, Durability, OpenMode, Store};
+use wyng_state::{ArchiveIdentity, CheckLog, StateHome};
+use wyng_store::{Destination, Durability, Location, OpenMode, Store};
 use wyng_sys::Context;
 
 /// An archive that is open for one command.
@@ -30,30 +31,6 @@ pub struct OpenArchive {
     pub(crate) keys: Keys,
 }
 
-/// The locks of a writer (decisions.md §4).
-pub(crate) struct Locks {
-    _host: Option<HostLock>,
-    _writer: WriterLock,
-    /// Given back first. One that can't be removed is stolen by the next writer once this process is gone.
-    destination: Option<KeptAlive>,
-}
-
-impl Locks {
-    /// Fails if the destination's lock is no longer ours.
-    pub fn check(&self) -> Result<(), ArchiveError> {
-        match &self.destination {
-            Some(kept) => Ok(kept.lock().check()?),
-            None => Ok(()),
-        }
-    }
-}
-
-impl Drop for Locks {
-    fn drop(&mut self) {
-        self.destination = None;
-    }
-}
-
 /// Opens an archive.
 ///
 /// # Errors
@@ -66,15 +43,24 @@ pub fn open(
 ) -> Result<OpenArchive> {
     let write = matches!(request.purpose, Purpose::Write | Purpose::Judge);
     let place = &request.place;
-    let store = open_store(
-        context,
-        place,
-        if write {
-            OpenMode::Write { uid: place.uid }
-        } else {
-            OpenMode::Read
-        },
-    )?;
+    let mode = if write {
+        OpenMode::Write { uid: place.uid }
+    } else {
+        OpenMode::Read
+    };
+    let early = if write {
+        open_early(context, request, secrets, mode, reporter)?
+    } else {
+        None
+    };
+    let (store, early) = match early {
+        Some(Early { store, identity, locks }) => (store, Some((identity, locks))),
+        None => {
+            let store = open_store(context, place, mode)?;
+            Sealed::announce(&*store);
+            (store, None)
+        }
+    };
     let home = StateHome::open(&context.fs, &place.state_home, write)?;
     let sealed = Sealed::read(store.clone(), home.as_ref(), place.uid)?;
     let (mut unlocked, keys) = unlock(context, request, sealed, secrets, reporter)?;
@@ -86,9 +72,16 @@ pub fn open(
             Some(home) => home,
             None => StateHome::create(&context.fs, &place.state_home)?,
         };
-        let locked = write.then_some(&store);
-        let locks = take_locks(context, place, &home, locked, &unlocked, request.lock_wait, reporter)?;
-        unlocked.read_again()?;
+        let locks = match early.filter(|(identity, _)| *identity == unlocked.identity()) {
+            Some((_, locks)) => locks,
+            None => {
+                let expected = Expected::of(&unlocked);
+                let locked = write.then_some(&store);
+                let locks = take_locks(context, place, &home, locked, &expected, request.lock_wait, reporter)?;
+                unlocked.read_again()?;
+                locks
+            }
+        };
         let state = home.archive(place.uid, unlocked.uuid(), &place.url, true)?;
         let attach = Attach {
             state,
@@ -137,6 +130,49 @@ pub(crate) fn unlock(
     Ok((unlocked, keys))
 }
 
+/// A far archive whose locks are held before anything of it was read.
+struct Early {
+    store: Arc<dyn Store>,
+    /// The archive that the locks are of.
+    identity: ArchiveIdentity,
+    locks: Locks,
+}
+
+/// Opens a far destination as one where the archive is that this host remembers, so that all that is needed of it comes
+/// together, once it is locked; `None` if this host remembers none, or would have to ask for its passphrase.
+fn open_early(
+    context: &Context,
+    request: &OpenRequest,
+    secrets: &dyn Secrets,
+    mode: OpenMode,
+    reporter: &dyn Reporter,
+) -> Result<Option<Early>> {
+    let place = &request.place;
+    let destination = Destination::parse(&place.url, &place.working_dir)?;
+    if matches!(destination.location(), Location::Folder(_)) {
+        return Ok(None);
+    }
+    let Some(home) = StateHome::open(&context.fs, &place.state_home, false)? else {
+        return Ok(None);
+    };
+    let keys = Keys::new(context, place, request.remember_minutes);
+    let Some(expected) = Expected::remembered(&home, place.uid, &place.url, &keys.source(secrets)) else {
+        return Ok(None);
+    };
+    let store = destination.open_for(context, mode, &place.reach, &expected.files())?;
+    let locks = take_locks(
+        context,
+        place,
+        &home,
+        Some(&store),
+        &expected,
+        request.lock_wait,
+        reporter,
+    )?;
+    let identity = expected.identity();
+    Ok(Some(Early { store, identity, locks }))
+}
+
 /// Opens the destination's store.
 pub(crate) fn open_store(context: &Context, place: &Place, mode: OpenMode) -> Result<Arc<dyn Store>> {
     let destination = Destination::parse(&place.url, &place.working_dir)?;
@@ -176,121 +212,6 @@ fn attach_reader(
     let archive = Archive::attach(unlocked, context, attach)?;
     archive.stop_caching();
     Ok(archive)
-}
-
-pub(crate) fn take_locks(
-    context: &Context,
-    place: &Place,
-    home: &StateHome,
-    store: Option<&Arc<dyn Store>>,
-    unlocked: &Unlocked,
-    wait: Duration,
-    reporter: &dyn Reporter,
-) -> Result<Locks> {
-    let host = host_lock(context, place, wait, reporter)?;
-    let identity = unlocked.identity();
-    let writer = writer_lock(context, home, &identity, wait, reporter)?;
-    let destination = match store {
-        Some(store) => Some(KeptAlive::new(lock_destination(
-            context, place, store, &writer, wait, reporter,
-        )?)?),
-        None => None,
-    };
-    Ok(Locks {
-        _host: host,
-        _writer: writer,
-        destination,
-    })
-}
-
-/// Takes a lock of this host; tells when it has to be waited for.
-fn local_lock<L>(
-    context: &Context,
-    wait: Duration,
-    reporter: &dyn Reporter,
-    mut attempt: impl FnMut() -> Result<L, StateError>,
-) -> Result<L> {
-    let mut told = wait.is_zero();
-    let locked = wait_for(context, wait, || {
-        let locked = attempt();
-        if matches!(locked, Err(StateError::Busy { .. })) && !told {
-            told = true;
-            reporter.event(Event::WaitingForLock {
-                holder: "another wyng on this host",
-            });
-        }
-        locked
-    })?;
-    Ok(locked)
-}
-
-/// Takes the lock file in the archive's folder. One that was last taken under the lock of this host's writers is left over,
-/// since that lock is ours now: so the first command after a power failure need not wait.
-pub(crate) fn lock_destination(
-    context: &Context,
-    place: &Place,
-    store: &Arc<dyn Store>,
-    writer: &WriterLock,
-    wait: Duration,
-    reporter: &dyn Reporter,
-) -> Result<DestinationLock> {
-    let mut token = [0; 16];
-    context.random.fill(&mut token);
-    let me = HolderIdentity {
-        token,
-        host: place.process.host.clone(),
-        boot_id: place.process.boot_id.clone(),
-        pid_namespace: place.process.pid_namespace,
-        pid: place.process.pid,
-        start_time: place.process.start_time,
-    };
-    let gone = writer.last_token();
-    let mut waiting = Waiting {
-        is_alive: &wyng_sys::process::is_alive,
-        gone: gone.as_deref(),
-        clock: &*context.clock,
-        wait,
-        cancel: &context.cancel,
-        on_wait: &mut |holder| {
-            let holder = holder.map_or_else(|| "an unknown program".to_owned(), ToString::to_string);
-            reporter.event(Event::WaitingForLock { holder: &holder });
-        },
-    };
-    let (lock, stolen) = DestinationLock::acquire(store.clone(), &me, &mut waiting)?;
-    // Without it a writer that comes after a power failure has to wait until the lock is old.
-    let _ = writer.remember_token(&me.token());
-    if let Some(holder) = stolen {
-        reporter.event(Event::Warning(Warning::LockStolen {
-            holder: &holder.to_string(),
-        }));
-    }
-    Ok(lock)
-}
-
-/// The lock of the writers of one archive on this host.
-pub(crate) fn writer_lock(
-    context: &Context,
-    home: &StateHome,
-    identity: &ArchiveIdentity,
-    wait: Duration,
-    reporter: &dyn Reporter,
-) -> Result<WriterLock> {
-    local_lock(context, wait, reporter, || home.writer_lock(identity))
-}
-
-/// The original's lock of this host.
-pub(crate) fn host_lock(
-    context: &Context,
-    place: &Place,
-    wait: Duration,
-    reporter: &dyn Reporter,
-) -> Result<Option<HostLock>> {
-    match &place.host_lock {
-        Some(path) => Ok(Some(local_lock(context, wait, reporter, || {
-            HostLock::try_acquire(&context.fs, path)
-        })?)),
-        None => Ok(None),
-    }
 }
 
 impl OpenArchive {
@@ -401,9 +322,13 @@ impl OpenArchive {
         crate::read::report_copies(self, reporter);
     }
 
-    /// Ends the command: renews the time for which keys are remembered, and gives the locks back.
-    pub fn close(self) {
+    /// Ends the command: renews the time for which keys are remembered, and gives the locks back. Tells how many answers of
+    /// another machine had to be waited for one after the other.
+    pub fn close(self) -> u64 {
         self.keys.touch(self.archive.identity());
+        let store = self.archive.store().clone();
+        drop(self);
+        store.round_trips()
     }
 
     /// Forgets the remembered keys of this archive.

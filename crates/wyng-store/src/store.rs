@@ -98,6 +98,24 @@ pub enum Change<'a> {
         /// The file.
         path: &'a StorePath,
     },
+    /// As [`Change::Create`], for a small file beside the archive's own that says who is at work: the store holds on to it,
+    /// so that [`Change::Release`] costs little.
+    Claim {
+        /// The new file.
+        path: &'a StorePath,
+        /// Its bytes.
+        data: &'a [u8],
+    },
+    /// Removes what was claimed, if it is still that: another file of this name stays, and is no error. The caller does not
+    /// wait for the end, and the connection may be ended at once.
+    Release {
+        /// The file.
+        path: &'a StorePath,
+        /// A free name beside it, which it gets until it is known to be the one.
+        aside: &'a StorePath,
+        /// The bytes that were claimed with.
+        data: &'a [u8],
+    },
 }
 
 /// A file being written piece by piece; it has its final name from the start.
@@ -169,6 +187,9 @@ pub trait Store: Send + Sync {
     /// The read may then tell what was true at the time of this call; a change through this store in between is seen all
     /// the same.
     fn prefetch(&self, path: &StorePath, limit: u64);
+
+    /// As [`Store::prefetch`], for [`Store::list`].
+    fn prefetch_list(&self, path: &StorePath);
 
     /// What is known about a name (a symbolic link itself, not its target); `None` if it does not exist.
     fn stat(&self, path: &StorePath) -> Result<Option<Meta>>;

@@ -2,7 +2,7 @@
 
 use crate::folder::{FolderStore, OpenMode};
 use crate::remote::{self, Reach, Way};
-use crate::{Result, Store, StoreError};
+use crate::{Result, Store, StoreError, StorePath};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use wyng_sys::Context;
@@ -85,14 +85,28 @@ impl Destination {
     /// As [`FolderStore::open`]; for those on other machines also [`StoreError::Unreachable`], [`StoreError::NoProgram`],
     /// [`StoreError::NoHelper`] and [`StoreError::Lost`].
     pub fn open(&self, context: &Context, mode: OpenMode, reach: &Reach) -> Result<Arc<dyn Store>> {
-        match &self.location {
-            Location::Folder(path) => Ok(Arc::new(FolderStore::open(&context.fs, &self.url, path, mode)?)),
-            Location::Ssh(host, path) => remote::open(context, &self.url, Way::Ssh(host), path, mode, reach),
-            Location::Qubes(vm, path) => remote::open(context, &self.url, Way::Qubes(vm), path, mode, reach),
-            Location::QubesSsh(vm, host, path) => {
-                remote::open(context, &self.url, Way::QubesSsh(vm, host), path, mode, reach)
-            }
-        }
+        self.open_for(context, mode, reach, &[])
+    }
+
+    /// As [`Destination::open`], for a caller that will read the files `first`: a far destination may look at them together with
+    /// its folder, and whether that can be written to may come out as late as at the first change.
+    ///
+    /// # Errors
+    /// As [`Destination::open`].
+    pub fn open_for(
+        &self,
+        context: &Context,
+        mode: OpenMode,
+        reach: &Reach,
+        first: &[StorePath],
+    ) -> Result<Arc<dyn Store>> {
+        let (way, path) = match &self.location {
+            Location::Folder(path) => return Ok(Arc::new(FolderStore::open(&context.fs, &self.url, path, mode)?)),
+            Location::Ssh(host, path) => (Way::Ssh(host), path),
+            Location::Qubes(vm, path) => (Way::Qubes(vm), path),
+            Location::QubesSsh(vm, host, path) => (Way::QubesSsh(vm, host), path),
+        };
+        remote::open(context, &self.url, way, path, mode, reach, first)
     }
 }
 

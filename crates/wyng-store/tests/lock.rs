@@ -338,6 +338,9 @@ impl Store for Meddler {
     fn prefetch(&self, path: &StorePath, limit: u64) {
         self.inner.prefetch(path, limit);
     }
+    fn prefetch_list(&self, path: &StorePath) {
+        self.inner.prefetch_list(path);
+    }
     fn undo_creation(&self) -> Result<()> {
         self.inner.undo_creation()
     }

@@ -48,7 +48,9 @@ impl Archive {
     /// an old copy has, and those of the destination. Nothing is lost by an error: the next call begins anew.
     pub fn recover(&mut self, guard: &Guard<'_>) -> Result<()> {
         self.open_counters()?;
-        self.may_change(guard)?;
+        if self.repair_root || self.repair_salt || !matches!(self.root.in_process(), Ok(None)) {
+            self.may_change(guard)?;
+        }
         self.repair_root_files()?;
         let mut noted = None;
         match self.root.in_process() {
@@ -72,6 +74,9 @@ impl Archive {
                 Err(error) => self.leave_alone(&vid, &digest, error)?,
             }
         }
+        if !irregular.is_empty() {
+            self.may_change(guard)?;
+        }
         let mut lost = false;
         for (vid, digest, found) in irregular {
             match self.recover_volume(&vid, &digest, &found, guard) {
@@ -79,10 +84,11 @@ impl Archive {
                 Err(error) => self.leave_alone(&vid, &digest, error)?,
             }
         }
-        self.remove_strays(&self.listed(), guard)?;
-        self.remove_file_remains(guard)?;
+        let entries = self.vault.store.list(&StorePath::root())?.unwrap_or_default();
+        self.remove_strays(&entries, &self.listed(), guard)?;
+        self.remove_file_remains(&entries, guard)?;
         let tmp = layout::tmp(&layout::root());
-        if self.vault.store.stat(&tmp)?.is_some() {
+        if entries.iter().any(|entry| entry.name == tmp.as_str()) {
             self.may_change(guard)?;
             if lost && self.next_root().is_some() {
                 // The next commit replaces it, and it may be all that still proves what the volume was.
@@ -93,6 +99,8 @@ impl Archive {
                 self.clear(&tmp)?;
             }
             self.forget_next_root();
+        } else {
+            self.no_next_root();
         }
         Ok(())
     }

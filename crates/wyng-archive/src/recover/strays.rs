@@ -6,19 +6,23 @@ use crate::layout;
 use crate::vault::Trust;
 use crate::write::Guard;
 use wyng_format::{Digest, VolumeId};
-use wyng_store::{EntryKind, KEPT, StorePath};
+use wyng_store::{Entry, EntryKind, KEPT, StorePath};
 
 impl Archive {
     /// Volume folders that the index does not list: those of an interrupted first send or add go away, others are kept
     /// and reported.
-    pub(super) fn remove_strays(&mut self, listed: &[(VolumeId, Digest)], guard: &Guard<'_>) -> Result<()> {
-        let entries = self.vault.store.list(&StorePath::root())?.unwrap_or_default();
+    pub(super) fn remove_strays(
+        &mut self,
+        entries: &[Entry],
+        listed: &[(VolumeId, Digest)],
+        guard: &Guard<'_>,
+    ) -> Result<()> {
         if entries.iter().all(|entry| entry.name != KEPT) {
             self.note_nothing_kept();
         }
         self.forget_parts_of_gone(&entries);
         let mut removed = false;
-        for entry in entries.into_iter().filter(|entry| entry.kind == EntryKind::Dir) {
+        for entry in entries.iter().filter(|entry| entry.kind == EntryKind::Dir) {
             let Ok(vid) = VolumeId::new(&entry.name) else { continue };
             if listed.iter().any(|(known, _)| *known == vid)
                 || self.root.volumes().iter().any(|e| e.key() == entry.name)
@@ -37,7 +41,9 @@ impl Archive {
                 self.remove_unborn(&vid)?;
                 removed = true;
             } else {
-                self.note(Notice::Unlisted { path: entry.name });
+                self.note(Notice::Unlisted {
+                    path: entry.name.clone(),
+                });
             }
         }
         if removed {
@@ -62,8 +68,7 @@ impl Archive {
     /// Locks that dead processes had taken away, to give them up or to steal them (none of them is ours: `guard` knows), the
     /// files by which they told the destination's time (a living one makes its own again), and half-made copies of the root's
     /// files and links of chunks.
-    pub(super) fn remove_file_remains(&self, guard: &Guard<'_>) -> Result<()> {
-        let entries = self.vault.store.list(&StorePath::root())?.unwrap_or_default();
+    pub(super) fn remove_file_remains(&self, entries: &[Entry], guard: &Guard<'_>) -> Result<()> {
         for entry in entries {
             let of_lock = [".taken", ".time"].iter().any(|end| entry.name.ends_with(end));
             let lock = entry.name.starts_with(".wyng-lock-") && of_lock;

@@ -2,7 +2,7 @@
 
 use super::{Case, Fault, Outcome, Subject, ensure, ensure_content, ensure_eq, ensure_fails, path};
 use crate::lock::{DestinationLock, HolderIdentity, LOCK_NAME, LockHolder, Waiting};
-use crate::{Result, Store, StoreError};
+use crate::{Result, Store, StoreError, StorePath};
 use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
@@ -17,6 +17,10 @@ pub(super) const CASES: &[Case] = &[
     (
         "the lock of a process that is gone is stolen",
         the_lock_of_a_process_that_is_gone_is_stolen,
+    ),
+    (
+        "a lock that is asked for early is one like others",
+        a_lock_that_is_asked_for_early_is_one_like_others,
     ),
     ("two thieves don't both win", two_thieves_dont_both_win),
     ("many writers hold the lock in turn", many_writers_hold_the_lock_in_turn),
@@ -46,19 +50,32 @@ fn acquire(
     me: &HolderIdentity,
     wait: Duration,
 ) -> Result<(DestinationLock, Option<LockHolder>)> {
+    waiting(wait, |waiting| DestinationLock::acquire(store.clone(), me, waiting))
+}
+
+/// Asks for the lock, and for the names in the archive folder and a file in it behind that.
+fn ask_early(store: &Arc<dyn Store>, me: &HolderIdentity) -> Result<(DestinationLock, Option<LockHolder>, bool)> {
+    waiting(Duration::ZERO, |waiting| {
+        let begun = DestinationLock::begin(store.clone(), me, waiting.clock)?;
+        store.prefetch_list(&StorePath::root());
+        store.prefetch(&StorePath::new(BEHIND)?, 100);
+        begun.finish(waiting)
+    })
+}
+
+/// The file that is read behind a lock.
+const BEHIND: &str = "behind";
+
+fn waiting<T>(wait: Duration, act: impl FnOnce(&mut Waiting<'_>) -> T) -> T {
     let epoch = |_| CivilTime::EPOCH;
-    DestinationLock::acquire(
-        store.clone(),
-        me,
-        &mut Waiting {
-            is_alive: &|pid, _| pid != GONE,
-            gone: None,
-            clock: &SystemClock::new(Box::new(epoch)),
-            wait,
-            cancel: &Cancel::new(),
-            on_wait: &mut |_| {},
-        },
-    )
+    act(&mut Waiting {
+        is_alive: &|pid, _| pid != GONE,
+        gone: None,
+        clock: &SystemClock::new(Box::new(epoch)),
+        wait,
+        cancel: &Cancel::new(),
+        on_wait: &mut |_| {},
+    })
 }
 
 /// Leaves the lock of a process that is gone.
@@ -117,6 +134,41 @@ fn a_lost_lock_is_noticed_and_left_alone(subject: &Subject) -> Outcome {
         LOCK_NAME,
         b"whoever\n",
     )
+}
+
+fn a_lock_that_is_asked_for_early_is_one_like_others(subject: &Subject) -> Outcome {
+    let store = &subject.store;
+    store.create(&path(BEHIND)?, b"first")?;
+    let (first, stolen, was_free) = ask_early(store, &identity(1, 10))?;
+    ensure_eq("it was free and not stolen", &(stolen, was_free), &(None, true))?;
+    let names = store.list(&path("")?)?.unwrap_or_default();
+    let is_there = names.iter().any(|entry| entry.name == BEHIND);
+    ensure("names are listed behind it", is_there)?;
+    ensure_content(&**store, "a file is read behind it", BEHIND, b"first")?;
+    first.check()?;
+    let busy = ask_early(store, &identity(2, 20)).map(|_| ());
+    let locked = |error: &StoreError| matches!(error, StoreError::Locked { .. });
+    ensure_fails("it keeps others out", busy, locked)?;
+    store.remove(&path(BEHIND)?)?;
+    store.create(&path(BEHIND)?, b"second")?;
+    ensure_content(&**store, "nothing older is read after that", BEHIND, b"second")?;
+    drop(first);
+    ensure_clean(&**store)?;
+    leave_stale_lock(&**store)?;
+    let (thief, stolen, was_free) = ask_early(store, &identity(3, 30))?;
+    ensure_eq("it steals", &(stolen.is_some(), was_free), &(true, false))?;
+    thief.release()?;
+    ensure_clean(&**store)?;
+    let (robbed, ..) = ask_early(store, &identity(4, 40))?;
+    store.remove(&path(LOCK_NAME)?)?;
+    store.create(&path(LOCK_NAME)?, b"whoever\n")?;
+    drop(robbed);
+    ensure_content(&**store, "another's is left alone", LOCK_NAME, b"whoever\n")?;
+    store.remove(&path(LOCK_NAME)?)?;
+    let (gone, ..) = ask_early(store, &identity(5, 50))?;
+    store.remove(&path(LOCK_NAME)?)?;
+    drop(gone);
+    ensure_clean(&**store)
 }
 
 fn the_lock_of_a_process_that_is_gone_is_stolen(subject: &Subject) -> Outcome {

@@ -14,6 +14,7 @@ pub(crate) use handles::is_at_or_below;
 pub use opening::OpenMode;
 pub(crate) use opening::{LINK_TEST, ROOTS, WRITE_TEST};
 
+use crate::lock::release;
 use crate::{
     Capabilities, Change, Durability, Entry, EntryKind, Meta, Rename, Result, Store, StoreError, StorePath, StoreWriter,
 };
@@ -265,6 +266,8 @@ impl Store for FolderStore {
             Change::Create { path, data } => self.create(path, data),
             Change::Rename { from, to, how } => self.rename(from, to, how),
             Change::Remove { path } => self.remove(path).map(|_| ()),
+            Change::Claim { path, data } => self.create(path, data),
+            Change::Release { path, aside, data } => release(self, path, aside, data),
         }
     }
 
@@ -273,6 +276,8 @@ impl Store for FolderStore {
     }
 
     fn prefetch(&self, _: &StorePath, _: u64) {}
+
+    fn prefetch_list(&self, _: &StorePath) {}
 
     fn stat(&self, path: &StorePath) -> Result<Option<Meta>> {
         let meta = |stat: Stat| Meta {

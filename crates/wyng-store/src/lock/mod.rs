@@ -10,7 +10,7 @@ mod holder;
 
 pub use holder::{HolderIdentity, LockHolder};
 
-use crate::{Rename, Result, Store, StoreError, StorePath};
+use crate::{Change, Rename, Result, Store, StoreError, StorePath};
 use std::sync::Arc;
 use std::time::Duration;
 use wyng_sys::{Cancel, Clock};
@@ -40,6 +40,13 @@ pub struct DestinationLock {
     names: Names,
     me: LockHolder,
     held: bool,
+}
+
+/// A lock that was asked for.
+#[must_use]
+pub struct Begun {
+    lock: DestinationLock,
+    asked: Result<()>,
 }
 
 /// How a writer waits for the lock.
@@ -86,27 +93,44 @@ impl DestinationLock {
         me: &HolderIdentity,
         waiting: &mut Waiting<'_>,
     ) -> Result<(Self, Option<LockHolder>)> {
-        let names = Names::new(me)?;
-        let me = me.holder(waiting.clock.now());
+        Self::not_held(store, me, waiting.clock)?.take(None, waiting)
+    }
+
+    /// Asks for the lock without waiting for the answer: what is announced to be read before [`Begun::finish`] comes with that,
+    /// and is as it was once the lock was there, if that was free. Nothing else may be submitted to this store until then.
+    ///
+    /// # Errors
+    /// What comes of it is told by [`Begun::finish`].
+    pub fn begin(store: Arc<dyn Store>, me: &HolderIdentity, clock: &dyn Clock) -> Result<Begun> {
+        let lock = Self::not_held(store, me, clock)?;
+        let (path, data) = (&lock.names.lock, &lock.me.line());
+        let asked = lock.store.submit(Change::Claim { path, data });
+        Ok(Begun { lock, asked })
+    }
+
+    fn not_held(store: Arc<dyn Store>, me: &HolderIdentity, clock: &dyn Clock) -> Result<Self> {
+        Ok(Self {
+            store,
+            names: Names::new(me)?,
+            me: me.holder(clock.now()),
+            held: false,
+        })
+    }
+
+    /// `made` is what came of making the lock's file, if that was tried.
+    fn take(mut self, made: Option<Result<()>>, waiting: &mut Waiting<'_>) -> Result<(Self, Option<LockHolder>)> {
         let mut attempt = Attempt {
-            store: &*store,
-            names: &names,
-            me: &me,
+            store: &*self.store,
+            names: &self.names,
+            me: &self.me,
             clock_file: false,
             cut: None,
         };
-        let stolen = attempt.run(waiting);
+        let stolen = attempt.run(made, waiting);
         attempt.clean_up();
         let stolen = stolen?;
-        Ok((
-            Self {
-                store,
-                names,
-                me,
-                held: true,
-            },
-            stolen,
-        ))
+        self.held = true;
+        Ok((self, stolen))
     }
 
     /// Looks whether the lock is still ours; to be called right before each step that can't be undone.
@@ -143,13 +167,9 @@ impl DestinationLock {
     /// As [`DestinationLock::check`].
     pub fn release(mut self) -> Result<()> {
         self.held = false;
-        self.give_up()
-    }
-
-    fn give_up(&self) -> Result<()> {
         self.check()?;
         let ours = |found: &Found| found.holder().is_some_and(|holder| holder.token == self.me.token);
-        if take_away(&*self.store, &self.names, ours)? {
+        if take_away(&*self.store, &self.names.lock, &self.names.taken, ours)? {
             Ok(())
         } else {
             self.check()
@@ -157,11 +177,26 @@ impl DestinationLock {
     }
 }
 
+impl Begun {
+    /// Waits for the lock, as [`DestinationLock::acquire`] does. Also tells whether it was free when it was asked for.
+    ///
+    /// # Errors
+    /// As [`DestinationLock::acquire`].
+    pub fn finish(self, waiting: &mut Waiting<'_>) -> Result<(DestinationLock, Option<LockHolder>, bool)> {
+        let Self { lock, asked } = self;
+        let made = asked.and_then(|()| lock.store.settle());
+        let was_free = made.is_ok();
+        let (lock, stolen) = lock.take(Some(made), waiting)?;
+        Ok((lock, stolen, was_free))
+    }
+}
+
 impl Drop for DestinationLock {
     fn drop(&mut self) {
         if self.held {
-            // The command is ending with an error of its own; a lock that stays is stolen later.
-            let _ = self.give_up();
+            let (path, aside, data) = (&self.names.lock, &self.names.taken, &self.me.line());
+            // The command is ending with a result of its own; a lock that stays is stolen later.
+            let _ = self.store.submit(Change::Release { path, aside, data });
         }
     }
 }
@@ -201,13 +236,20 @@ struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    fn run(&mut self, waiting: &mut Waiting<'_>) -> Result<Option<LockHolder>> {
+    /// `made` is what came of making the lock's file, if that was tried.
+    fn run(&mut self, mut made: Option<Result<()>>, waiting: &mut Waiting<'_>) -> Result<Option<LockHolder>> {
         let start = waiting.clock.monotonic();
         let mut told: Option<Found> = None;
         let mut stolen = None;
         loop {
-            waiting.cancel.check()?;
-            match self.store.create(&self.names.lock, &self.me.line()) {
+            let made = match made.take() {
+                Some(made) => made,
+                None => {
+                    waiting.cancel.check()?;
+                    self.store.create(&self.names.lock, &self.me.line())
+                }
+            };
+            match made {
                 Ok(()) => return Ok(stolen),
                 Err(StoreError::Exists { .. }) => {}
                 Err(error) => {
@@ -222,7 +264,7 @@ impl Attempt<'_> {
             };
             let holder = found.holder();
             if self.is_stale(&found, holder.as_ref(), waiting)? {
-                if take_away(self.store, self.names, |taken| *taken == found)? {
+                if take_away(self.store, &self.names.lock, &self.names.taken, |taken| *taken == found)? {
                     stolen = holder.or_else(|| Some(LockHolder::unknown()));
                 }
                 continue;
@@ -288,7 +330,9 @@ impl Attempt<'_> {
     fn remove_unwritten(&self) {
         let line = self.me.line();
         // The first error is the one that is told.
-        let _ = take_away(self.store, self.names, |found| line.starts_with(&found.content));
+        let _ = take_away(self.store, &self.names.lock, &self.names.taken, |found| {
+            line.starts_with(&found.content)
+        });
     }
 
     fn clean_up(&self) {
@@ -300,26 +344,36 @@ impl Attempt<'_> {
 }
 
 /// Takes the lock away if it is the one that is meant; whether it was. Another one is put back.
-fn take_away(store: &dyn Store, names: &Names, is_meant: impl Fn(&Found) -> bool) -> Result<bool> {
+fn take_away(
+    store: &dyn Store,
+    lock: &StorePath,
+    taken: &StorePath,
+    is_meant: impl Fn(&Found) -> bool,
+) -> Result<bool> {
     // Looking right before keeps the time short in which a wrong one is out of its place.
-    match look(store, &names.lock)? {
+    match look(store, lock)? {
         Some(found) if is_meant(&found) => {}
         _ => return Ok(false),
     }
-    match store.rename(&names.lock, &names.taken, Rename::Keep) {
+    match store.rename(lock, taken, Rename::Keep) {
         Err(StoreError::Missing { .. }) => return Ok(false),
         renamed => renamed?,
     }
-    let meant = look(store, &names.taken)?.is_some_and(|found| is_meant(&found));
+    let meant = look(store, taken)?.is_some_and(|found| is_meant(&found));
     if !meant {
-        match store.rename(&names.taken, &names.lock, Rename::Keep) {
+        match store.rename(taken, lock, Rename::Keep) {
             // Somebody has made a new lock meanwhile; the holder of this one will notice.
             Err(StoreError::Exists { .. } | StoreError::Missing { .. }) => {}
             put_back => return put_back.map(|()| false),
         }
     }
-    store.remove(&names.taken)?;
+    store.remove(taken)?;
     Ok(meant)
+}
+
+/// Does a [`Change::Release`] by the other calls of `store`.
+pub(crate) fn release(store: &dyn Store, path: &StorePath, aside: &StorePath, data: &[u8]) -> Result<()> {
+    take_away(store, path, aside, |found| found.content == data).map(drop)
 }
 
 /// The lock's file; `None` if there is none.

@@ -10,7 +10,7 @@ pub mod sftp;
 mod way;
 
 use crate::url::RemotePath;
-use crate::{OpenMode, Result, Store};
+use crate::{OpenMode, Result, Store, StorePath};
 use connect::{Peer, connect};
 use helper::HelperStore;
 pub use link::{Limits, Link, Reply, Ticket};
@@ -70,11 +70,16 @@ pub(crate) fn open(
     path: &RemotePath,
     mode: OpenMode,
     reach: &Reach,
+    first: &[StorePath],
 ) -> Result<Arc<dyn Store>> {
     match connect(context, url, way, reach)? {
         (link, Peer::Helper(welcome)) => Ok(Arc::new(HelperStore::open(link, &welcome, url, path, mode)?)),
         (link, Peer::Sftp(version)) => {
-            let store = SftpStore::open(link, &version, url, path, mode, reach.max_sync)?;
+            let store = if first.is_empty() {
+                SftpStore::open(link, &version, url, path, mode, reach.max_sync)?
+            } else {
+                SftpStore::begin(link, &version, url, path, mode, (reach.max_sync, first))?
+            };
             Ok(Arc::new(store))
         }
     }

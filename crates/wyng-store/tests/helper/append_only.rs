@@ -174,8 +174,14 @@ fn what_is_complete_can_be_neither_changed_nor_removed() {
     let chunk = path(&format!("{SESSION}/0/x0"));
     let scratch = path("Vol_1/S-tmp/x9");
     store.create(&scratch, b"mine").unwrap();
-    for (name, _) in COMPLETE {
+    for (name, content) in COMPLETE {
         let name = path(name);
+        // What a lock is given up with takes away nothing else, also where its bytes are known.
+        for aside in ["Vol_1/S-tmp/x8", ".wyng-lock-1.taken"] {
+            let (path, aside, data) = (&name, &path(aside), content.as_bytes());
+            let submitted = store.submit(Change::Release { path, aside, data });
+            forbidden(submitted.and_then(|()| store.settle()));
+        }
         forbidden(store.remove(&name));
         forbidden(store.remove_tree(&name));
         forbidden(store.touch(&name));
@@ -288,7 +294,7 @@ fn whatever_a_client_tries_what_is_complete_stays() {
             } else {
                 Rename::Replace
             };
-            let _ = match rng.below(12) {
+            let _ = match rng.below(13) {
                 0 => store.create(&one, b"garbage"),
                 1 => store.remove(&one).map(drop),
                 2 => store.remove_tree(&one).map(drop),
@@ -297,7 +303,14 @@ fn whatever_a_client_tries_what_is_complete_stays() {
                 7 => store.copy(&one, &two),
                 8 => store.touch(&one).map(drop),
                 9 => store.make_dir(&one),
-                10 => store.create_writer(&one).and_then(|mut writer| writer.write(b"bad")),
+                10 => store
+                    .submit(Change::Release {
+                        path: &one,
+                        aside: &two,
+                        data: b"garbage",
+                    })
+                    .and_then(|()| store.settle()),
+                11 => store.create_writer(&one).and_then(|mut writer| writer.write(b"bad")),
                 _ => store.undo_creation(),
             };
         }

@@ -4,7 +4,7 @@ use crate::common::{free, open, path, real, remote, restricted, try_open};
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use wyng_store::remote::helper::Rules;
-use wyng_store::{OpenMode, RemotePath, Rename, Store, StoreError};
+use wyng_store::{Change, OpenMode, RemotePath, Rename, Store, StoreError};
 use wyng_testkit::pools::TempDir;
 
 fn read_only(temp: &TempDir) -> Rules {
@@ -39,6 +39,12 @@ fn a_server_for_readers_lets_nobody_write() {
     not_writable(store.create_writer(&other).map(drop).unwrap_err());
     not_writable(store.remove(&ini).unwrap_err());
     not_writable(store.remove_tree(&ini).unwrap_err());
+    let submitted = store.submit(Change::Release {
+        path: &ini,
+        aside: &other,
+        data: b"content",
+    });
+    not_writable(submitted.and_then(|()| store.settle()).unwrap_err());
     not_writable(store.rename(&ini, &other, Rename::Replace).unwrap_err());
     not_writable(store.touch(&ini).unwrap_err());
     not_writable(store.copy(&ini, &other).unwrap_err());

@@ -262,7 +262,19 @@ fn a_server_that_falls_silent_is_left_after_the_stall_time() {
 /// Every call once; what comes of it does not matter.
 fn use_all(store: &HelperStore) {
     let (one, two) = (path("a/b"), path("c"));
+    let _ = store.submit(Change::Claim {
+        path: &one,
+        data: b"me",
+    });
     store.prefetch(&two, 1000);
+    store.prefetch_list(&one);
+    let _ = store.list(&one);
+    let _ = store.settle();
+    let _ = store.submit(Change::Release {
+        path: &one,
+        aside: &two,
+        data: b"me",
+    });
     let _ = store.read(&one, 1 << 30);
     let _ = store.read(&two, 10);
     let _ = store.read_range(&one, 5, 3 << 20);

@@ -57,6 +57,46 @@ fn what_came_with_the_opening_is_no_answer_after_a_change() {
 }
 
 #[test]
+fn a_claim_and_what_is_read_behind_it_take_one_answer() {
+    let (_, store, _) = in_memory();
+    let (claim, aside) = (path(".wyng-lock"), path(".wyng-lock-1.taken"));
+    for number in 0..5 {
+        store.create(&path(&format!("d{number}/file")), b"content").unwrap();
+    }
+    let before = store.round_trips();
+    let data = b"me\n";
+    store.submit(Change::Claim { path: &claim, data }).unwrap();
+    store.prefetch_list(&path(""));
+    for number in 0..5 {
+        store.prefetch_list(&path(&format!("d{number}")));
+        store.prefetch(&path(&format!("d{number}/file")), 100);
+    }
+    store.settle().unwrap();
+    let names = store.list(&path("")).unwrap().unwrap();
+    assert!(names.iter().any(|entry| entry.name == ".wyng-lock"), "{names:?}");
+    for number in 0..5 {
+        let names = store.list(&path(&format!("d{number}"))).unwrap().unwrap();
+        assert_eq!(names.len(), 1);
+        let read = store.read(&path(&format!("d{number}/file")), 100).unwrap();
+        assert_eq!(read.as_deref(), Some(&b"content"[..]));
+    }
+    store
+        .submit(Change::Release {
+            path: &claim,
+            aside: &aside,
+            data,
+        })
+        .unwrap();
+    assert_eq!(store.round_trips(), before + 1);
+    // A change is seen in what was listed ahead of it.
+    store.prefetch_list(&path("d1"));
+    store.create(&path("d1/other"), b"x").unwrap();
+    assert_eq!(store.list(&path("d1")).unwrap().unwrap().len(), 2);
+    store.settle().unwrap();
+    assert_eq!(store.stat(&claim).unwrap(), None);
+}
+
+#[test]
 fn changes_and_announced_reads_are_not_waited_for_one_by_one() {
     let (_, store, _) = in_memory();
     let names: Vec<_> = (0..200).map(|number| path(&format!("d/x{number}"))).collect();

@@ -9,7 +9,7 @@ use wyng_sys::fs::{Fs, FsKind, Links, ext};
 use wyng_testkit::MemFs;
 
 /// Cases of the suite.
-pub const ALL: usize = 45;
+pub const ALL: usize = 46;
 
 /// Names that a file may have in [`few_links`].
 pub const LINKS: u64 = 5;

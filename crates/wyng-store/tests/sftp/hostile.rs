@@ -77,7 +77,7 @@ fn answers_in_another_order_and_in_small_pieces_change_nothing() {
             link_limit: None,
         }
     };
-    assert_eq!(conformance::run(fresh).unwrap(), 45);
+    assert_eq!(conformance::run(fresh).unwrap(), 46);
     assert!(!ESCAPED.load(Ordering::SeqCst));
 }
 
@@ -319,6 +319,19 @@ fn use_all(store: &SftpStore) -> Result<()> {
             data: &[2; 3000],
         })?;
     }
+    store.settle()?;
+    let (claim, aside, data) = (path("claim"), path("claim.aside"), b"me\n");
+    store.submit(Change::Claim { path: &claim, data })?;
+    store.prefetch_list(&path("d"));
+    store.prefetch_list(&path("d/none"));
+    store.settle()?;
+    store.list(&path("d"))?;
+    store.list(&path("d/none"))?;
+    store.submit(Change::Release {
+        path: &claim,
+        aside: &aside,
+        data,
+    })?;
     store.settle()?;
     store.prefetch(&one, 1 << 20);
     store.prefetch(&small, 1 << 20);

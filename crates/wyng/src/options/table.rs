@@ -673,7 +673,7 @@ pub static OPTIONS: &[Opt] = &[
     ),
     Opt::new(Id::Verbose, "verbose", Kind::Count, General, "say more"),
     flag(Id::Json, "json", General, "print one JSON document"),
-    flag(Id::Debug, "debug", General, "show the causes of errors in full").cli(),
+    flag(Id::Debug, "debug", General, "show the causes of errors in full, and how often another machine was waited for").cli(),
     flag(
         Id::TarBypass,
         "tar-bypass",

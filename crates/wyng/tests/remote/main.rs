@@ -20,4 +20,5 @@ mod far;
 mod jobs;
 mod kept;
 mod keys;
+mod trips;
 mod trouble;

@@ -60,6 +60,12 @@ pub(super) enum Request<'a> {
         to: StorePath,
     },
     Remove(StorePath),
+    /// Removes a file if it has these bytes; it gets the name `aside` until that is known.
+    Release {
+        path: StorePath,
+        aside: StorePath,
+        data: &'a [u8],
+    },
     RemoveTree(StorePath),
     MakeDir(StorePath),
     UndoCreation,
@@ -100,6 +106,7 @@ const REMOVE: u8 = 0x24;
 const REMOVE_TREE: u8 = 0x25;
 const MAKE_DIR: u8 = 0x26;
 const UNDO_CREATION: u8 = 0x27;
+const RELEASE: u8 = 0x28;
 const BEGIN: u8 = 0x30;
 const APPEND: u8 = 0x31;
 const PUT: u8 = 0x32;
@@ -140,6 +147,7 @@ impl<'a> Request<'a> {
             }
             Self::Copy { from, to } => two(COPY, from, to),
             Self::Remove(path) => (REMOVE, new().path(path), &[]),
+            Self::Release { path, aside, data } => (RELEASE, new().path(path).path(aside), data),
             Self::RemoveTree(path) => (REMOVE_TREE, new().path(path), &[]),
             Self::MakeDir(path) => (MAKE_DIR, new().path(path), &[]),
             Self::UndoCreation => (UNDO_CREATION, new(), &[]),
@@ -200,6 +208,11 @@ impl<'a> Request<'a> {
                 to: body.path()?,
             },
             REMOVE => Self::Remove(body.path()?),
+            RELEASE => Self::Release {
+                path: body.path()?,
+                aside: body.path()?,
+                data: data(body)?,
+            },
             REMOVE_TREE => Self::RemoveTree(body.path()?),
             MAKE_DIR => Self::MakeDir(body.path()?),
             UNDO_CREATION => Self::UndoCreation,
@@ -331,6 +344,11 @@ pub(super) mod tests {
                 path: a.clone(),
                 data: b"bytes",
             },
+            Request::Release {
+                path: from.clone(),
+                aside: to.clone(),
+                data: b"who",
+            },
             Request::Link {
                 from: from.clone(),
                 to: to.clone(),
@@ -390,12 +408,12 @@ pub(super) mod tests {
                 "{request:?}"
             );
         }
-        assert_eq!(kinds.len(), 23);
+        assert_eq!(kinds.len(), 24);
     }
 
     fn has_data(request: &Request<'_>) -> bool {
-        use Request::{Append, Create, Put};
-        matches!(request, Create { .. } | Append { .. } | Put { .. })
+        use Request::{Append, Create, Put, Release};
+        matches!(request, Create { .. } | Append { .. } | Put { .. } | Release { .. })
     }
 
     #[test]

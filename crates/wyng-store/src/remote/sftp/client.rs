@@ -1,7 +1,7 @@
 //! Requests to an SFTP server, each sent without waiting for its answer.
 
 use super::packet::{
-    Attrs, Handle, Malformed, NO_ATTRS, Packet, Parsed, Refusal, Room, ask, code, length, size_attrs, tell,
+    Attrs, Handle, Malformed, NO_ATTRS, Packet, Parsed, Refusal, Room, ask, code, length, size_attrs, tell, time_attrs,
 };
 use crate::RemotePath;
 use crate::remote::{Link, Reply, Ticket};
@@ -214,6 +214,15 @@ impl Client {
     pub fn set_size(&self, handle: &Handle, size: u64) -> Result<Pending<()>> {
         let parts: &[&[u8]] = &[&length(&handle.0), &handle.0, &size_attrs(size)];
         self.ask(ask::FSETSTAT, parts, done)
+    }
+
+    /// Sets the times of access and change of an open file, seconds since 1970.
+    pub fn set_times(&self, handle: &Handle, seconds: u32) -> Result<Pending<()>> {
+        self.ask(
+            ask::FSETSTAT,
+            &[&length(&handle.0), &handle.0, &time_attrs(seconds)],
+            done,
+        )
     }
 
     /// The next names, as they came; how many bytes they may have is the frame's limit.

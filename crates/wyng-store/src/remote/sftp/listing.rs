@@ -108,12 +108,66 @@ fn is_real(found: &Found) -> bool {
     !matches!(found.name.as_slice(), b"." | b"..")
 }
 
+/// The names in a folder, on their way.
+#[must_use]
+pub(super) struct Names {
+    path: StorePath,
+    stage: Stage,
+}
+
+enum Stage {
+    Opening(Look, Pending<Handle>),
+    Missing,
+    Reading(Listing),
+}
+
+impl Names {
+    pub fn begin(far: &Far, path: &StorePath) -> Result<Self> {
+        let look = Look::begin(far, path)?;
+        let place = far.client.place(path.as_str());
+        Ok(Self {
+            path: path.clone(),
+            stage: Stage::Opening(look, far.client.open_dir(place.as_bytes())?),
+        })
+    }
+
+    pub fn path(&self) -> &StorePath {
+        &self.path
+    }
+
+    /// Waits until it is open; the first names are asked for then.
+    pub fn advance(self, far: &Far) -> Result<Self> {
+        let Self { path, stage } = self;
+        let stage = match stage {
+            Stage::Opening(look, opening) => match far.opened_to_list(&path, look, opening)? {
+                None => Stage::Missing,
+                Some(handle) => Stage::Reading(Listing::begin(far, handle)?),
+            },
+            stage => stage,
+        };
+        Ok(Self { path, stage })
+    }
+
+    /// Waits for all; `None` if there is no such folder.
+    pub fn finish(self, far: &Far) -> Result<Option<Vec<Entry>>> {
+        let Self { path, stage } = self.advance(far)?;
+        match stage {
+            Stage::Reading(listing) => far.listed(&path, listing).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// Nobody wants them any more; what is open is closed, unless it is not open yet.
+    pub fn drop(self, far: &Far) {
+        if let Stage::Reading(listing) = self.stage {
+            far.client.let_go(&listing.handle);
+        }
+    }
+}
+
 impl Far {
-    /// The names in a folder; `None` if it does not exist.
-    pub(super) fn list(&self, path: &StorePath) -> Result<Option<Vec<Entry>>> {
-        let place = self.client.place(path.as_str());
-        let look = Look::begin(self, path)?;
-        let opening = self.client.open_dir(place.as_bytes())?;
+    /// The folder, open to be listed; `None` if it does not exist.
+    fn opened_to_list(&self, path: &StorePath, look: Look, opening: Pending<Handle>) -> Result<Option<Handle>> {
         let (above, own) = match look.finish(self) {
             Ok(seen) => seen,
             Err(error) => {
@@ -126,22 +180,24 @@ impl Far {
             (Above::Folders, Some(Ok(attrs))) => Some(attrs.kind()),
             _ => None,
         };
-        let handle = match (opened, kind) {
+        match (opened, kind) {
             // The archive folder itself may be reached through a link.
-            (Ok(handle), Some(kind)) if kind == EntryKind::Dir || path.as_str().is_empty() => handle,
+            (Ok(handle), Some(kind)) if kind == EntryKind::Dir || path.as_str().is_empty() => Ok(Some(handle)),
             (opened, kind) => {
                 if let Ok(handle) = &opened {
                     self.client.let_go(handle);
                 }
-                return match (kind, opened) {
+                match (kind, opened) {
                     (None, _) => Ok(None),
                     (Some(EntryKind::Foreign), _) => Err(StoreError::Foreign { path: path.clone() }),
                     (Some(EntryKind::Dir), Err(refusal)) => Err(self.client.refused("list", path, refusal)),
                     (Some(_), _) => Err(self.client.wrong_kind("list", path, Errno::NOTDIR)),
-                };
+                }
             }
-        };
-        let mut listing = Listing::begin(self, handle)?;
+        }
+    }
+
+    fn listed(&self, path: &StorePath, mut listing: Listing) -> Result<Vec<Entry>> {
         let mut entries = Vec::new();
         while let Some(some) = listing.next(self)? {
             let some = some.map_err(|refusal| self.client.refused("list", path, refusal))?;
@@ -155,7 +211,7 @@ impl Far {
                 }
             }
         }
-        Ok(Some(entries))
+        Ok(entries)
     }
 
     /// What a listed name is; a server that leaves out the attributes is asked for them.

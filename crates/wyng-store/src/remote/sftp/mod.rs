@@ -8,6 +8,7 @@
 //! Times are whole seconds.
 
 mod ahead;
+mod claims;
 mod client;
 mod durable;
 mod errors;
@@ -23,14 +24,17 @@ mod writing;
 
 use super::{Limits, STALL};
 use crate::{
-    Capabilities, Change, Durability, Entry, EntryKind, Meta, Rename, Result, Store, StoreError, StorePath, StoreWriter,
+    Capabilities, Change, Durability, Entry, EntryKind, Meta, OpenMode, Rename, Result, Store, StoreError, StorePath,
+    StoreWriter,
 };
 use ahead::Ahead;
+use claims::{Claimed, Released};
 use client::Client;
 use durable::Durable;
+use listing::Names;
 use looking::{Known, look};
 use naming::{Removing, Renaming};
-use opening::Made;
+use opening::{Made, Trial};
 use packet::{Attrs, code, flag};
 use pipeline::Pipeline;
 use ranges::Ranges;
@@ -38,6 +42,7 @@ use rustix::io::Errno;
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use writing::{Creation, Writer};
 use wyng_sys::fs::Space;
@@ -59,9 +64,12 @@ pub struct SftpStore {
     far: Arc<Far>,
     pipeline: Mutex<Pipeline>,
     ahead: Mutex<Ahead>,
-    read_only: bool,
-    hard_links: bool,
-    made: Made,
+    /// Something is claimed and was not waited for yet.
+    is_claiming: AtomicBool,
+    mode: OpenMode,
+    trial: Mutex<Trial>,
+    /// Of interest once opening for [`OpenMode::Create`] has failed.
+    made: Mutex<Made>,
 }
 
 /// The server and what is known of it.
@@ -70,6 +78,7 @@ struct Far {
     client: Client,
     known: Known,
     durable: Durable,
+    claimed: Claimed,
 }
 
 impl fmt::Debug for SftpStore {
@@ -80,7 +89,7 @@ impl fmt::Debug for SftpStore {
 
 impl SftpStore {
     fn check_writable(&self) -> Result<()> {
-        if self.read_only {
+        if self.mode == OpenMode::Read {
             let reason = "it was opened for reading only".to_owned();
             return Err(StoreError::NotWritable {
                 url: self.far.client.url.clone(),
@@ -88,6 +97,15 @@ impl SftpStore {
             });
         }
         Ok(())
+    }
+
+    /// Waits for what was claimed; what was announced meanwhile goes on with it.
+    fn claimed(&self, pipeline: &mut Pipeline) -> Result<()> {
+        self.tried_out()?;
+        pipeline.wait_for_one(&self.far);
+        let mut ahead = lock(&self.ahead);
+        ahead.forget_seen();
+        ahead.step_all(&self.far)
     }
 
     /// Before anything is asked about `path`: what was submitted about it is done.
@@ -98,6 +116,7 @@ impl SftpStore {
     /// Makes a change of these names that is waited for.
     fn change<T>(&self, paths: &[&StorePath], act: impl FnOnce(&Arc<Far>) -> Result<T>) -> Result<T> {
         self.check_writable()?;
+        self.tried_out()?;
         let forget = || {
             let mut ahead = lock(&self.ahead);
             paths.iter().for_each(|path| ahead.forget(&self.far, path));
@@ -131,7 +150,7 @@ impl Store for SftpStore {
 
     fn capabilities(&self) -> Capabilities {
         Capabilities {
-            hard_links: self.hard_links,
+            hard_links: self.tried_out().unwrap_or(false),
             atomic_replace: self.far.client.extensions.posix_rename,
             durability: self.far.durable.expected(),
             tells_files: false,
@@ -183,22 +202,56 @@ impl Store for SftpStore {
 
     fn submit(&self, change: Change<'_>) -> Result<()> {
         self.check_writable()?;
+        match change {
+            // Whether that can be done tells whether anything can be written.
+            Change::Claim { .. } => self.is_claiming.store(true, Ordering::Relaxed),
+            Change::Release { .. } => {}
+            Change::Create { .. } | Change::Rename { .. } | Change::Remove { .. } => self.tried_out().map(drop)?,
+        }
         let mut pipeline = lock(&self.pipeline);
         {
             let mut ahead = lock(&self.ahead);
             match change {
-                Change::Create { path, .. } | Change::Remove { path } => ahead.forget(&self.far, path),
-                Change::Rename { from, to, .. } => {
+                Change::Create { path, .. } | Change::Claim { path, .. } | Change::Remove { path } => {
+                    ahead.forget(&self.far, path);
+                }
+                Change::Rename { from, to, .. }
+                | Change::Release {
+                    path: from, aside: to, ..
+                } => {
                     ahead.forget(&self.far, from);
                     ahead.forget(&self.far, to);
                 }
             }
         }
-        pipeline.submit(&self.far, change)
+        let Change::Release { path, aside, data } = change else {
+            return pipeline.submit(&self.far, change);
+        };
+        pipeline.wait_for(&self.far, path);
+        match self.far.release(path, aside, data)? {
+            Released::Aside => pipeline.submit(&self.far, Change::Remove { path: aside }),
+            Released::Anothers => Ok(()),
+            Released::Unclaimed => {
+                drop(pipeline);
+                crate::lock::release(self, path, aside, data)
+            }
+        }
     }
 
     fn settle(&self) -> Result<()> {
-        lock(&self.pipeline).settle(&self.far)
+        let mut pipeline = lock(&self.pipeline);
+        let is_claiming = self.is_claiming.swap(false, Ordering::Relaxed);
+        let claimed = if is_claiming {
+            self.claimed(&mut pipeline)
+        } else {
+            Ok(())
+        };
+        let settled = claimed.and_then(|()| pipeline.settle(&self.far));
+        if is_claiming && settled.is_err() {
+            // What was announced meant to come after it.
+            lock(&self.ahead).forget(&self.far, &StorePath::root());
+        }
+        settled
     }
 
     fn prefetch(&self, path: &StorePath, limit: u64) {
@@ -207,6 +260,13 @@ impl Store for SftpStore {
         pipeline.wait_for(&self.far, path);
         // An error of the connection comes back at the next call.
         let _ = lock(&self.ahead).announce(&self.far, path, limit);
+    }
+
+    fn prefetch_list(&self, path: &StorePath) {
+        let mut pipeline = lock(&self.pipeline);
+        pipeline.wait_for(&self.far, path);
+        // As above.
+        let _ = lock(&self.ahead).announce_list(&self.far, path);
     }
 
     fn stat(&self, path: &StorePath) -> Result<Option<Meta>> {
@@ -231,7 +291,7 @@ impl Store for SftpStore {
 
     fn link(&self, from: &StorePath, to: &StorePath, sizes: &RangeInclusive<u64>) -> Result<()> {
         self.change(&[from, to], |far| {
-            if self.hard_links {
+            if self.tried_out()? {
                 far.link(from, to, sizes)
             } else {
                 Err(errors::NO_LINKS)
@@ -260,7 +320,12 @@ impl Store for SftpStore {
 
     fn list(&self, path: &StorePath) -> Result<Option<Vec<Entry>>> {
         self.before(path);
-        self.far.list(path)
+        let announced = lock(&self.ahead).take_list(path);
+        let names = match announced {
+            Some(names) => names,
+            None => Names::begin(&self.far, path)?,
+        };
+        names.finish(&self.far)
     }
 
     fn make_dir(&self, path: &StorePath) -> Result<()> {
@@ -292,7 +357,10 @@ impl Store for SftpStore {
 
     fn undo_creation(&self) -> Result<()> {
         lock(&self.pipeline).settle(&self.far)?;
-        self.made.undo(&self.far.client)
+        if self.mode != OpenMode::Create {
+            return Ok(());
+        }
+        lock(&self.made).undo(&self.far.client)
     }
 
     fn lost(&self) -> Option<StoreError> {

@@ -1,15 +1,18 @@
 //! Opening an archive folder over SFTP: what is checked, what is tried out, and what is undone when a new archive fails.
 
-use super::client::{Client, Told};
+use super::ahead::Ahead;
+use super::claims::Claimed;
+use super::client::{Client, Pending, Told};
 use super::durable::Durable;
-use super::looking::Known;
+use super::looking::{Known, folders_above};
 use super::packet::{Attrs, Handle, Refusal, code, flag};
-use super::{Far, SftpStore};
+use super::{Far, SftpStore, lock};
 use crate::RemotePath;
 use crate::folder::{LINK_TEST, OpenMode, ROOTS, WRITE_TEST};
 use crate::remote::{Link, Reply};
 use crate::{EntryKind, Result, StoreError, StorePath};
 use rustix::io::Errno;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use wyng_sys::SysError;
 
@@ -44,6 +47,24 @@ impl SftpStore {
         mode: OpenMode,
         max_sync: bool,
     ) -> Result<Self> {
+        let store = Self::begin(link, version, url, path, mode, (max_sync, &[]))?;
+        store.tried_out()?;
+        Ok(store)
+    }
+
+    /// As [`SftpStore::open`], but does not wait until it is known whether the folder can be written to: the first change
+    /// tells it. `first` will be read first, and is looked at together with the folder.
+    ///
+    /// # Errors
+    /// As [`SftpStore::open`].
+    pub fn begin(
+        link: Link,
+        version: &Reply,
+        url: &str,
+        path: &RemotePath,
+        mode: OpenMode,
+        (max_sync, first): (bool, &[StorePath]),
+    ) -> Result<Self> {
         let mut client = Client::new(link, version, url, path)?;
         if mode != OpenMode::Read && !client.extensions.posix_rename {
             let lacks =
@@ -55,6 +76,7 @@ impl SftpStore {
         } else {
             None
         };
+        let (folders, files) = look_ahead(&client, first)?;
         let present = look_around(&client)?;
         if let Some(sizes) = sizes
             && let Ok(sizes) = sizes.wait(&client)?
@@ -66,20 +88,20 @@ impl SftpStore {
             client,
             known: Known::default(),
             durable,
+            claimed: Claimed::default(),
         };
+        let mut ahead = Ahead::default();
+        seen_ahead(&far, &mut ahead, folders, files)?;
         let mut made = Made::default();
         match try_open(&far, mode, present, &mut made) {
-            Ok(hard_links) => Ok(Self {
+            Ok(trial) => Ok(Self {
                 far: Arc::new(far),
                 pipeline: Mutex::default(),
-                ahead: Mutex::default(),
-                read_only: mode == OpenMode::Read,
-                hard_links,
-                made: if mode == OpenMode::Create {
-                    made
-                } else {
-                    Made::default()
-                },
+                ahead: Mutex::new(ahead),
+                is_claiming: AtomicBool::new(false),
+                trial: Mutex::new(trial),
+                made: Mutex::new(made),
+                mode,
             }),
             Err(error) => {
                 // The first error is the one that counts.
@@ -89,15 +111,82 @@ impl SftpStore {
         }
     }
 
+    /// Whether there are hard links, known once it is known that the folder can be written to.
+    pub(super) fn tried_out(&self) -> Result<bool> {
+        let mut trial = lock(&self.trial);
+        let ended = match std::mem::replace(&mut *trial, Trial::Over(Ok(false))) {
+            Trial::Over(ended) => ended,
+            Trial::Begun(begun) => {
+                let mut made = lock(&self.made);
+                match begun.finish(&self.far, self.mode, &mut made) {
+                    Ok(hard_links) => Ok(hard_links),
+                    Err(error) => {
+                        // The first error is the one that counts.
+                        let _ = made.undo(&self.far.client);
+                        let reason = error.to_string();
+                        *trial = Trial::Over(Err(reason));
+                        return Err(error);
+                    }
+                }
+            }
+        };
+        *trial = Trial::Over(ended.clone());
+        ended.map_err(|reason| not_writable(&self.far.client, &reason))
+    }
+
     /// The folders that opening for [`OpenMode::Create`] made, outermost first.
     #[must_use]
-    pub fn made_folders(&self) -> &[String] {
-        &self.made.folders
+    pub fn made_folders(&self) -> Vec<String> {
+        lock(&self.made).folders.clone()
     }
 }
 
-/// Whether there are hard links.
-fn try_open(far: &Far, mode: OpenMode, mut present: Present, made: &mut Made) -> Result<bool> {
+/// Looks at what will be read, and at the folders above it.
+type LooksAhead = Vec<(StorePath, Pending<Attrs>)>;
+
+fn look_ahead(client: &Client, first: &[StorePath]) -> Result<(LooksAhead, LooksAhead)> {
+    let look = |path: &StorePath| Ok((path.clone(), client.lstat(client.place(path.as_str()).as_bytes())?));
+    let mut above: Vec<StorePath> = Vec::new();
+    for path in first {
+        for folder in folders_above(path.as_str()) {
+            let folder = StorePath::new(folder)?;
+            if !above.contains(&folder) {
+                above.push(folder);
+            }
+        }
+    }
+    let folders = above.iter().map(look).collect::<Result<_>>()?;
+    let files = first.iter().map(look).collect::<Result<_>>()?;
+    Ok((folders, files))
+}
+
+fn seen_ahead(far: &Far, ahead: &mut Ahead, folders: LooksAhead, files: LooksAhead) -> Result<()> {
+    let generation = far.known.generation();
+    for (path, look) in folders {
+        let is_folder = look
+            .wait(&far.client)?
+            .is_ok_and(|attrs| attrs.kind() == EntryKind::Dir);
+        // The longest come last.
+        if is_folder && path.parent().is_none_or(|above| far.known.contains(above.as_str())) {
+            far.known.remember(path.as_str(), generation);
+        }
+    }
+    for (path, look) in files {
+        if let Ok(attrs) = look.wait(&far.client)? {
+            ahead.saw(&path, attrs);
+        }
+    }
+    Ok(())
+}
+
+/// Finding out whether the folder can be written to.
+pub(super) enum Trial {
+    Begun(Box<TryOut>),
+    /// Whether there are hard links, or why nothing can be written.
+    Over(std::result::Result<bool, String>),
+}
+
+fn try_open(far: &Far, mode: OpenMode, mut present: Present, made: &mut Made) -> Result<Trial> {
     let client = &far.client;
     match &present.base {
         Ok(attrs) if attrs.kind() == EntryKind::Dir => {}
@@ -121,8 +210,10 @@ fn try_open(far: &Far, mode: OpenMode, mut present: Present, made: &mut Made) ->
         }
     }
     match (mode, present.owner) {
-        (OpenMode::Write { .. }, Some(_)) | (OpenMode::Create, None) => try_out(far, mode, &present, made),
-        _ => Ok(client.extensions.hardlink && present.link_test),
+        (OpenMode::Write { .. }, Some(_)) | (OpenMode::Create, None) => {
+            Ok(Trial::Begun(Box::new(TryOut::begin(far, present)?)))
+        }
+        _ => Ok(Trial::Over(Ok(client.extensions.hardlink && present.link_test))),
     }
 }
 
@@ -185,56 +276,77 @@ fn make_base(far: &Far, mode: OpenMode, made: &mut Made) -> Result<()> {
     Ok(())
 }
 
-/// Makes the write test and the hard-link test, and looks who it is that makes them; whether there are hard links.
-fn try_out(far: &Far, mode: OpenMode, present: &Present, made: &mut Made) -> Result<bool> {
-    let client = &far.client;
-    let places = [WRITE_TEST, LINK_TEST].map(|name| client.place(name));
-    let [file, link] = places.each_ref().map(|place| place.as_bytes());
-    // The link test is made as a file first: its owner is this user, whatever number that has there.
-    let opening = client.open(file, flag::WRITE | flag::CREATE)?;
-    let removing = client.remove(link)?;
-    let making = client.open(link, flag::WRITE | flag::CREATE | flag::EXCLUSIVE)?;
-    let looking = client.lstat(link)?;
-    let removing_again = client.remove(link)?;
-    let linking = if client.extensions.hardlink {
-        Some(client.hard_link(file, link)?)
-    } else {
-        None
-    };
-    let opened = let_go(client, opening.wait(client)?);
-    // There may have been none.
-    let _ = removing.wait(client)?;
-    let made_own = let_go(client, making.wait(client)?);
-    let own = looking.wait(client)?;
-    // Another may have removed it.
-    let _ = removing_again.wait(client)?;
-    let linked = linking.map(|linking| linking.wait(client)).transpose()?;
-    if opened.is_ok() && !present.write_test {
-        made.probes.push(WRITE_TEST);
+/// The write test and the hard-link test on their way, and the look who it is that makes them.
+pub(super) struct TryOut {
+    present: Present,
+    opening: Pending<Handle>,
+    removing: Pending<()>,
+    making: Pending<Handle>,
+    looking: Pending<Attrs>,
+    removing_again: Pending<()>,
+    linking: Option<Pending<()>>,
+}
+
+impl TryOut {
+    fn begin(far: &Far, present: Present) -> Result<Self> {
+        let client = &far.client;
+        let places = [WRITE_TEST, LINK_TEST].map(|name| client.place(name));
+        let [file, link] = places.each_ref().map(|place| place.as_bytes());
+        // The link test is made as a file first: its owner is this user, whatever number that has there.
+        Ok(Self {
+            present,
+            opening: client.open(file, flag::WRITE | flag::CREATE)?,
+            removing: client.remove(link)?,
+            making: client.open(link, flag::WRITE | flag::CREATE | flag::EXCLUSIVE)?,
+            looking: client.lstat(link)?,
+            removing_again: client.remove(link)?,
+            linking: if client.extensions.hardlink {
+                Some(client.hard_link(file, link)?)
+            } else {
+                None
+            },
+        })
     }
-    let made_own = match made_own {
-        // Another writer tries the same at this moment.
-        Err(refusal) if refusal.code == code::FAILURE && own.is_ok() => Ok(()),
-        told => told,
-    };
-    for told in [opened, made_own] {
-        if let Err(refusal) = told {
-            // A full destination can still be pruned.
-            if present.owner.is_some() && client.is_full(0)? {
-                return Ok(client.extensions.hardlink && present.link_test);
+
+    /// Whether there are hard links.
+    fn finish(self, far: &Far, mode: OpenMode, made: &mut Made) -> Result<bool> {
+        let client = &far.client;
+        let present = self.present;
+        let opened = let_go(client, self.opening.wait(client)?);
+        // There may have been none.
+        let _ = self.removing.wait(client)?;
+        let made_own = let_go(client, self.making.wait(client)?);
+        let own = self.looking.wait(client)?;
+        // Another may have removed it.
+        let _ = self.removing_again.wait(client)?;
+        let linked = self.linking.map(|linking| linking.wait(client)).transpose()?;
+        if opened.is_ok() && !present.write_test {
+            made.probes.push(WRITE_TEST);
+        }
+        let made_own = match made_own {
+            // Another writer tries the same at this moment.
+            Err(refusal) if refusal.code == code::FAILURE && own.is_ok() => Ok(()),
+            told => told,
+        };
+        for told in [opened, made_own] {
+            if let Err(refusal) = told {
+                // A full destination can still be pruned.
+                if present.owner.is_some() && client.is_full(0)? {
+                    return Ok(client.extensions.hardlink && present.link_test);
+                }
+                return Err(denied(client, mode, "write in", refusal));
             }
-            return Err(denied(client, mode, "write in", refusal));
         }
-    }
-    if matches!(linked, Some(Ok(()))) {
-        made.probes.push(LINK_TEST);
-    }
-    match (present.owner.flatten(), own.ok().and_then(|attrs| attrs.uid)) {
-        (Some(owner), Some(own)) if owner != own => {
-            let reason = format!("its archive.ini belongs to user {owner}, not to {own}");
-            Err(not_writable(client, &reason))
+        if matches!(linked, Some(Ok(()))) {
+            made.probes.push(LINK_TEST);
         }
-        _ => Ok(matches!(linked, Some(Ok(())))),
+        match (present.owner.flatten(), own.ok().and_then(|attrs| attrs.uid)) {
+            (Some(owner), Some(own)) if owner != own => {
+                let reason = format!("its archive.ini belongs to user {owner}, not to {own}");
+                Err(not_writable(client, &reason))
+            }
+            _ => Ok(matches!(linked, Some(Ok(())))),
+        }
     }
 }
 

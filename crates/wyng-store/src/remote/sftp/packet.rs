@@ -250,6 +250,16 @@ pub(super) fn length(bytes: &[u8]) -> [u8; 4] {
     u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes()
 }
 
+/// Attributes that set the times of access and change alone, to the same second.
+pub(super) fn time_attrs(seconds: u32) -> [u8; 12] {
+    let mut attrs = [0; 12];
+    let words = [ATTR_TIMES, seconds, seconds].map(u32::to_be_bytes);
+    for (place, word) in attrs.chunks_exact_mut(4).zip(words) {
+        place.copy_from_slice(&word);
+    }
+    attrs
+}
+
 /// Attributes that set the size alone.
 pub(super) fn size_attrs(size: u64) -> [u8; 12] {
     let mut attrs = [0; 12];

@@ -55,8 +55,14 @@ impl Work {
             Change::Create { path, data } => {
                 Self::Create(Box::new(Creation::begin(far, path, Cow::Owned(data.to_vec()))?))
             }
+            Change::Claim { path, data } => {
+                let creation = Creation::begin(far, path, Cow::Owned(data.to_vec()))?;
+                Self::Create(Box::new(creation.claimed()))
+            }
             Change::Rename { from, to, how } => Self::Rename(Box::new(Renaming::begin(far, from, to, how)?)),
-            Change::Remove { path } => Self::Remove(Box::new(Removing::begin(far, path)?)),
+            Change::Remove { path } | Change::Release { path, .. } => {
+                Self::Remove(Box::new(Removing::begin(far, path)?))
+            }
         })
     }
 
@@ -102,9 +108,9 @@ impl Pipeline {
     /// Begins a change, waiting for others as far as needed.
     pub fn submit(&mut self, far: &Far, change: Change<'_>) -> Result<()> {
         let (size, names) = match change {
-            Change::Create { path, data } => (data.len(), [path, path]),
+            Change::Create { path, data } | Change::Claim { path, data } => (data.len(), [path, path]),
             Change::Rename { from, to, .. } => (0, [from, to]),
-            Change::Remove { path } => (0, [path, path]),
+            Change::Remove { path } | Change::Release { path, .. } => (0, [path, path]),
         };
         for path in names {
             self.wait_for(far, path);
@@ -118,12 +124,16 @@ impl Pipeline {
             self.go_on(far);
         }
         self.told()?;
+        let is_claim = matches!(change, Change::Claim { .. });
         let work = Work::begin(far, change)?;
         if let Some(size) = work.size() {
             self.files = self.files.saturating_add(1);
             self.bytes = self.bytes.saturating_add(size);
         }
-        self.names.extend(work.names().map(|name| name.as_str().into()));
+        // Nobody but the caller speaks of what it claims.
+        if !is_claim {
+            self.names.extend(work.names().map(|name| name.as_str().into()));
+        }
         self.keep(work);
         Ok(())
     }
@@ -190,7 +200,7 @@ impl Pipeline {
     }
 
     /// Waits for what was asked for first.
-    fn wait_for_one(&mut self, far: &Far) {
+    pub fn wait_for_one(&mut self, far: &Far) {
         let since = |queue: &VecDeque<Job>| queue.front().map_or(u64::MAX, |job| job.since);
         let queue = if since(&self.opening) < since(&self.ending) {
             &mut self.opening

@@ -119,12 +119,19 @@ impl Opening {
 struct Ending {
     writes: VecDeque<Pending<()>>,
     sync: Option<Pending<()>>,
-    close: Pending<()>,
+    /// `None` of what is claimed: it stays open.
+    close: Option<Pending<()>>,
 }
 
 impl Ending {
-    /// Ends a file to which `writes` are under way.
-    fn begin(far: &Far, path: &StorePath, handle: &Handle, writes: VecDeque<Pending<()>>) -> Result<Self> {
+    /// Ends a file to which `writes` are under way, and closes it unless it `stays_open`.
+    fn begin(
+        far: &Far,
+        path: &StorePath,
+        handle: &Handle,
+        writes: VecDeque<Pending<()>>,
+        stays_open: bool,
+    ) -> Result<Self> {
         let sync = if far.durable.is_due(path) {
             Some(far.client.fsync(handle)?)
         } else {
@@ -133,12 +140,17 @@ impl Ending {
         Ok(Self {
             writes,
             sync,
-            close: far.client.close(handle)?,
+            close: if stays_open {
+                None
+            } else {
+                Some(far.client.close(handle)?)
+            },
         })
     }
 
     fn is_ready(&self) -> bool {
-        self.close.is_ready() && self.sync.iter().chain(&self.writes).all(Pending::is_ready)
+        let all = self.close.iter().chain(&self.sync);
+        all.chain(&self.writes).all(Pending::is_ready)
     }
 
     fn finish(self, far: &Far, path: &StorePath, size: usize) -> Result<()> {
@@ -150,7 +162,7 @@ impl Ending {
             far.durable.answered(far, path, told)?;
         }
         // A server that writes late tells an error here.
-        far.written(path, self.close, size)
+        self.close.map_or(Ok(()), |close| far.written(path, close, size))
     }
 }
 
@@ -159,6 +171,7 @@ impl Ending {
 pub(super) struct Creation<'a> {
     path: StorePath,
     data: Cow<'a, [u8]>,
+    is_claim: bool,
     step: Step,
 }
 
@@ -172,8 +185,14 @@ impl<'a> Creation<'a> {
         Ok(Self {
             path: path.clone(),
             data,
+            is_claim: false,
             step: Step::Opening(Opening::begin(far, path)?),
         })
+    }
+
+    /// The file stays open once it is whole.
+    pub fn claimed(self) -> Self {
+        Self { is_claim: true, ..self }
     }
 
     pub fn path(&self) -> &StorePath {
@@ -203,18 +222,34 @@ impl<'a> Creation<'a> {
     /// # Errors
     /// As [`crate::Store::create`].
     pub fn advance(self, far: &Far) -> Result<Option<Self>> {
-        let Self { path, data, step } = self;
+        let Self {
+            path,
+            data,
+            is_claim,
+            step,
+        } = self;
         let step = match step {
             Step::Opening(opening) => {
                 let opening = opening.advance(far)?;
                 match opening.stage {
-                    Stage::Opened(handle) => Step::Ending(fill(far, &path, &handle, &data)?),
+                    Stage::Opened(handle) => {
+                        let ending = fill(far, &path, &handle, &data, is_claim)?;
+                        if is_claim {
+                            far.claimed.put(&path, handle);
+                        }
+                        Step::Ending(ending)
+                    }
                     _ => Step::Opening(opening),
                 }
             }
             Step::Ending(ending) => return ending.finish(far, &path, data.len()).map(|()| None),
         };
-        Ok(Some(Self { path, data, step }))
+        Ok(Some(Self {
+            path,
+            data,
+            is_claim,
+            step,
+        }))
     }
 
     /// Goes on to the end.
@@ -227,14 +262,14 @@ impl<'a> Creation<'a> {
     }
 }
 
-fn fill(far: &Far, path: &StorePath, handle: &Handle, data: &[u8]) -> Result<Ending> {
+fn fill(far: &Far, path: &StorePath, handle: &Handle, data: &[u8], stays_open: bool) -> Result<Ending> {
     let mut writes = VecDeque::new();
     let mut offset = 0_u64;
     for piece in data.chunks(far.client.sizes.write) {
         writes.push_back(far.client.write(handle, offset, piece)?);
         offset = offset.saturating_add(piece.len() as u64);
     }
-    Ending::begin(far, path, handle, writes)
+    Ending::begin(far, path, handle, writes, stays_open)
 }
 
 impl Far {
@@ -306,7 +341,7 @@ impl Far {
     fn copy_there(&self, from: &Handle, to: &StorePath, to_handle: &Handle, size: u64) -> Result<()> {
         let copying = self.client.copy_data(from, to_handle)?;
         let looking = self.client.fstat(to_handle)?;
-        let ending = Ending::begin(self, to, to_handle, [copying].into())?;
+        let ending = Ending::begin(self, to, to_handle, [copying].into(), false)?;
         let found = looking.wait(&self.client)?;
         ending.finish(self, to, usize::try_from(size).unwrap_or(usize::MAX))?;
         match found {
@@ -425,7 +460,7 @@ impl StoreWriter for Writer {
         };
         let size = self.under_way;
         let writes = self.writes.drain(..).map(|(_, write)| write).collect();
-        Ending::begin(&self.far, &self.path, &handle, writes)?.finish(&self.far, &self.path, size)
+        Ending::begin(&self.far, &self.path, &handle, writes, false)?.finish(&self.far, &self.path, size)
     }
 }
 

@@ -11,6 +11,8 @@ use std::collections::VecDeque;
 const COUNT: usize = 64;
 /// Bytes that they may have, by their limits.
 const BYTES: usize = 16 << 20;
+/// What a listing that is on its way counts as.
+const LIST_COST: usize = 64 << 10;
 /// After how many further announcements one that was never read gives its place away.
 const PATIENCE: u64 = 256;
 
@@ -21,6 +23,7 @@ pub(super) struct Ahead {
     announced: u64,
     carried: Vec<(StorePath, Option<Vec<u8>>)>,
     listing: Option<Vec<Entry>>,
+    lists: Vec<(StorePath, Ticket)>,
 }
 
 struct Asked {
@@ -45,14 +48,17 @@ impl Ahead {
             announced: 0,
             carried,
             listing,
+            lists: Vec::new(),
         }
     }
 
     /// Asks for a file, if there is room for it.
     pub(super) fn announce(&mut self, client: &Client, path: &StorePath, limit: u64) {
+        if self.carried.iter().any(|(carried, _)| carried == path) {
+            return;
+        }
         // What comes from now on may be newer than what was asked for earlier.
         self.forget_where(|asked| asked == path);
-        self.carried.retain(|(carried, _)| carried != path);
         self.announced = self.announced.saturating_add(1);
         while let Some((_, oldest)) = self.asked.front()
             && self.announced.saturating_sub(oldest.number) > PATIENCE
@@ -60,7 +66,7 @@ impl Ahead {
             self.pop();
         }
         let cost = usize::try_from(limit).unwrap_or(MOST_DATA).min(MOST_DATA);
-        if self.asked.len() >= COUNT || self.bytes.saturating_add(cost) > BYTES {
+        if !self.has_room(cost) {
             return;
         }
         let request = Request::Read {
@@ -81,6 +87,31 @@ impl Ahead {
                 },
             ));
         }
+    }
+
+    /// Asks for the names in a folder, if there is room for them.
+    pub(super) fn announce_list(&mut self, client: &Client, path: &StorePath) {
+        if path.as_str().is_empty() && self.listing.is_some() {
+            return;
+        }
+        self.forget_lists(|asked| asked == path);
+        if self.has_room(LIST_COST)
+            && let Ok(ticket) = send(&client.link, &Request::List(path.clone()))
+        {
+            self.bytes = self.bytes.saturating_add(LIST_COST);
+            self.lists.push((path.clone(), ticket));
+        }
+    }
+
+    fn has_room(&self, cost: usize) -> bool {
+        self.asked.len().saturating_add(self.lists.len()) < COUNT && self.bytes.saturating_add(cost) <= BYTES
+    }
+
+    /// The answer about the names in a folder, if they were asked for.
+    pub(super) fn take_list(&mut self, path: &StorePath) -> Option<Ticket> {
+        let at = self.lists.iter().position(|(asked, _)| asked == path)?;
+        self.bytes = self.bytes.saturating_sub(LIST_COST);
+        Some(self.lists.swap_remove(at).1)
     }
 
     /// What is known of a file, which is forgotten by that.
@@ -113,6 +144,21 @@ impl Ahead {
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || path.as_str().is_empty())
         };
         self.forget_where(|asked| paths.iter().any(|path| is_below(asked, path)));
+        self.forget_lists(|asked| {
+            let holds = |path: &StorePath| path.parent().as_ref() == Some(asked);
+            paths.iter().any(|path| is_below(asked, path) || holds(path))
+        });
+    }
+
+    fn forget_lists(&mut self, is_meant: impl Fn(&StorePath) -> bool) {
+        let bytes = &mut self.bytes;
+        self.lists.retain(|(path, _)| {
+            let is_meant = is_meant(path);
+            if is_meant {
+                *bytes = bytes.saturating_sub(LIST_COST);
+            }
+            !is_meant
+        });
     }
 
     fn forget_where(&mut self, is_meant: impl Fn(&StorePath) -> bool) {

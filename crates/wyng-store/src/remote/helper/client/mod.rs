@@ -243,7 +243,12 @@ impl Client {
             Answer::Absent => Some(None),
             _ => None,
         };
-        let Some(mut part) = self.ask(&Request::List(path.clone()), part)? else {
+        let announced = self.ahead().take_list(path);
+        let ticket = match announced {
+            Some(ticket) => ticket,
+            None => send(&self.link, &Request::List(path.clone()))?,
+        };
+        let Some(mut part) = self.answer(ticket, part)? else {
             return Ok(None);
         };
         let (mut all, mut bytes) = (Vec::new(), 0_usize);

@@ -61,7 +61,7 @@ impl Store for HelperStore {
     fn submit(&self, change: Change<'_>) -> Result<()> {
         let (request, paths, bytes) = match change {
             Change::Create { path, data } if data.len() > MOST_DATA => return self.create(path, data),
-            Change::Create { path, data } => {
+            Change::Create { path, data } | Change::Claim { path, data } => {
                 let path_there = path.clone();
                 (Request::Create { path: path_there, data }, vec![path], data.len())
             }
@@ -75,6 +75,15 @@ impl Store for HelperStore {
                 (request, vec![from, to], 0)
             }
             Change::Remove { path } => (Request::Remove(path.clone()), vec![path], 0),
+            Change::Release { path, aside, data } => {
+                let (path_there, aside_there) = (path.clone(), aside.clone());
+                let request = Request::Release {
+                    path: path_there,
+                    aside: aside_there,
+                    data,
+                };
+                (request, vec![path, aside], data.len())
+            }
         };
         let bytes = bytes.saturating_add(OVERHEAD);
         let mut changes = self.0.changes();
@@ -90,6 +99,10 @@ impl Store for HelperStore {
 
     fn prefetch(&self, path: &StorePath, limit: u64) {
         self.0.ahead().announce(&self.0, path, limit);
+    }
+
+    fn prefetch_list(&self, path: &StorePath) {
+        self.0.ahead().announce_list(&self.0, path);
     }
 
     fn stat(&self, path: &StorePath) -> Result<Option<Meta>> {

@@ -8,7 +8,7 @@
 
 use super::place::forbidden;
 use crate::kept;
-use crate::lock::LOCK_NAME;
+use crate::lock::{LOCK_NAME, release};
 use crate::{Capabilities, Change, Durability, Entry, Meta, Rename, Result, Store, StoreError, StorePath, StoreWriter};
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -189,6 +189,8 @@ impl Store for AppendOnly {
             Change::Create { path, data } => self.create(path, data),
             Change::Rename { from, to, how } => self.rename(from, to, how),
             Change::Remove { path } => self.remove(path).map(drop),
+            Change::Claim { path, data } => self.create(path, data),
+            Change::Release { path, aside, data } => release(self, path, aside, data),
         }
     }
 
@@ -198,6 +200,10 @@ impl Store for AppendOnly {
 
     fn prefetch(&self, path: &StorePath, limit: u64) {
         self.inner.prefetch(path, limit);
+    }
+
+    fn prefetch_list(&self, path: &StorePath) {
+        self.inner.prefetch_list(path);
     }
 
     fn stat(&self, path: &StorePath) -> Result<Option<Meta>> {

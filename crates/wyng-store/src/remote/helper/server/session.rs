@@ -146,6 +146,11 @@ impl<'a> Session<'a> {
             } => done(store.link(&from, &to, &(smallest..=largest))),
             Request::Copy { from, to } => done(store.copy(&from, &to)),
             Request::Remove(path) => Ok(Answer::Removed(store.remove(&path)?)),
+            Request::Release { path, aside, data } => done(store.submit(Change::Release {
+                path: &path,
+                aside: &aside,
+                data,
+            })),
             Request::RemoveTree(path) => Ok(Answer::Removed(store.remove_tree(&path)?)),
             Request::MakeDir(path) => done(store.make_dir(&path)),
             Request::UndoCreation => done(store.undo_creation()),

@@ -11,6 +11,9 @@ use wyng_store::Store;
 use wyng_store::lock::{DestinationLock, HolderIdentity, Waiting};
 use wyng_sys::Context;
 
+/// Says what of the destination will be read next.
+pub(crate) type Announce<'a> = &'a dyn Fn(&dyn Store);
+
 /// Those that are held.
 pub(crate) struct Locks {
     _host: Option<HostLock>,
@@ -90,7 +93,7 @@ pub(crate) fn lock_destination(
     place: &Place,
     store: &Arc<dyn Store>,
     writer: &WriterLock,
-    (wait, announce): (Duration, &dyn Fn(&dyn Store)),
+    (wait, announce): (Duration, Announce<'_>),
     reporter: &dyn Reporter,
 ) -> Result<DestinationLock> {
     let mut token = [0; 16];

@@ -1,6 +1,5 @@
 //! Opening an archive for a command: destination, keys, locks, local memory, recovery.
 
-use crate::alive::KeptAlive;
 use crate::api::{
     ArchiveSummary, Event, OpenRequest, Place, Purpose, Reporter, Secrets, SessionListing, StorageSettings,
     VolumeListing, Warning,
@@ -322,9 +321,13 @@ impl OpenArchive {
         crate::read::report_copies(self, reporter);
     }
 
-    /// Ends the command: renews the time for which keys are remembered, and gives the locks back. Tells how many answers of
-    /// another machine had to be waited for one after the other.
-    pub fn close(self) -> u64 {
+    /// Ends the command: renews the time for which keys are remembered, and gives the locks back.
+    pub fn close(self) {
+        self.close_counted();
+    }
+
+    /// As [`OpenArchive::close`]. Tells how many answers of another machine had to be waited for one after the other.
+    pub fn close_counted(self) -> u64 {
         self.keys.touch(self.archive.identity());
         let store = self.archive.store().clone();
         drop(self);

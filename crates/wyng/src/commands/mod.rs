@@ -134,7 +134,7 @@ impl Run<'_> {
         let mut archive = wyng_engine::open(self.context, &request, &self.terminal, &self.display)?;
         self.introduce(&archive);
         let result = work(self, &mut archive);
-        let waits = archive.close();
+        let waits = archive.close_counted();
         if self.manner.debug && waits > 0 {
             self.output
                 .note(&format!("Answers waited for one after the other: {waits}\n"));

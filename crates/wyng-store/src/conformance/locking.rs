@@ -2,7 +2,7 @@
 
 use super::{Case, Fault, Outcome, Subject, ensure, ensure_content, ensure_eq, ensure_fails, path};
 use crate::lock::{DestinationLock, HolderIdentity, LOCK_NAME, LockHolder, Waiting};
-use crate::{Result, Store, StoreError, StorePath};
+use crate::{Change, Rename, Result, Store, StoreError, StorePath};
 use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
@@ -165,6 +165,19 @@ fn a_lock_that_is_asked_for_early_is_one_like_others(subject: &Subject) -> Outco
     drop(robbed);
     ensure_content(&**store, "another's is left alone", LOCK_NAME, b"whoever\n")?;
     store.remove(&path(LOCK_NAME)?)?;
+    let (last, ..) = ask_early(store, &identity(6, 60))?;
+    let (there, missing) = (path(BEHIND)?, path("missing")?);
+    let failing = Change::Rename {
+        from: &missing,
+        to: &there,
+        how: Rename::Keep,
+    };
+    // Of a folder the first call tells it.
+    let _ = store.submit(failing);
+    drop(last);
+    // What failed before is still told, and does not keep the lock from being given back.
+    let _ = store.settle();
+    ensure_clean(&**store)?;
     let (gone, ..) = ask_early(store, &identity(5, 50))?;
     store.remove(&path(LOCK_NAME)?)?;
     drop(gone);

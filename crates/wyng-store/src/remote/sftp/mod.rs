@@ -229,7 +229,7 @@ impl Store for SftpStore {
         };
         pipeline.wait_for(&self.far, path);
         match self.far.release(path, aside, data)? {
-            Released::Aside => pipeline.submit(&self.far, Change::Remove { path: aside }),
+            Released::Aside => pipeline.remove(&self.far, aside),
             Released::Anothers => Ok(()),
             Released::Unclaimed => {
                 drop(pipeline);

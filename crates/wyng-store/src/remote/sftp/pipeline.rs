@@ -138,6 +138,14 @@ impl Pipeline {
         Ok(())
     }
 
+    /// Begins to remove a file, whatever became of the changes before.
+    pub fn remove(&mut self, far: &Far, path: &StorePath) -> Result<()> {
+        let work = Work::begin(far, Change::Remove { path })?;
+        self.names.extend(work.names().map(|name| name.as_str().into()));
+        self.keep(work);
+        Ok(())
+    }
+
     /// Waits for all if one of them has to do with `path`. Errors are told later.
     pub fn wait_for(&mut self, far: &Far, path: &StorePath) {
         if self.touches(path.as_str()) {

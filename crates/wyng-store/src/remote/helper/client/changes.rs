@@ -22,14 +22,10 @@ pub(super) struct Changes {
 
 impl Changes {
     /// Makes room for a change of so many bytes.
-    ///
-    /// # Errors
-    /// The first of earlier changes that is known by now.
-    pub(super) fn make_room(&mut self, client: &Client, bytes: usize) -> Result<()> {
+    pub(super) fn make_room(&mut self, client: &Client, bytes: usize) {
         while !self.waiting.is_empty() && (self.waiting.len() >= COUNT || self.bytes.saturating_add(bytes) > BYTES) {
             self.take_one(client);
         }
-        self.check()
     }
 
     pub(super) fn add(&mut self, ticket: Ticket, bytes: usize) {

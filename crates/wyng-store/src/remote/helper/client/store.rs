@@ -59,6 +59,7 @@ impl Store for HelperStore {
     }
 
     fn submit(&self, change: Change<'_>) -> Result<()> {
+        let is_release = matches!(change, Change::Release { .. });
         let (request, paths, bytes) = match change {
             Change::Create { path, data } if data.len() > MOST_DATA => return self.create(path, data),
             Change::Create { path, data } | Change::Claim { path, data } => {
@@ -87,7 +88,11 @@ impl Store for HelperStore {
         };
         let bytes = bytes.saturating_add(OVERHEAD);
         let mut changes = self.0.changes();
-        changes.make_room(&self.0, bytes)?;
+        changes.make_room(&self.0, bytes);
+        // What failed before is told to who asks for more; giving up what was claimed goes on all the same.
+        if !is_release {
+            changes.check()?;
+        }
         changes.add(send(&self.0.link, &request)?, bytes);
         self.0.ahead().forget(&paths);
         Ok(())

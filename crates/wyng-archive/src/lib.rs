@@ -41,5 +41,5 @@ pub use prune::{PruneRun, Savings, SavingsIndex};
 pub use repair::{BrokenChunk, Cure, GoodCopy};
 pub use runs::Run;
 pub use vault::{ChunkWork, LOCAL_CACHE, Trust, UsedCopy};
-pub use view::View;
+pub use view::{View, Viewer};
 pub use write::{Barrier, Draft, DraftFor, Guard, Linked, SessionRecord, Storing, Tally};

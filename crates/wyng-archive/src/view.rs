@@ -1,5 +1,6 @@
 //! A volume as one session sees it: which chunk, or zeros, lies at each address (archive-format.md §8.1).
 
+use crate::archive::Archive;
 use crate::changes::add_run;
 use crate::check::State;
 use crate::error::{Damage, DamageReason, Notice};
@@ -140,6 +141,15 @@ impl View {
         self.runs.iter()
     }
 
+    /// The runs from the one that holds `addr` on.
+    ///
+    /// # Errors
+    /// Trouble with scratch files.
+    pub fn runs_from(&self, addr: u64) -> Result<impl Iterator<Item = Result<Run, Damage>> + '_, Damage> {
+        let first = self.runs.position(addr)?.unwrap_or(0);
+        Ok(self.runs.iter_from(first))
+    }
+
     /// What one thread needs to read chunks.
     #[must_use]
     pub fn work(&self) -> ChunkWork {
@@ -173,6 +183,39 @@ impl View {
             length,
             work,
         )
+    }
+}
+
+/// Opens the sessions of one volume, also when the archive itself is not at hand.
+pub struct Viewer {
+    vault: Vault,
+    history: History,
+}
+
+impl Archive {
+    /// What opens the sessions of `history` later.
+    #[must_use]
+    pub fn viewer(&self, history: History) -> Viewer {
+        Viewer {
+            vault: self.vault.clone(),
+            history,
+        }
+    }
+}
+
+impl Viewer {
+    /// The sessions.
+    #[must_use]
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// As [`Archive::view`], from the destination, without notices of what does no harm.
+    ///
+    /// # Errors
+    /// As [`Archive::view`].
+    pub fn view(&self, session: &SessionName) -> Result<View, Damage> {
+        View::load(&self.vault, &self.history, session, Trust::Destination, &mut drop)
     }
 }
 

@@ -1,14 +1,15 @@
-//! Small messages to another process of the same user, through a socket in a folder: for keys that are remembered
-//! where the kernel has no keyring.
+//! Sockets in a folder: small messages to another process of the same user, for keys that are remembered where the kernel has
+//! no keyring; and plain streams to whoever may open the socket.
 //!
-//! Both sides look at the other's user id (`SO_PEERCRED`), so that nobody gets a key by a socket under the right name.
-//! A message is its length (4 bytes, little-endian) and so many bytes.
+//! For messages both sides look at the other's user id (`SO_PEERCRED`), so that nobody gets a key by a socket under the right
+//! name. A message is its length (4 bytes, little-endian) and so many bytes.
 
 use crate::fs::Dir;
+use crate::stream::{Incoming, Outgoing};
 use crate::{Cancel, Result, SysError};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
-use rustix::fs::Timespec;
+use rustix::fs::{AtFlags, Mode, Timespec};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 use std::io::{ErrorKind, Read, Write};
@@ -36,7 +37,7 @@ pub struct Connection {
     path: PathBuf,
 }
 
-/// Makes the socket `name` in `dir`, which should be of mode 0700 as no mode is set on the socket.
+/// Makes the socket `name` in `dir`, of mode 0600: who may connect is up to whoever changes that.
 ///
 /// # Errors
 /// The system's; [`SysError::errno`] is `EADDRINUSE` when the name exists, be it of a process that is gone.
@@ -45,6 +46,9 @@ pub fn listen(dir: &dyn Dir, name: &str) -> Result<Listener> {
     let fail = |errno| SysError::from_errno("listen at", &path, errno);
     let (fd, address) = socket(dir, name).map_err(fail)?;
     rustix::net::bind(&fd, &address).map_err(fail)?;
+    // Nobody can connect before it listens.
+    let folder = dir.as_fd().ok_or_else(|| fail(Errno::OPNOTSUPP))?;
+    rustix::fs::chmodat(folder, name, Mode::RUSR | Mode::WUSR, AtFlags::empty()).map_err(fail)?;
     rustix::net::listen(&fd, 16).map_err(fail)?;
     Ok(Listener { fd, path })
 }
@@ -82,14 +86,39 @@ impl Listener {
     /// # Errors
     /// The system's.
     pub fn accept(&self, time: Duration, cancel: &Cancel) -> Result<Option<Connection>> {
+        let deadline = Instant::now().checked_add(time);
+        loop {
+            let left = deadline.map_or(time, |at| at.saturating_duration_since(Instant::now()));
+            let Some(fd) = self.accept_any(left, cancel)? else {
+                return Ok(None);
+            };
+            match Connection::new(fd, self.path.clone()) {
+                Err(error) if error.is_permission() => {}
+                other => return other.map(Some),
+            }
+        }
+    }
+
+    /// Waits at most `time` for a connection of anybody who may open the socket. `None` when none came.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn accept_streams(&self, time: Duration, cancel: &Cancel) -> Result<Option<(Incoming, Outgoing)>> {
+        let Some(fd) = self.accept_any(time, cancel)? else {
+            return Ok(None);
+        };
+        let copy = fd
+            .try_clone()
+            .map_err(|error| SysError::new("accept at", &self.path, error))?;
+        Ok(Some((Incoming::new(fd)?, Outgoing::new(copy)?)))
+    }
+
+    fn accept_any(&self, time: Duration, cancel: &Cancel) -> Result<Option<OwnedFd>> {
         let fail = |errno| SysError::from_errno("accept at", &self.path, errno);
         let start = Instant::now();
         while !cancel.is_set() {
             match rustix::net::accept_with(&self.fd, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
-                Ok(fd) => match Connection::new(fd, self.path.clone()) {
-                    Err(error) if error.is_permission() => continue,
-                    other => return other.map(Some),
-                },
+                Ok(fd) => return Ok(Some(fd)),
                 Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => {}
                 Err(errno) => return Err(fail(errno)),
             }

@@ -2,8 +2,9 @@
 
 use crate::options::OptionError;
 use serde::Serialize;
-use wyng_engine::errors::{ArchiveError, Fault, StateError, StoreError, VolumeError};
+use wyng_engine::errors::{ArchiveError, Damage, Fault, StateError, StoreError, VolumeError};
 use wyng_engine::{EngineError, SecretError, VolumeFailure};
+use wyng_export::{DiskError, MountError};
 use wyng_sys::{Cancelled, SysError};
 
 /// Some volumes failed, or the command line has no meaning.
@@ -121,6 +122,41 @@ impl From<OptionError> for Failure {
             code: error.exit_code(),
             causes: causes(&error),
             message: error.to_string(),
+        }
+    }
+}
+
+impl From<MountError> for Failure {
+    fn from(error: MountError) -> Self {
+        let hint = match &error {
+            MountError::Mount { error, .. } => match error.kind() {
+                std::io::ErrorKind::NotFound => {
+                    Some("the folder must exist; users other than root need the package fuse3 as well")
+                }
+                std::io::ErrorKind::PermissionDenied => {
+                    Some("the folder must be yours; --allow-other needs a line user_allow_other in /etc/fuse.conf")
+                }
+                _ => None,
+            },
+            MountError::Ended { .. } => None,
+        };
+        Self {
+            hint: hint.map(str::to_owned),
+            code: 1,
+            causes: causes(&error),
+            message: one_line(&error.to_string()),
+        }
+    }
+}
+
+impl From<DiskError> for Failure {
+    fn from(error: DiskError) -> Self {
+        let damaged = matches!(&error, DiskError::Source(source) if source.is::<Damage>());
+        Self {
+            hint: None,
+            code: if damaged { SOME_FAILED } else { 1 },
+            causes: causes(&error),
+            message: one_line(&error.to_string()),
         }
     }
 }

@@ -127,7 +127,7 @@ fn command(line: &CommandLine) -> Result<(Command, &[OsString]), OptionError> {
     let Some((first, names)) = line.words.split_first() else {
         return Err(parse::syntax_error(
             "a command is missing: arch-init, send, receive, list, verify, monitor, diff, prune, delete, rename, tag, \
-             arch-deduplicate, arch-check, add, serve or version",
+             arch-deduplicate, arch-check, add, mount, nbd, serve or version",
         ));
     };
     let unknown = || parse::syntax_error(&format!("there is no command {:?}", first.to_string_lossy()));
@@ -231,7 +231,9 @@ fn execute(invocation: &Invocation, manner: Manner, environment: &Environment, c
         | Action::Tag(_)
         | Action::ArchCheck(_)
         | Action::Add(_)
-        | Action::Prune(_) => Work::Other,
+        | Action::Prune(_)
+        | Action::Mount(_)
+        | Action::Nbd(_) => Work::Other,
     };
     let progress = (environment.shows_progress && !manner.quiet).then(|| -> Width {
         let environment = environment.clone();

@@ -428,6 +428,8 @@ fn help_texts_are_as_reviewed() {
         "arch-check",
         "add",
         "serve",
+        "mount",
+        "nbd",
         "version",
     ] {
         let arguments: Vec<&str> = ["help", command].into_iter().filter(|word| !word.is_empty()).collect();

@@ -119,11 +119,45 @@ impl RunList {
     }
 
     pub(crate) fn iter(&self) -> RunListIter<'_> {
+        self.iter_from(0)
+    }
+
+    /// The run with this number.
+    fn get(&self, index: u64) -> Result<Option<Run>, Damage> {
+        if let Some(index) = index.checked_sub(self.in_file) {
+            return Ok(usize::try_from(index)
+                .ok()
+                .and_then(|index| self.memory.get(index))
+                .copied());
+        }
+        let Some(file) = &self.spilled else { return Ok(None) };
+        let mut record = [0; RECORD];
+        read_exact_at(&**file, &mut record, index.saturating_mul(RECORD as u64))
+            .map_err(|e| Damage::new("scratch file", DamageReason::Io(e.to_string())))?;
+        Ok(decode(&record))
+    }
+
+    /// The number of the last run that begins at or before `addr`, found by halving.
+    pub(crate) fn position(&self, addr: u64) -> Result<Option<u64>, Damage> {
+        let (mut low, mut high) = (0, self.len());
+        while low < high {
+            let middle = low.midpoint(high);
+            match self.get(middle)? {
+                Some(run) if run.addr <= addr => low = middle.saturating_add(1),
+                _ => high = middle,
+            }
+        }
+        Ok(low.checked_sub(1))
+    }
+
+    /// The runs from number `first` on.
+    pub(crate) fn iter_from(&self, first: u64) -> RunListIter<'_> {
         RunListIter {
             list: self,
-            position: 0,
+            position: first,
             buffer: Vec::new(),
             at: 0,
+            batch: 16,
         }
     }
 }
@@ -136,12 +170,15 @@ pub(crate) struct RunListIter<'a> {
     position: u64,
     buffer: Vec<u8>,
     at: usize,
+    /// Records that are read next: few for who looks at one place only.
+    batch: usize,
 }
 
 impl RunListIter<'_> {
     fn refill(&mut self, file: &FileRef) -> Result<(), Damage> {
         let left = self.list.in_file.saturating_sub(self.position);
-        let records = usize::try_from(left).unwrap_or(usize::MAX).min(BATCH);
+        let records = usize::try_from(left).unwrap_or(usize::MAX).min(self.batch);
+        self.batch = self.batch.saturating_mul(4).min(BATCH);
         self.buffer.resize(records.saturating_mul(RECORD), 0);
         self.at = 0;
         let offset = self.position.saturating_mul(RECORD as u64);
@@ -201,6 +238,12 @@ mod tests {
         assert!(!runs().all(|run| short.push(run, ChunkSize::from_bytes(C).unwrap(), &nowhere).is_ok()));
         assert!(list.memory.len() <= 3 && short.memory.len() <= MEMORY_RUNS);
         assert!(list.iter().map(Result::unwrap).eq(runs()));
+        for at in [0, 1, MEMORY_RUNS as u64 - 1, MEMORY_RUNS as u64, MEMORY_RUNS as u64 + 2] {
+            assert_eq!(list.position(at * C).unwrap(), Some(at));
+            assert_eq!(list.position(at * C + C - 1).unwrap(), Some(at));
+            assert_eq!(list.iter_from(at).next().unwrap().unwrap(), data(at));
+        }
+        assert_eq!(RunList::new().position(7).unwrap(), None);
         assert!(fs.tree("/var/tmp").0.len() <= 1, "it has a name");
     }
 }

@@ -9,6 +9,8 @@ mod init;
 mod kept;
 mod list;
 mod monitor;
+mod mount;
+mod nbd;
 mod prune;
 mod receive;
 mod rename;
@@ -83,6 +85,8 @@ impl Run<'_> {
             Action::ArchCheck(args) => self.arch_check(args.clone()),
             Action::Add(args) => self.add(args),
             Action::Prune(args) => self.prune(args),
+            Action::Mount(args) => self.mount(args),
+            Action::Nbd(args) => self.nbd(args),
         }
     }
 

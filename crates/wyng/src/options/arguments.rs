@@ -127,6 +127,10 @@ pub enum Action {
     Add(AddArgs),
     /// `prune`.
     Prune(PruneArgs),
+    /// `mount`.
+    Mount(MountArgs),
+    /// `nbd`.
+    Nbd(NbdArgs),
 }
 
 impl Action {
@@ -148,6 +152,8 @@ impl Action {
             Self::ArchCheck(_) => Command::ArchCheck,
             Self::Add(_) => Command::Add,
             Self::Prune(_) => Command::Prune,
+            Self::Mount(_) => Command::Mount,
+            Self::Nbd(_) => Command::Nbd,
         }
     }
 
@@ -389,6 +395,40 @@ pub struct PruneArgs {
     pub request: PruneRequest,
     /// `--dry-run`.
     pub dry_run: bool,
+}
+
+/// `mount`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MountArgs {
+    /// Which volumes.
+    pub wanted: Wanted,
+    /// Where.
+    pub folder: PathBuf,
+    /// `--allow-other`.
+    pub for_all: bool,
+    /// `--overlay`.
+    pub overlay: Option<PathBuf>,
+    /// `--cache-size`, bytes.
+    pub cache: u64,
+}
+
+/// `nbd`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NbdArgs {
+    /// Which volume.
+    pub volume: String,
+    /// Which session of it.
+    pub session: SessionChoice,
+    /// `--session-strict`.
+    pub strict: bool,
+    /// `--socket`.
+    pub socket: PathBuf,
+    /// `--once`.
+    pub once: bool,
+    /// `--overlay`.
+    pub overlay: Option<PathBuf>,
+    /// `--cache-size`, bytes.
+    pub cache: u64,
 }
 
 /// `list`.

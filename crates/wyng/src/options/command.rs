@@ -35,6 +35,10 @@ pub enum Command {
     ArchCheck,
     /// Share equal chunks.
     ArchDeduplicate,
+    /// Show sessions as files.
+    Mount,
+    /// Serve a session as a block device.
+    Nbd,
     /// Be the far side of another machine's backups.
     Serve,
 }
@@ -371,6 +375,45 @@ pub static COMMANDS: &[About] = &[
             "wyng add vm2.img --volume-desc='mail server'",
             "add a volume with a description",
         )],
+    },
+    About {
+        command: Command::Mount,
+        name: "mount",
+        arguments: "[VOLUME]... FOLDER",
+        summary: "show sessions as image files in a folder",
+        text: "Mounts a file system (FUSE) at an empty folder: a folder for each volume, in it an image file for each \
+               session, DATE.img, and a link latest to the newest. Data is fetched from the archive as it is read, and \
+               checked before it is given out. It shows what the archive has now, and ends with Ctrl-C, SIGTERM or \
+               umount. With --overlay the images can be written to: what is written is kept in that folder and seen \
+               again the next time; the archive never changes.",
+        examples: &[
+            ("wyng mount /mnt/backup", "all volumes"),
+            ("wyng mount vm1.img /mnt/backup", "one"),
+            (
+                "wyng mount --overlay=/var/tmp/try vm1.img /mnt/backup",
+                "images that a VM can be started from",
+            ),
+        ],
+    },
+    About {
+        command: Command::Nbd,
+        name: "nbd",
+        arguments: "VOLUME[@SESSION]",
+        summary: "serve a session as a network block device",
+        text: "Serves one session to qemu, libvirt, nbd-client or nbdcopy, at a socket of this machine, read-only or with \
+               --overlay writable as in mount. Without @SESSION it is the newest. Its size is counted in whole sectors of 512 bytes. It ends with Ctrl-C or SIGTERM, with \
+               --once also when its last client has gone.",
+        examples: &[
+            ("wyng nbd vm1.img --socket=/run/vm1.sock", "the newest session"),
+            (
+                "wyng nbd vm1.img@20261122-041736 --socket=/run/vm1.sock",
+                "an older one",
+            ),
+            (
+                "qemu-img info 'nbd+unix:///?socket=/run/vm1.sock'",
+                "what a client sees",
+            ),
+        ],
     },
     About {
         command: Command::Serve,

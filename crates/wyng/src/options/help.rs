@@ -29,6 +29,7 @@ pub fn overview() -> String {
         Topic::Selection,
         Topic::Sending,
         Topic::Restoring,
+        Topic::Opening,
         Topic::Local,
         Topic::Pruning,
         Topic::Creating,

@@ -91,6 +91,8 @@ pub fn invocation(
         Command::ArchCheck => Action::ArchCheck(reader.arch_check(names)?),
         Command::Add => Action::Add(reader.add(names)?),
         Command::Prune => Action::Prune(reader.prune(names)?),
+        Command::Mount => Action::Mount(reader.mount(names)?),
+        Command::Nbd => Action::Nbd(reader.nbd(names)?),
         Command::Version | Command::Help | Command::Serve => {
             return Err(syntax_error(&format!("{} does not work on an archive", command.name())));
         }
@@ -118,7 +120,7 @@ pub(super) struct Reader<'a> {
     pub(super) command: Command,
     pub(super) values: &'a Values,
     pub(super) volumes: &'a VolumeValues,
-    environment: &'a Environment,
+    pub(super) environment: &'a Environment,
     fs: &'a dyn Fs,
 }
 

@@ -9,6 +9,7 @@ pub mod ini;
 mod local;
 mod manage;
 pub mod meaning;
+mod opening;
 pub mod option;
 pub mod parse;
 mod prune;

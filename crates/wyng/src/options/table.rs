@@ -18,7 +18,7 @@ pub fn option(id: Id) -> &'static Opt {
 }
 
 use Topic::{
-    Archive, Compatibility, Creating, General, Local, Pruning, Remote, Restoring, Selection, Sending, Serving,
+    Archive, Compatibility, Creating, General, Local, Opening, Pruning, Remote, Restoring, Selection, Sending, Serving,
 };
 
 /// All options, in the order of the help.
@@ -202,6 +202,7 @@ pub static OPTIONS: &[Opt] = &[
             Delete,
             Command::Tag,
             Command::ArchCheck,
+            Command::Mount,
         ]),
     list(
         Id::Volex,
@@ -220,6 +221,7 @@ pub static OPTIONS: &[Opt] = &[
         Prune,
         Command::Tag,
         Command::ArchCheck,
+        Command::Mount,
     ]),
     value(
         Id::Session,
@@ -229,7 +231,16 @@ pub static OPTIONS: &[Opt] = &[
         "YYYYMMDD-HHMMSS, ^TAG or newest; diff, prune: one, or two as A,B",
     )
     .cli()
-    .on(&[Receive, Verify, Diff, List, Prune, Command::Tag, Command::ArchCheck]),
+    .on(&[
+        Receive,
+        Verify,
+        Diff,
+        List,
+        Prune,
+        Command::Tag,
+        Command::ArchCheck,
+        Command::Nbd,
+    ]),
     value(
         Id::SessionStrict,
         "session-strict",
@@ -239,7 +250,7 @@ pub static OPTIONS: &[Opt] = &[
     )
     .is("on")
     .check(|value| check::one_of(value, &["on", "off"]))
-    .on(&[Receive, Verify, Diff]),
+    .on(&[Receive, Verify, Diff, Command::Nbd]),
     value(
         Id::VolsFrom,
         "vols-from",
@@ -539,6 +550,56 @@ pub static OPTIONS: &[Opt] = &[
     )
     .cli()
     .on(&[Receive]),
+    value(
+        Id::Overlay,
+        "overlay",
+        "DIR",
+        Opening,
+        "let images be written to; what is written is kept in this folder",
+    )
+    .cli()
+    .check(check::path)
+    .on(&[Command::Mount, Command::Nbd])
+    .ours(),
+    value(
+        Id::CacheSize,
+        "cache-size",
+        "BYTES",
+        Opening,
+        "memory for chunks that were read: 500M, 2G",
+    )
+    .is("256M")
+    .check(check::rate)
+    .on(&[Command::Mount, Command::Nbd])
+    .ours(),
+    flag(
+        Id::AllowOther,
+        "allow-other",
+        Opening,
+        "mount: let all users of this machine look at it",
+    )
+    .on(&[Command::Mount])
+    .ours(),
+    value(
+        Id::Socket,
+        "socket",
+        "PATH",
+        Opening,
+        "nbd: where to listen; the socket is made, with access for this user only",
+    )
+    .cli()
+    .check(check::path)
+    .on(&[Command::Nbd])
+    .ours(),
+    flag(
+        Id::Once,
+        "once",
+        Opening,
+        "nbd: end when the last client has gone",
+    )
+    .cli()
+    .on(&[Command::Nbd])
+    .ours(),
     value(
         Id::Encrypt,
         "encrypt",

@@ -36,7 +36,8 @@ pub fn one_or_two(value: &str) -> Result<(SessionChoice, Option<SessionChoice>),
     }
 }
 
-pub(super) fn part(text: &str) -> Option<SessionChoice> {
+/// One selector; `None` if it is malformed.
+pub fn part(text: &str) -> Option<SessionChoice> {
     if text == "newest" {
         return Some(SessionChoice::Newest);
     }

@@ -1,0 +1,118 @@
+//! `nbd`.
+
+use super::mount::{disk, tell};
+use super::{Done, Run};
+use crate::errors::Failure;
+use crate::options::arguments::NbdArgs;
+use crate::output::Output;
+use crate::render::size::size;
+use crate::render::{json, printable};
+use rustix::io::Errno;
+use serde_json::json;
+use std::path::Path;
+use wyng_engine::{EngineError, OpenArchive, Purpose};
+use wyng_export::nbd::{Export, NbdError, Observer, serve};
+use wyng_export::{DiskError, DiskRef};
+use wyng_sys::SysError;
+use wyng_sys::fs::{Dir, DirRef, FileKind, Links, Stat};
+use wyng_sys::socket::{self, Listener};
+
+/// Tells of what goes wrong while clients are served.
+struct Telling<'a>(&'a Output);
+
+impl Observer for Telling<'_> {
+    fn failed(&self, error: &DiskError) {
+        tell(self.0, error);
+    }
+
+    fn dropped(&self, error: &NbdError) {
+        self.0.warning(&format!("a connection ended: {error}"));
+    }
+}
+
+impl Run<'_> {
+    pub(super) fn nbd(&mut self, args: &NbdArgs) -> Result<Done, Failure> {
+        self.requested = [args.volume.clone()].into();
+        self.with_archive(Purpose::Read, |run, archive| run.nbd_in(archive, args))
+    }
+
+    fn nbd_in(&mut self, archive: &OpenArchive, args: &NbdArgs) -> Result<Done, Failure> {
+        let gallery = self.gallery(archive, args.cache);
+        let session = gallery.chosen(archive, &args.volume, &args.session, args.strict)?;
+        let overlay = args
+            .overlay
+            .as_deref()
+            .map(|path| self.overlay_folder(path))
+            .transpose()?;
+        let kept = Path::new(&args.volume).join(&session.session);
+        let disk: DiskRef = disk(&session, overlay.as_ref(), &kept)?;
+        archive.report_copies(&self.display);
+        let export = Export {
+            name: args.volume.clone(),
+            description: format!("{} of {}", session.session, args.volume),
+            disk,
+        };
+        let (folder, name) = self.socket_place(&args.socket)?;
+        let listener = listen(&*folder, &name).map_err(EngineError::from)?;
+        let shown = args.socket.display().to_string();
+        self.output.say(&format!(
+            "{} {} ({}, {}) at nbd+unix:///?socket={}\n",
+            printable(&args.volume),
+            session.session,
+            size(session.size),
+            if export.disk.is_writable() {
+                "writable"
+            } else {
+                "read-only"
+            },
+            printable(&shown)
+        ));
+        let cancel = &self.context.cancel;
+        let served = serve(&listener, &export, args.once, &Telling(&self.output), cancel);
+        // It may be gone already.
+        let _ = folder.remove_file(Path::new(&name));
+        served.map_err(EngineError::from)?;
+        export.disk.flush()?;
+        self.counted(&gallery);
+        let (chunks_fetched, chunks_cached) = gallery.counts();
+        let report = json!({
+            "volume": args.volume, "session": session.session, "size": session.size, "socket": shown,
+            "chunks_fetched": chunks_fetched, "chunks_cached": chunks_cached,
+        });
+        Ok(Done {
+            report: json::fields(&report),
+            failed: Vec::new(),
+        })
+    }
+
+    /// The folder of a socket and its name there.
+    fn socket_place(&self, path: &Path) -> Result<(DirRef, String), Failure> {
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+        let folder = path.parent().unwrap_or(Path::new("/"));
+        let folder = self
+            .context
+            .fs
+            .open_dir(folder, Links::Beneath)
+            .map_err(EngineError::from)?;
+        Ok((folder, name.unwrap_or_default()))
+    }
+}
+
+/// Listens at a new socket. One that is left over from a program that is gone is replaced.
+fn listen(folder: &dyn Dir, name: &str) -> Result<Listener, SysError> {
+    match socket::listen(folder, name) {
+        Err(error) if error.errno() == Some(Errno::ADDRINUSE) => {
+            let path = Path::new(name);
+            // A file refuses a connection as well.
+            let is_socket = |stat: Stat| stat.kind == FileKind::Other;
+            let refuses = |error: SysError| error.errno() == Some(Errno::CONNREFUSED);
+            if folder.stat(path)?.is_some_and(is_socket) && socket::connect(folder, name).is_err_and(refuses) {
+                folder.remove_file(path)?;
+                socket::listen(folder, name)
+            } else {
+                Err(error)
+            }
+        }
+        listening => listening,
+    }
+}

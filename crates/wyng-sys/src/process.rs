@@ -106,6 +106,15 @@ fn read_proc(path: &str) -> Option<String> {
     std::fs::read_to_string(path).ok()
 }
 
+/// Unmounts what is mounted at `path`.
+///
+/// # Errors
+/// The system's: `EBUSY` while it is in use, a missing permission for users other than root.
+pub fn unmount(path: &Path) -> Result<()> {
+    rustix::mount::unmount(path, rustix::mount::UnmountFlags::NOFOLLOW)
+        .map_err(|errno| SysError::from_errno("unmount", path, errno))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,13 +141,4 @@ mod tests {
         assert!(!is_alive(u32::MAX, start) && !is_alive(0, start) && !is_alive(0x3fff_ffff, start));
         assert!(pid_namespace().is_some() && boot_id().is_some_and(|id| id.len() == 36));
     }
-}
-
-/// Unmounts what is mounted at `path`.
-///
-/// # Errors
-/// The system's: `EBUSY` while it is in use, a missing permission for users other than root.
-pub fn unmount(path: &Path) -> Result<()> {
-    rustix::mount::unmount(path, rustix::mount::UnmountFlags::NOFOLLOW)
-        .map_err(|errno| SysError::from_errno("unmount", path, errno))
 }

@@ -20,7 +20,7 @@ impl Archive {
         if entries.iter().all(|entry| entry.name != KEPT) {
             self.note_nothing_kept();
         }
-        self.forget_parts_of_gone(&entries);
+        self.forget_parts_of_gone(entries);
         let mut removed = false;
         for entry in entries.iter().filter(|entry| entry.kind == EntryKind::Dir) {
             let Ok(vid) = VolumeId::new(&entry.name) else { continue };

@@ -99,6 +99,19 @@ pub enum EngineError {
         /// The session, `YYYYMMDD-HHMMSS`.
         session: String,
     },
+    /// Chunks of an unconfirmed session are not at the destination as they were sent.
+    #[error(
+        "{chunks} {} of session {session} {} lost at the destination; what the volume holds there now is stored with the new \
+         session, and {session} can't be restored whole",
+        if *chunks == 1 { "chunk" } else { "chunks" },
+        if *chunks == 1 { "was" } else { "were" }
+    )]
+    ChunksLost {
+        /// The session, `YYYYMMDD-HHMMSS`.
+        session: String,
+        /// How many.
+        chunks: u64,
+    },
     /// Snapshots could not be removed.
     #[error("{count} of the snapshots could not be removed")]
     SnapshotsKept {

@@ -82,6 +82,8 @@ pub(crate) struct Before<'a> {
     runs: Box<dyn Iterator<Item = Result<Run, Damage>> + Send + 'a>,
     current: Option<Run>,
     chunk: ChunkSize,
+    /// Stretches, ascending, of which it does not count what they were.
+    without: Vec<Range<u64>>,
 }
 
 impl<'a> Before<'a> {
@@ -90,7 +92,13 @@ impl<'a> Before<'a> {
             runs: Box::new(runs),
             current: None,
             chunk,
+            without: Vec::new(),
         }
+    }
+
+    /// The same, as if nothing had been in these stretches, which ascend.
+    pub fn without(self, without: Vec<Range<u64>>) -> Self {
+        Self { without, ..self }
     }
 
     /// A volume without sessions.
@@ -121,6 +129,10 @@ impl<'a> Before<'a> {
 
     /// What the chunk at `addr` was; `None` beyond the end of that session.
     pub fn at(&mut self, addr: ChunkAddr) -> Result<Option<ChunkHash>, Damage> {
+        let next = self.without.partition_point(|range| range.end <= addr.0);
+        if self.without.get(next).is_some_and(|range| range.start <= addr.0) {
+            return Ok(None);
+        }
         Ok(self.seek(addr.0)?.filter(|run| run.addr <= addr.0).map(|run| run.hash))
     }
 

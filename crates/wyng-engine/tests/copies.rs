@@ -9,9 +9,11 @@
 
 mod common;
 
-use common::{ARCHIVE, Lab, image};
+use common::{ARCHIVE, Lab, image, set};
 use std::path::{Path, PathBuf};
-use wyng_engine::{EngineError, SessionChoice};
+use wyng_engine::{EngineError, Purpose, SendRequest, SessionChoice};
+use wyng_format::{SessionName, VolumeId};
+use wyng_state::{ArchiveIdentity, ChunkFile, StateHome};
 
 /// An archive with two sessions, one of its metadata files damaged, and the cache of this host whole.
 fn damaged(file: &str) -> (Lab, Vec<u8>) {
@@ -78,4 +80,78 @@ fn a_copy_at_the_destination_is_as_good_as_the_file() {
     let lab = lab.reboot();
     assert_eq!(lab.restore("a.img", SessionChoice::Newest).unwrap(), bytes);
     assert!(!lab.reporter.has("UsedCopy"), "{}", lab.reporter.text());
+}
+
+/// Notes the sizes of the newest session's chunks, as a send does to a destination that confirms nothing.
+fn mark_unconfirmed(lab: &Lab, session: &str) -> Vec<PathBuf> {
+    let summary = lab.open(Purpose::Read).unwrap().summary();
+    let vid = VolumeId::new(&lab.vid("a.img")).unwrap();
+    let identity = ArchiveIdentity::from_uuid(&summary.uuid);
+    let fs = lab.context().fs;
+    let home = StateHome::open(&fs, &lab.place().state_home, true).unwrap().unwrap();
+    let state = home.archive(0, &summary.uuid, &summary.url, true).unwrap().unwrap();
+    let mut list = state.begin_unconfirmed(&vid).unwrap();
+    let mut chunks = lab.files();
+    chunks.retain(|file| file.to_string_lossy().contains(session) && file.file_name().unwrap().len() == 17);
+    for file in &chunks {
+        let name = file.file_name().unwrap().to_string_lossy();
+        let addr = u64::from_str_radix(&name[1..], 16).unwrap();
+        let size = lab.fs.read(file).unwrap().len() as u32;
+        list.add(ChunkFile { addr, size }).unwrap();
+    }
+    let session = SessionName::parse(session).unwrap();
+    state.end_unconfirmed(&identity, &vid, &session, list).unwrap();
+    chunks
+}
+
+#[test]
+fn what_was_lost_is_stored_again_also_where_the_volume_did_not_change() {
+    for (changed, dedup) in [(false, false), (true, false), (true, true)] {
+        let lab = Lab::new(3);
+        lab.init("off").unwrap();
+        lab.write("a.img", &image(1, 700_000));
+        let first = lab.send(&["a.img"]).unwrap().session;
+        let chunks = mark_unconfirmed(&lab, &format!("S_{first}"));
+        assert!(chunks.len() > 4, "{chunks:?}");
+        lab.remove_file(&chunks[1]);
+        lab.remove_file(&chunks[2]);
+        let half = lab.fs.read(&chunks[4]).unwrap();
+        lab.fs.write(&chunks[4], &half[..half.len() / 2]);
+        if changed {
+            lab.change("a.img", 5, b"changed");
+        }
+        let request = SendRequest {
+            sets: vec![set(&["a.img"])],
+            dedup,
+            ..SendRequest::default()
+        };
+        let report = lab.send_with(request).unwrap();
+        let [failure] = report.failed.as_slice() else {
+            panic!("{:?}", report.failed)
+        };
+        let EngineError::ChunksLost { session, chunks: 3 } = &failure.error else {
+            panic!("{failure:?}")
+        };
+        assert_eq!(*session, first);
+        let read = report.volumes[0].chunks_read;
+        assert_eq!(read, 3 + u64::from(changed), "only these are read");
+        assert_eq!(lab.restore("a.img", SessionChoice::Newest).unwrap(), lab.read("a.img"));
+        // Once.
+        assert!(lab.send(&["a.img"]).unwrap().failed.is_empty());
+    }
+}
+
+#[test]
+fn a_session_that_lost_nothing_or_is_gone_is_no_longer_looked_at() {
+    let lab = Lab::new(4);
+    lab.init("off").unwrap();
+    lab.write("a.img", &image(1, 300_000));
+    let first = lab.send(&["a.img"]).unwrap().session;
+    let chunks = mark_unconfirmed(&lab, &format!("S_{first}"));
+    assert!(lab.send(&["a.img"]).unwrap().failed.is_empty());
+    // What goes now is a damage like any other.
+    lab.remove_file(&chunks[1]);
+    assert!(lab.send(&["a.img"]).unwrap().failed.is_empty());
+    mark_unconfirmed(&lab, "S_20010101-000000");
+    assert!(lab.send(&["a.img"]).unwrap().failed.is_empty());
 }

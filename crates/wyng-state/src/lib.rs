@@ -12,6 +12,7 @@
 //! | [`journal`] | what an interrupted send has stored |
 //! | [`lock`] | who may write: host lock, archive writer lock |
 //! | [`keys`] | keys kept in memory for some minutes |
+//! | [`unconfirmed`] | how large the chunks were of a session that a destination has not confirmed |
 //! | [`reduce`] | what of the cache may go again |
 //! | [`scratch`] | nothing: files without a name for what is too large for memory |
 //!
@@ -37,6 +38,7 @@ pub mod record;
 pub mod reduce;
 pub mod scratch;
 pub mod seen;
+pub mod unconfirmed;
 
 pub use archive::{ArchiveState, CacheFile};
 pub use checked::{CheckLog, Checked, Shown};
@@ -49,3 +51,4 @@ pub use journal::{JournalEntry, JournalHead, JournalReader, JournalWriter, PartI
 pub use keys::RememberedKeys;
 pub use lock::{HostLock, UpdateGuard, WriterLock, wait_for};
 pub use record::{Intent, Remembered, SnapshotRecord, Unusable};
+pub use unconfirmed::{ChunkFile, Unconfirmed, UnconfirmedWriter};

@@ -247,6 +247,7 @@ fn exit_code(error: &EngineError) -> u8 {
         EngineError::NotPruned(error) => exit_code(error),
         EngineError::DamagedData { .. }
         | EngineError::DamageFound { .. }
+        | EngineError::ChunksLost { .. }
         | EngineError::NameMayBeLost { .. }
         | EngineError::SnapshotRequired { .. } => SOME_FAILED,
         _ => 1,
@@ -328,6 +329,9 @@ fn hint(error: &EngineError) -> Option<String> {
             "nothing was changed; without --req-snapshot the session is fetched from the archive"
         }
         EngineError::StateFolder { .. } => "choose another folder for the archive",
+        EngineError::ChunksLost { .. } => {
+            "arch-check says what it costs, and arch-check --repair looks for equal data; --maxsync makes chunks durable one by one"
+        }
         EngineError::DamagedData { .. } => "an older or newer session may be whole: see --session",
         EngineError::System(error) => return system_hint(error),
         _ => return None,

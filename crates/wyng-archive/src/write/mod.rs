@@ -9,16 +9,18 @@ mod manifest;
 mod parts;
 mod publish;
 mod storing;
+mod unconfirmed;
 
 use crate::archive::{Archive, Volume};
 use crate::changes::{Changes, Predecessor};
-use crate::error::{ArchiveError, Result};
+use crate::error::{ArchiveError, Notice, Result};
 use crate::layout;
 use crate::vault::Trust;
 pub use draft::{Draft, DraftFor, Linked};
 pub(crate) use publish::{RootTime, Step, worse};
 use std::sync::Arc;
 pub use storing::{Barrier, Storing, Tally};
+pub use unconfirmed::LostChunks;
 use wyng_format::limits;
 use wyng_format::{
     CipherCode, Compressor, Description, Digest, LocalTime, MetaObject, NonceInput, Permissions, SessionInfo,
@@ -182,6 +184,11 @@ impl Archive {
             }
         };
         let durability = self.publish(step, old.as_ref(), guard)?;
+        // crash here: this host does not know that the session is unconfirmed.
+        if let Err(error) = self.note_unconfirmed(draft, &record.name, durability) {
+            let error = error.to_string();
+            self.note(Notice::NotRemembered { error });
+        }
         self.remove_parts(draft, guard);
         self.vault
             .remember(CacheFile::SessionInfo(&draft.vid, &record.name), &info.stored);

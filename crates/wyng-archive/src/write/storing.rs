@@ -299,6 +299,7 @@ impl<'a> Storing<'a> {
 
     /// Notes that a chunk is stored, or will be before the next barrier.
     fn note(&mut self, addr: ChunkAddr, digest: &Digest, size: u32) -> Result<()> {
+        self.draft.sizes.note(&self.draft.vault, &self.draft.vid, addr, size);
         if matches!(self.journal, Journal::None) {
             return Ok(());
         }

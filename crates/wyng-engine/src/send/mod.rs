@@ -1,5 +1,6 @@
 //! Sending: imports first, then storage by storage; every volume counts as soon as it is committed.
 
+mod lost;
 mod map;
 mod storing;
 mod transfer;
@@ -16,10 +17,10 @@ use crate::pairing::{Job, Pairing, Storage};
 use crate::progress::Progress;
 use crate::prune::{Need, Thinner};
 use crate::storage::{fail_all, open_capable, report_notices};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 use volume::{Input, Planned};
-use wyng_archive::{ArchiveError, DedupIndex};
+use wyng_archive::{ArchiveError, DedupIndex, LostChunks};
 use wyng_format::{SessionName, Tag, VolumeName};
 use wyng_store::Durability;
 use wyng_sys::{CivilTime, Context};
@@ -38,6 +39,8 @@ struct Run<'a> {
     owners: Owners,
     /// The session has been announced.
     announced: bool,
+    /// Chunks that were lost at the destination, by volume.
+    lost: BTreeMap<String, LostChunks>,
     report: SendReport,
 }
 
@@ -79,6 +82,7 @@ pub fn send(open: &mut OpenArchive, request: &SendRequest, reporter: &dyn Report
         thinner,
         owners,
         announced: false,
+        lost: BTreeMap::new(),
         report,
     };
     let ended = run.all();
@@ -249,6 +253,7 @@ impl Run<'_> {
             Ok(sent) => {
                 self.reporter.event(Event::VolumeSent(&sent));
                 self.report.volumes.push(sent);
+                self.settle_lost(&volume);
                 Ok(())
             }
             Err(error) if error.ends_command() => Err(error),

@@ -141,6 +141,8 @@ impl Run<'_> {
             Some(view) => Before::new(view.runs(), chunk),
             None => Before::nothing(chunk),
         };
+        let lost = self.lost.get(job.name.as_str());
+        let before = before.without(lost.map(|lost| lost.ranges.clone()).unwrap_or_default());
         let none = Spans::all(0);
         let source = match source {
             Reading::File { file, next_data } => Source::File {

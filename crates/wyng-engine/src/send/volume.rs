@@ -56,8 +56,9 @@ impl Run<'_> {
     /// Finds out what of a frozen volume has to be looked at. Nothing is read of it yet.
     pub(super) fn plan(&mut self, job: Job, pairing: Pairing, mut frozen: Box<dyn Frozen>) -> Result<Planned> {
         job.fit(&mut *frozen)?;
-        let scan = pairing.scan(self.open, &job, &mut *frozen)?;
+        let mut scan = pairing.scan(self.open, &job, &mut *frozen)?;
         let facts = self.facts(frozen.info(), Some(frozen.info().size));
+        self.look_for_lost(&job, &mut scan, facts.size)?;
         self.report_full_scan(&job, &scan);
         if let Some(extents) = frozen.slow_extents() {
             let volume = job.name.as_str();
@@ -166,6 +167,7 @@ impl Run<'_> {
         let info = import.info();
         let facts = self.facts(info, Some(info.size));
         let mut scan = self.scan_of_import(&job, import, map);
+        self.look_for_lost(&job, &mut scan, facts.size)?;
         self.report_full_scan(&job, &scan);
         self.announce();
         let next_data = |from: u64| Ok(import.next_data(from)?);
@@ -194,10 +196,11 @@ impl Run<'_> {
             time: self.open.context.clock.now(),
             permissions,
         };
-        let scan = Scan {
+        let mut scan = Scan {
             kind: SendKind::Full(FullScanReason::Import),
             spans: None,
         };
+        self.look_for_lost(&job, &mut scan, None)?;
         self.announce();
         Ok(self
             .transfer(&mut job, &scan, &facts, Reading::Stream(stream), &|| Ok(()), None)?

@@ -20,5 +20,7 @@ mod far;
 mod jobs;
 mod kept;
 mod keys;
+mod kills;
 mod trips;
 mod trouble;
+mod unconfirmed;

@@ -10,12 +10,12 @@ use wyng_testkit::pools::{LoopPool, TempDir};
 use wyng_testkit::reader::assert_strict;
 
 /// Both protocols.
-const BOTH: [Kind; 2] = [Kind::SftpOnly, Kind::Installed];
+pub const BOTH: [Kind; 2] = [Kind::SftpOnly, Kind::Installed];
 
 /// How long a test waits for what must happen.
 const LIMIT: Duration = Duration::from_secs(60);
 
-fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !done() {
         assert!(begun.elapsed() < LIMIT, "{what} does not happen");
@@ -31,7 +31,7 @@ fn signal(pid: u32, name: &str) {
 }
 
 /// The processes of the server that serve a connection, with all that they started.
-fn far_processes(far: &Far) -> Vec<u32> {
+pub fn far_processes(far: &Far) -> Vec<u32> {
     let mut found = far.sshd().sessions();
     let mut next = 0;
     while let Some(pid) = found.get(next) {

@@ -41,6 +41,8 @@ fn counted(kind: Kind, encrypted: bool, most: &Most) {
     let local = format!("--local={}", pool.path().display());
     let first = [&["send", &local][..], &VOLUMES].concat();
     lab.run_with(&first, format!("{PASSPHRASE}\n").as_bytes()).expect(0);
+    // The first after a session that plain SFTP has not confirmed looks at the sizes of its chunks, once.
+    lab.ok(&first);
     for volumes in [&VOLUMES[..1], &VOLUMES] {
         let waits = waits(&far, &pool, volumes);
         assert!(waits <= most.unchanged, "{kind:?} {encrypted} {volumes:?}: {waits}");

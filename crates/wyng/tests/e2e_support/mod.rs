@@ -204,9 +204,18 @@ impl Lab {
 
     /// Journals of unfinished sessions that this host keeps.
     pub fn journals(&self) -> usize {
-        let all = files(&self.path("state"));
-        let is_journal = |path: &&PathBuf| path.to_string_lossy().contains("/wyng-part-");
-        all.iter().filter(is_journal).count()
+        self.journal_sizes().len()
+    }
+
+    /// Their sizes in bytes; those that go meanwhile are left out.
+    pub fn journal_sizes(&self) -> Vec<u64> {
+        let inside = |path: PathBuf| fs::read_dir(path).into_iter().flatten().map(|entry| entry.unwrap());
+        let archives = inside(self.path("state"));
+        let volumes = archives.flat_map(|archive| inside(archive.path()));
+        let names = volumes.flat_map(|volume| inside(volume.path()));
+        let is_journal = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with("wyng-part-");
+        let size = |entry: fs::DirEntry| entry.metadata().ok().map(|meta| meta.len());
+        names.filter(is_journal).filter_map(size).collect()
     }
 
     /// The bytes of a session.

@@ -164,7 +164,7 @@ impl<'a> Storing<'a> {
         self.take(addr, digest, size, bytes, false)
     }
 
-    /// Encrypts and stores a compressed chunk; gives back how many bytes its file has.
+    /// Encrypts and stores a compressed chunk; `buffer` holds it as it was stored then.
     ///
     /// # Errors
     /// As [`Storing::store_sealed`].

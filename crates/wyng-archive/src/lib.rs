@@ -22,6 +22,7 @@ mod prune;
 mod recover;
 mod repair;
 mod runs;
+mod together;
 mod vault;
 mod view;
 mod write;

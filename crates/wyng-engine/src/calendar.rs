@@ -1,7 +1,23 @@
 //! Days and times of sessions by the calendar of the host that sent them.
 
 use crate::api::Span;
+use crate::error::Result;
 use wyng_format::SessionName;
+use wyng_sys::{CivilTime, Context};
+
+/// The name of a session of this time, nanoseconds since 1970.
+pub(crate) fn session_at(context: &Context, nanos: i64) -> Result<SessionName> {
+    let CivilTime {
+        year,
+        month,
+        day,
+        hour,
+        minute,
+        second,
+        ..
+    } = context.clock.civil(nanos);
+    Ok(SessionName::from_parts(year, month, day, hour, minute, second)?)
+}
 
 /// Days from 1970-01-01 to a date of the Gregorian calendar.
 pub(crate) fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {

@@ -4,14 +4,15 @@
 use crate::api::{
     AcceptPlan, KeptChoice, KeptState, OpenRequest, Purpose, Reporter, ReturnPlan, Secrets, VolumeLost, VolumeReturned,
 };
+use crate::calendar::session_at;
 use crate::error::{EngineError, Result};
 use crate::locks;
 use crate::open::{self, OpenArchive, is_confirmed, source_nanos};
 use wyng_archive::{Archive, Attach, Expected, LostVolume, Sealed, VolumeReturning};
 use wyng_format::{LocalTime, SessionName};
 use wyng_state::StateHome;
-use wyng_store::{KeptFile, OpenMode, Store, StorePath, kept_files};
-use wyng_sys::{CivilTime, Context};
+use wyng_store::{KeptFile, Store, StorePath, kept_files};
+use wyng_sys::Context;
 
 /// Kept roots that an error names at most.
 const NAMED: usize = 10;
@@ -23,14 +24,16 @@ const NAMED: usize = 10;
 pub fn plan_accept(open: &OpenArchive) -> Result<AcceptPlan> {
     may_administer(&**open.archive.store())?;
     let (lost, files) = open.archive.lost_by_accepting()?;
-    let states = lost.into_iter().map(|state| KeptState {
-        replaced: local(&open.context, state.replaced),
-        id: id(state.replaced),
-        lost: state.volumes.into_iter().map(lost_volume).collect(),
-        error: state.error.map(|damage| damage.to_string()),
+    let states = lost.into_iter().map(|state| {
+        Ok(KeptState {
+            replaced: local(&open.context, state.replaced)?,
+            id: id(state.replaced),
+            lost: state.volumes.into_iter().map(lost_volume).collect(),
+            error: state.error.map(|damage| damage.to_string()),
+        })
     });
     Ok(AcceptPlan {
-        kept_states: states.collect(),
+        kept_states: states.collect::<Result<_>>()?,
         kept_files: files.len(),
         files,
     })
@@ -69,12 +72,7 @@ pub fn open_kept(
     reporter: &dyn Reporter,
 ) -> Result<(OpenArchive, KeptFile)> {
     let (write, place) = (request.purpose != Purpose::Read, &request.place);
-    let mode = if write {
-        OpenMode::Write { uid: place.uid }
-    } else {
-        OpenMode::Read
-    };
-    let store = open::open_store(context, place, mode)?;
+    let store = open::open_store(context, place, open::mode(place, write))?;
     may_administer(&*store)?;
     let mut home = StateHome::open(&context.fs, &place.state_home, write)?;
     let kept = chosen(context, &*store, choice)?;
@@ -128,7 +126,7 @@ pub fn open_kept(
 pub fn plan_return(open: &OpenArchive, kept: &KeptFile) -> Result<ReturnPlan> {
     let returning = open.archive.plan_return()?;
     Ok(ReturnPlan {
-        replaced: local(&open.context, kept.replaced),
+        replaced: local(&open.context, kept.replaced)?,
         id: id(kept.replaced),
         returned: returning.volumes.iter().map(returned).collect(),
         present_error: returning.present_damage.as_ref().map(ToString::to_string),
@@ -195,17 +193,8 @@ fn id(replaced: i64) -> String {
 }
 
 /// A time as sessions have it.
-fn local(context: &Context, nanos: i64) -> String {
-    let CivilTime {
-        year,
-        month,
-        day,
-        hour,
-        minute,
-        second,
-        ..
-    } = context.clock.civil(nanos);
-    format!("{year:04}{month:02}{day:02}-{hour:02}{minute:02}{second:02}")
+fn local(context: &Context, nanos: i64) -> Result<String> {
+    Ok(session_at(context, nanos)?.date().to_owned())
 }
 
 fn dates(sessions: &[SessionName]) -> Vec<String> {

@@ -5,12 +5,11 @@ use crate::api::{
     Event, FullScanReason, MonitorKind, MonitorReport, MonitorRequest, Reporter, SetVolume, SkipReason, StorageSet,
     VolumeFailure, VolumeMonitored,
 };
+use crate::calendar::session_at;
 use crate::error::{EngineError, Result};
 use crate::open::OpenArchive;
 use crate::pairing::{Job, Pairing, Storage, rebase};
 use crate::storage::{fail_all, open_capable, report_notices};
-use wyng_format::SessionName;
-use wyng_sys::CivilTime;
 use wyng_volume::{FreezeRequest, Frozen, Pool, VolumeError};
 
 /// One run of `monitor`.
@@ -55,19 +54,8 @@ pub fn monitor(open: &OpenArchive, request: &MonitorRequest, reporter: &dyn Repo
 }
 
 fn now(open: &OpenArchive) -> Result<String> {
-    let clock = &open.context.clock;
-    let CivilTime {
-        year,
-        month,
-        day,
-        hour,
-        minute,
-        second,
-        ..
-    } = clock.civil(clock.now());
-    Ok(SessionName::from_parts(year, month, day, hour, minute, second)?
-        .date()
-        .to_owned())
+    let name = session_at(&open.context, open.context.clock.now())?;
+    Ok(name.date().to_owned())
 }
 
 impl Run<'_> {

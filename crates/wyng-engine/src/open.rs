@@ -42,11 +42,7 @@ pub fn open(
 ) -> Result<OpenArchive> {
     let write = matches!(request.purpose, Purpose::Write | Purpose::Judge);
     let place = &request.place;
-    let mode = if write {
-        OpenMode::Write { uid: place.uid }
-    } else {
-        OpenMode::Read
-    };
+    let mode = mode(place, write);
     let early = if write {
         open_early(context, request, secrets, mode, reporter)?
     } else {
@@ -170,6 +166,14 @@ fn open_early(
     )?;
     let identity = expected.identity();
     Ok(Some(Early { store, identity, locks }))
+}
+
+pub(crate) fn mode(place: &Place, write: bool) -> OpenMode {
+    if write {
+        OpenMode::Write { uid: place.uid }
+    } else {
+        OpenMode::Read
+    }
 }
 
 /// Opens the destination's store.

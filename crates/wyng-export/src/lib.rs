@@ -7,6 +7,7 @@
 mod disk;
 mod mount;
 pub mod nbd;
+mod opened;
 mod overlay;
 mod tree;
 

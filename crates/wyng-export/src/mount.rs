@@ -1,17 +1,16 @@
 //! A file system of images, mounted with FUSE.
 
-use crate::tree::{Image, Kind, NodeId, ROOT, Tree};
+use crate::opened::Opened;
+use crate::tree::{Kind, NodeId, Tree};
 use crate::{DiskError, DiskRef};
 use fuser::{
     BackgroundSession, Config, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo,
     LockOwner, MountOption, OpenAccMode, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyEmpty, ReplyEntry,
     ReplyLseek, ReplyOpen, ReplyWrite, Request, Session, SessionACL, TimeOrNow, WriteFlags,
 };
-use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 use wyng_sys::fs::{FileKind, Fs};
 use wyng_sys::{Cancel, SysError};
@@ -20,8 +19,6 @@ use wyng_sys::{Cancel, SysError};
 const THREADS: usize = 4;
 /// For how long the kernel may remember names: they never change.
 const FOREVER: Duration = Duration::from_secs(3600);
-/// Images that nobody has open any more and that are kept for the next who opens them.
-const KEPT: usize = 8;
 /// How often the wish to stop is looked at.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -99,8 +96,7 @@ pub fn mount(
         tree,
         owner: (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
         modes: if for_all { (0o555, 0o444) } else { (0o500, 0o400) },
-        images: Mutex::new(Images::default()),
-        handles: RwLock::new(BTreeMap::new()),
+        opened: Opened::default(),
         on_error,
     };
     let session = Session::new(shown, path, &config)
@@ -140,31 +136,18 @@ impl Mounted {
     }
 }
 
-/// Images that are open, or were lately.
-#[derive(Default)]
-struct Images {
-    open: BTreeMap<NodeId, (DiskRef, usize)>,
-    idle: VecDeque<NodeId>,
-}
-
 struct Shown {
     tree: Tree,
     owner: (u32, u32),
     /// Permissions of folders and images.
     modes: (u16, u16),
-    images: Mutex<Images>,
-    handles: RwLock<BTreeMap<u64, (NodeId, DiskRef)>>,
+    opened: Opened,
     on_error: OnError,
 }
 
 impl Shown {
-    fn images(&self) -> MutexGuard<'_, Images> {
-        self.images.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn handle(&self, handle: FileHandle) -> Option<DiskRef> {
-        let handles = self.handles.read().unwrap_or_else(PoisonError::into_inner);
-        handles.get(&u64::from(handle)).map(|(_, disk)| disk.clone())
+    fn disk(&self, handle: FileHandle) -> Result<DiskRef, Errno> {
+        self.opened.disk(handle.into()).ok_or(Errno::EBADF)
     }
 
     fn attributes(&self, id: NodeId) -> Option<FileAttr> {
@@ -207,56 +190,8 @@ impl Shown {
         }
     }
 
-    /// Opens an image, or finds it open.
-    fn open_image(&self, id: NodeId, image: &Image) -> Result<u64, DiskError> {
-        let mut images = self.images();
-        let disk = match images.open.get_mut(&id) {
-            Some((disk, users)) => {
-                *users = users.saturating_add(1);
-                disk.clone()
-            }
-            None => {
-                let disk = (image.open)()?;
-                images.open.insert(id, (disk.clone(), 1));
-                disk
-            }
-        };
-        images.idle.retain(|idle| *idle != id);
-        let mut handles = self.handles.write().unwrap_or_else(PoisonError::into_inner);
-        let handle = handles.last_key_value().map_or(1, |(last, _)| last.saturating_add(1));
-        handles.insert(handle, (id, disk));
-        Ok(handle)
-    }
-
-    fn close(&self, handle: u64) {
-        let closed = self
-            .handles
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&handle);
-        let Some((id, disk)) = closed else { return };
-        if disk.is_writable()
-            && let Err(error) = disk.flush()
-        {
-            self.failed(&error);
-        }
-        let mut images = self.images();
-        let Some((_, users)) = images.open.get_mut(&id) else {
-            return;
-        };
-        *users = users.saturating_sub(1);
-        if *users == 0 {
-            images.idle.push_back(id);
-        }
-        if images.idle.len() > KEPT
-            && let Some(oldest) = images.idle.pop_front()
-        {
-            images.open.remove(&oldest);
-        }
-    }
-
     fn read_image(&self, handle: FileHandle, offset: u64, size: u32) -> Result<Vec<u8>, Errno> {
-        let disk = self.handle(handle).ok_or(Errno::EBADF)?;
+        let disk = self.disk(handle)?;
         let length = disk.size().saturating_sub(offset).min(size.into());
         let mut buffer = vec![0; usize::try_from(length).unwrap_or(0)];
         disk.read_at(&mut buffer, offset).map_err(|error| self.failed(&error))?;
@@ -264,7 +199,7 @@ impl Shown {
     }
 
     fn write_image(&self, handle: FileHandle, offset: u64, data: &[u8]) -> Result<u32, Errno> {
-        let disk = self.handle(handle).ok_or(Errno::EBADF)?;
+        let disk = self.disk(handle)?;
         // It can't grow, as a device can't.
         let room = disk.size().saturating_sub(offset);
         let length = data.len().min(usize::try_from(room).unwrap_or(usize::MAX));
@@ -280,7 +215,7 @@ impl Shown {
     fn seek(&self, handle: FileHandle, offset: i64, whence: i32) -> Result<i64, Errno> {
         const DATA: i32 = 3;
         const HOLE: i32 = 4;
-        let disk = self.handle(handle).ok_or(Errno::EBADF)?;
+        let disk = self.disk(handle)?;
         let mut at = u64::try_from(offset).map_err(|_| Errno::ENXIO)?;
         if at >= disk.size() {
             return Err(Errno::ENXIO);
@@ -386,7 +321,7 @@ impl Filesystem for Shown {
         if flags.acc_mode() != OpenAccMode::O_RDONLY && !image.writable {
             return reply.error(Errno::EROFS);
         }
-        match self.open_image(id, image) {
+        match self.opened.open(id, &image.open) {
             // Nobody else changes it.
             Ok(handle) => reply.opened(FileHandle(handle), FopenFlags::FOPEN_KEEP_CACHE),
             Err(error) => reply.error(self.failed(&error)),
@@ -403,7 +338,9 @@ impl Filesystem for Shown {
         _: bool,
         reply: ReplyEmpty,
     ) {
-        self.close(handle.into());
+        if let Err(error) = self.opened.close(handle.into()) {
+            self.failed(&error);
+        }
         reply.ok();
     }
 
@@ -447,10 +384,13 @@ impl Filesystem for Shown {
     }
 
     fn fsync(&self, _: &Request, _: INodeNo, handle: FileHandle, _: bool, reply: ReplyEmpty) {
-        match self.handle(handle).map(|disk| disk.flush()) {
-            Some(Ok(())) => reply.ok(),
-            Some(Err(error)) => reply.error(self.failed(&error)),
-            None => reply.error(Errno::EBADF),
+        let disk = match self.disk(handle) {
+            Ok(disk) => disk,
+            Err(error) => return reply.error(error),
+        };
+        match disk.flush() {
+            Ok(()) => reply.ok(),
+            Err(error) => reply.error(self.failed(&error)),
         }
     }
 
@@ -467,8 +407,9 @@ impl Filesystem for Shown {
         const KEEP_SIZE: i32 = 1;
         const PUNCH_HOLE: i32 = 2;
         const ZERO_RANGE: i32 = 16;
-        let Some(disk) = self.handle(handle) else {
-            return reply.error(Errno::EBADF);
+        let disk = match self.disk(handle) {
+            Ok(disk) => disk,
+            Err(error) => return reply.error(error),
         };
         let end = offset.saturating_add(length).min(disk.size());
         if mode & (PUNCH_HOLE | ZERO_RANGE) == 0 || mode & !(KEEP_SIZE | PUNCH_HOLE | ZERO_RANGE) != 0 {
@@ -505,21 +446,5 @@ impl Filesystem for Shown {
             }
         }
         reply.ok();
-    }
-}
-
-impl Tree {
-    fn is_writable(&self) -> bool {
-        let mut folders = vec![ROOT];
-        while let Some(folder) = folders.pop() {
-            for (_, child) in self.children(folder, 0) {
-                match self.get(child).map(|node| &node.kind) {
-                    Some(Kind::Image(image)) if image.writable => return true,
-                    Some(Kind::Folder(_)) => folders.push(child),
-                    _ => {}
-                }
-            }
-        }
-        false
     }
 }

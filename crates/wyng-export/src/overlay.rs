@@ -52,8 +52,17 @@ pub struct Overlay {
     data: FileRef,
     map: FileRef,
     bits: RwLock<Vec<u8>>,
-    /// Pages of the map that are not written yet. Held while anything is changed.
-    dirty: Mutex<BTreeSet<usize>>,
+    /// Held while anything is changed.
+    unflushed: Mutex<Unflushed>,
+}
+
+/// What was written since the last flush.
+#[derive(Default)]
+struct Unflushed {
+    /// Anything.
+    data: bool,
+    /// Pages of the map.
+    pages: BTreeSet<usize>,
 }
 
 impl Overlay {
@@ -86,7 +95,8 @@ impl Overlay {
         let mut found = vec![0; HEADER];
         let length = read_full_at(&*map, &mut found, 0)?;
         found.truncate(length);
-        if length == 0 {
+        if length < HEADER && header.starts_with(&found) {
+            // New, or cut off by a crash before anything was in it.
             data.set_len(base.size())?;
             write_all_at(&*map, &header, 0)?;
         } else if found == header {
@@ -110,7 +120,7 @@ impl Overlay {
             data,
             map,
             bits: RwLock::new(bits),
-            dirty: Mutex::new(BTreeSet::new()),
+            unflushed: Mutex::default(),
         })
     }
 
@@ -140,19 +150,19 @@ impl Overlay {
     }
 
     /// Notes that blocks were written.
-    fn set(&self, blocks: Range<u64>, dirty: &mut BTreeSet<usize>) {
+    fn set(&self, blocks: Range<u64>, unflushed: &mut Unflushed) {
         let mut bits = self.bits.write().unwrap_or_else(PoisonError::into_inner);
         for block in blocks {
             let Ok(at) = usize::try_from(block / 8) else { return };
             if let Some(byte) = bits.get_mut(at) {
                 *byte |= 1 << (block % 8);
-                dirty.insert(at / PAGE);
+                unflushed.pages.insert(at / PAGE);
             }
         }
     }
 
     /// Copies the block around `offset` from below, unless that was done.
-    fn copy_up(&self, offset: u64, dirty: &mut BTreeSet<usize>) -> Result<(), DiskError> {
+    fn copy_up(&self, offset: u64, unflushed: &mut Unflushed) -> Result<(), DiskError> {
         let block = offset / BLOCK;
         if self.has(block) {
             return Ok(());
@@ -162,7 +172,7 @@ impl Overlay {
         let mut buffer = vec![0; usize::try_from(length).unwrap_or(0)];
         self.base.read_at(&mut buffer, start)?;
         write_all_at(&*self.data, &buffer, start)?;
-        self.set(block..block.saturating_add(1), dirty);
+        self.set(block..block.saturating_add(1), unflushed);
         Ok(())
     }
 
@@ -171,14 +181,15 @@ impl Overlay {
         if range.is_empty() {
             return Ok(());
         }
-        let mut dirty = self.dirty.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut unflushed = self.unflushed.lock().unwrap_or_else(PoisonError::into_inner);
+        unflushed.data = true;
         for edge in [range.start, range.end] {
             if !edge.is_multiple_of(BLOCK) && edge < self.size() {
-                self.copy_up(edge, &mut dirty)?;
+                self.copy_up(edge, &mut unflushed)?;
             }
         }
         change()?;
-        self.set(range.start / BLOCK..range.end.div_ceil(BLOCK), &mut dirty);
+        self.set(range.start / BLOCK..range.end.div_ceil(BLOCK), &mut unflushed);
         Ok(())
     }
 }
@@ -256,19 +267,22 @@ impl Disk for Overlay {
     }
 
     fn flush(&self) -> Result<(), DiskError> {
-        let mut dirty = self.dirty.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut unflushed = self.unflushed.lock().unwrap_or_else(PoisonError::into_inner);
+        if !unflushed.data {
+            return Ok(());
+        }
         self.data.sync()?;
         // crash here: the map still says what was true at the last flush, and those blocks hold what is newer at most.
         {
             let bits = self.bits.read().unwrap_or_else(PoisonError::into_inner);
-            for page in dirty.iter() {
+            for page in &unflushed.pages {
                 let at = page.saturating_mul(PAGE);
                 let part = bits.get(at..at.saturating_add(PAGE)).unwrap_or_default();
                 write_all_at(&*self.map, part, (HEADER as u64).saturating_add(at as u64))?;
             }
         }
         self.map.sync()?;
-        dirty.clear();
+        *unflushed = Unflushed::default();
         Ok(())
     }
 }

@@ -2,7 +2,6 @@
 
 use crate::{DiskError, DiskRef};
 use std::collections::BTreeMap;
-use std::ops::Bound;
 
 /// A disk that is opened when somebody looks into it.
 pub struct Image {
@@ -98,15 +97,19 @@ impl Tree {
         }
     }
 
-    /// The names of a folder that follow `after`, in order.
+    /// Whether any image can be written to.
+    pub(crate) fn is_writable(&self) -> bool {
+        let writable = |node: &Node| matches!(&node.kind, Kind::Image(image) if image.writable);
+        self.nodes.iter().any(writable)
+    }
+
+    /// The names of a folder, in order, without the first `skip`.
     pub(crate) fn children(&self, folder: NodeId, skip: usize) -> impl Iterator<Item = (&str, NodeId)> {
         let children = match self.get(folder).map(|node| &node.kind) {
             Some(Kind::Folder(children)) => Some(children),
             _ => None,
         };
-        let all = children
-            .into_iter()
-            .flat_map(|children| children.range::<str, _>((Bound::Unbounded, Bound::Unbounded)));
+        let all = children.into_iter().flatten();
         all.skip(skip).map(|(name, id)| (name.as_str(), *id))
     }
 }

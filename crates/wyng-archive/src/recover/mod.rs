@@ -57,7 +57,7 @@ impl Archive {
             Ok(None) => {}
             Ok(Some(InProcess::Delete { vid })) => {
                 if self.holds(&vid)? {
-                    self.check_may_remove("to finish the deletion that archive.ini speaks of")?;
+                    self.check_may_remove("finishing the deletion that archive.ini speaks of")?;
                 }
                 if let Err(error) = self.finish_deletion(&vid, guard) {
                     self.leave_remains(&vid, error)?;
@@ -244,7 +244,7 @@ impl Archive {
             if settled || !merging {
                 return Ok(found.map(|found| (digest, found)));
             }
-            self.check_may_remove("to end the prune that was interrupted")?;
+            self.check_may_remove("ending the prune that was interrupted")?;
             self.settle_merge(vid, noted, guard)?;
         }
         Ok(None)

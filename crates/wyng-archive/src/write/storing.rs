@@ -8,13 +8,15 @@ use super::{Draft, Linked};
 use crate::dedup::Place;
 use crate::error::Result;
 use crate::layout;
-use std::thread;
+use crate::together::together;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use wyng_format::{ChunkAddr, Digest};
 use wyng_state::{JournalEntry, JournalReader, JournalWriter, PartId};
 use wyng_store::{Durability, EntryKind, Rename, StoreError, StorePath};
 
-/// Chunks that are taken from older parts at once, and their bytes.
+/// Chunks that are taken from older parts at once, with as many threads where that is far, and their bytes.
 const AT_ONCE: usize = 64;
 const BYTES_AT_ONCE: usize = 8 << 20;
 /// Chunks that are noted at most before the journal gets them.
@@ -384,16 +386,20 @@ impl Waiting {
     }
 }
 
-/// The same for many chunks, whose requests are on their way at the same time.
+/// Renames all of them; many requests are on their way at the same time. Tells which chunks were taken.
 fn take_together(draft: &Draft, waiting: &[Waiting]) -> Result<Vec<bool>> {
-    thread::scope(|scope| {
-        let begin = |chunk| scope.spawn(move || Waiting::rename(chunk, draft));
-        let begun: Vec<_> = waiting.iter().map(begin).collect();
-        begun
-            .into_iter()
-            .map(|taken| taken.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-            .collect()
-    })
+    let (next, taken) = (AtomicUsize::new(0), Mutex::new(vec![false; waiting.len()]));
+    together(AT_ONCE.min(waiting.len()), || {
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let Some(chunk) = waiting.get(at) else { return Ok(()) };
+            let done = chunk.rename(draft)?;
+            if let Some(slot) = taken.lock().unwrap_or_else(PoisonError::into_inner).get_mut(at) {
+                *slot = done;
+            }
+        }
+    })?;
+    Ok(taken.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
 fn size_of_file(bytes: usize) -> u32 {

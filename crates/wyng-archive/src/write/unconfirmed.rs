@@ -5,6 +5,7 @@ use super::Draft;
 use crate::archive::{Archive, Volume};
 use crate::error::Result;
 use crate::layout;
+use crate::together::together;
 use crate::vault::Vault;
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -117,7 +118,8 @@ impl Archive {
     fn missing_of(&self, vid: &VolumeId, list: Unconfirmed) -> Result<Vec<u64>> {
         let dir = layout::session(vid, &list.session);
         let (list, lost) = (Mutex::new(list), Mutex::new(Vec::new()));
-        let look = || -> Result<()> {
+        // Each waits for one answer at a time, so these are the questions under way.
+        together(AT_ONCE, || {
             loop {
                 self.context.cancel.check()?;
                 let next = list.lock().unwrap_or_else(PoisonError::into_inner).next_file()?;
@@ -126,20 +128,7 @@ impl Archive {
                     lost.lock().unwrap_or_else(PoisonError::into_inner).push(file.addr);
                 }
             }
-        };
-        // Each waits for one answer at a time, so these are the questions under way.
-        std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..AT_ONCE)
-                .filter_map(|_| std::thread::Builder::new().spawn_scoped(scope, look).ok())
-                .collect();
-            let looked: Vec<Result<()>> = threads
-                .into_iter()
-                .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-                .collect();
-            looked.into_iter().collect::<Result<()>>()
         })?;
-        // Also where no thread could be started.
-        look()?;
         let mut lost = lost.into_inner().unwrap_or_else(PoisonError::into_inner);
         lost.sort_unstable();
         lost.dedup();

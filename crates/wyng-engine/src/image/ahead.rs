@@ -62,7 +62,6 @@ fn help(tasks: &Receiver<Task>) {
 /// What one image expects to be read next.
 pub(super) struct Ahead {
     image: Weak<Image>,
-    helpers: Arc<Helpers>,
     expected: Mutex<Expected>,
 }
 
@@ -77,17 +76,16 @@ struct Expected {
 }
 
 impl Ahead {
-    pub fn new(image: Weak<Image>, helpers: Arc<Helpers>) -> Self {
+    pub fn new(image: Weak<Image>) -> Self {
         Self {
             image,
-            helpers,
             expected: Mutex::new(Expected::default()),
         }
     }
 
     /// Notes a read, and has the next chunks read if it continues the one before.
     pub fn note(&self, image: &Image, offset: u64, length: u64) {
-        let (Some(feed), Some(shared)) = (&self.helpers.feed, self.image.upgrade()) else {
+        let (Some(feed), Some(shared)) = (&image.shelf.helpers.feed, self.image.upgrade()) else {
             return;
         };
         let window = WINDOW.min(image.shelf.cache.capacity() / 4);
@@ -107,35 +105,32 @@ impl Ahead {
         if expected.streak < STREAK || to.saturating_sub(from) < window / 4 {
             return;
         }
-        expected.until = self.hand_over(&shared, feed, from, to);
+        expected.until = hand_over(&shared, feed, from, to);
     }
+}
 
-    /// Gives the chunks between two addresses to the helpers; up to where they took them.
-    fn hand_over(&self, image: &Arc<Image>, feed: &Sender<Task>, from: u64, to: u64) -> u64 {
-        let Ok(runs) = image.view.runs_from(from) else {
-            return from;
-        };
-        for run in runs.map_while(Result::ok) {
-            if run.addr >= to {
-                break;
-            }
-            if !matches!(run.hash, ChunkHash::Data(_)) || run.addr < from {
-                continue;
-            }
-            let task = Task {
-                image: image.clone(),
-                run,
-            };
-            if feed.is_full() {
-                return run.addr;
-            }
-            if self.helpers.far {
-                image.view.announce(&run);
-            }
-            if feed.try_send(task).is_err() {
-                return run.addr;
-            }
+/// Gives the chunks between two addresses to the helpers; up to where they took them.
+fn hand_over(image: &Arc<Image>, feed: &Sender<Task>, from: u64, to: u64) -> u64 {
+    let Ok(runs) = image.view.runs_from(from) else {
+        return from;
+    };
+    for run in runs.map_while(Result::ok) {
+        if run.addr >= to {
+            break;
         }
-        to
+        if !matches!(run.hash, ChunkHash::Data(_)) || run.addr < from {
+            continue;
+        }
+        if feed.is_full() {
+            return run.addr;
+        }
+        if image.shelf.helpers.far {
+            image.view.announce(&run);
+        }
+        let image = image.clone();
+        if feed.try_send(Task { image, run }).is_err() {
+            return run.addr;
+        }
     }
+    to
 }

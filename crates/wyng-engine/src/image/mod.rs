@@ -15,7 +15,7 @@ use cache::ChunkCache;
 use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
-use wyng_archive::{ChunkWork, Damage, Run, Trust, View, Viewer};
+use wyng_archive::{ChunkWork, Damage, DamageReason, Run, Trust, View, Viewer};
 use wyng_export::{Disk, DiskError};
 use wyng_format::{ChunkAddr, ChunkHash, Digest, SessionName};
 
@@ -42,8 +42,17 @@ pub type OnDamage = Box<dyn Fn(ImageDamage<'_>) + Send + Sync>;
 struct Shelf {
     cache: ChunkCache,
     works: Mutex<Vec<ChunkWork>>,
-    told: Mutex<HashSet<Digest>>,
+    helpers: Helpers,
+    told: Mutex<Told>,
     on_damage: OnDamage,
+}
+
+/// What was told.
+#[derive(Default)]
+struct Told {
+    chunks: HashSet<Digest>,
+    /// Trouble with the destination or the system, which many chunks may have alike.
+    trouble: Option<String>,
 }
 
 /// The sessions of one volume, as images that can be opened.
@@ -68,13 +77,11 @@ pub struct SessionImage {
     name: SessionName,
     viewer: Arc<Viewer>,
     shelf: Arc<Shelf>,
-    helpers: Arc<Helpers>,
 }
 
 /// The images of an archive, opened for reading.
 pub struct Gallery {
     shelf: Arc<Shelf>,
-    helpers: Arc<Helpers>,
 }
 
 impl Gallery {
@@ -85,10 +92,10 @@ impl Gallery {
             shelf: Arc::new(Shelf {
                 cache: ChunkCache::new(cache_bytes),
                 works: Mutex::new(Vec::new()),
-                told: Mutex::new(HashSet::new()),
+                helpers: Helpers::new(open.archive.store().capabilities().far),
+                told: Mutex::default(),
                 on_damage,
             }),
-            helpers: Arc::new(Helpers::new(open.archive.store().capabilities().far)),
         }
     }
 
@@ -140,7 +147,6 @@ impl Gallery {
             name: *name,
             viewer: viewer.clone(),
             shelf: self.shelf.clone(),
-            helpers: self.helpers.clone(),
         })
     }
 
@@ -163,7 +169,7 @@ impl SessionImage {
             session: self.session.clone(),
             view,
             shelf: self.shelf.clone(),
-            ahead: Ahead::new(image.clone(), self.helpers.clone()),
+            ahead: Ahead::new(image.clone()),
         }))
     }
 }
@@ -209,13 +215,19 @@ impl Image {
         self.shelf.works.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells of damage, once for each chunk.
+    /// Tells of damage, once for each chunk; of trouble that is the same for all, such as a lost connection, once.
     fn tell(&self, offset: u64, digest: Option<&Digest>, damage: &Damage) {
-        let mut told = self.shelf.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.len() >= TOLD || digest.is_some_and(|digest| !told.insert(*digest)) {
-            return;
+        {
+            let mut told = self.shelf.told.lock().unwrap_or_else(PoisonError::into_inner);
+            if let DamageReason::Io(trouble) = &damage.reason {
+                if told.trouble.as_ref() == Some(trouble) {
+                    return;
+                }
+                told.trouble = Some(trouble.clone());
+            } else if told.chunks.len() >= TOLD || digest.is_some_and(|digest| !told.chunks.insert(*digest)) {
+                return;
+            }
         }
-        drop(told);
         (self.shelf.on_damage)(ImageDamage {
             volume: &self.volume,
             session: &self.session,
@@ -243,19 +255,21 @@ impl Image {
                     let chunk = self.chunk(&run, digest, false);
                     let chunk = chunk.inspect_err(|damage| self.tell(range.start, Some(digest), damage))?;
                     let skip = usize::try_from(from.saturating_sub(range.start)).unwrap_or(usize::MAX);
-                    let bytes = chunk.get(skip..skip.saturating_add(part.len())).unwrap_or_default();
-                    // The length of a chunk was compared with what the volume has there.
-                    if bytes.len() == part.len() {
-                        part.copy_from_slice(bytes);
-                    }
+                    let bytes = chunk.get(skip..skip.saturating_add(part.len()));
+                    part.copy_from_slice(bytes.ok_or_else(|| self.gap(from))?);
                 }
             }
             rest = later;
             if rest.is_empty() {
-                break;
+                return Ok(());
             }
         }
-        Ok(())
+        if rest.is_empty() { Ok(()) } else { Err(self.gap(offset)) }
+    }
+
+    /// The list of chunks does not hold what it was checked to hold.
+    fn gap(&self, offset: u64) -> Damage {
+        Damage::new(&self.session, DamageReason::Gap(offset))
     }
 }
 

@@ -11,6 +11,7 @@ use crate::api::{
     VolumeSent, Warning,
 };
 use crate::calendar;
+use crate::calendar::session_at;
 use crate::error::{EngineError, Result};
 use crate::open::OpenArchive;
 use crate::pairing::{Job, Pairing, Storage};
@@ -23,7 +24,7 @@ use volume::{Input, Planned};
 use wyng_archive::{ArchiveError, DedupIndex, LostChunks};
 use wyng_format::{SessionName, Tag, VolumeName};
 use wyng_store::Durability;
-use wyng_sys::{CivilTime, Context};
+use wyng_sys::Context;
 use wyng_volume::{FreezeRequest, Import, Owners, Pool, StreamSource, VolumeError};
 
 /// One run of `send`.
@@ -157,19 +158,6 @@ fn free_session(open: &OpenArchive, request: &SendRequest) -> Result<SessionName
         }
         context.clock.sleep(Duration::from_millis(100), &context.cancel);
     }
-}
-
-fn session_at(context: &Context, nanos: i64) -> Result<SessionName> {
-    let CivilTime {
-        year,
-        month,
-        day,
-        hour,
-        minute,
-        second,
-        ..
-    } = context.clock.civil(nanos);
-    Ok(SessionName::from_parts(year, month, day, hour, minute, second)?)
 }
 
 /// Seconds by which a calendar may be off the clock, and a little more.

@@ -87,8 +87,15 @@ pub fn serve(
                 std::thread::sleep(TICK);
                 continue;
             }
-            let Some((incoming, outgoing)) = listener.accept_streams(TICK, cancel)? else {
-                continue;
+            let (incoming, outgoing) = match listener.accept_streams(TICK, cancel) {
+                Ok(Some(streams)) => streams,
+                Ok(None) => continue,
+                // What lacks may come back when one of those who are connected goes.
+                Err(_) if open.load(Ordering::Acquire) > 0 => {
+                    std::thread::sleep(TICK);
+                    continue;
+                }
+                Err(error) => return Err(error),
             };
             served = true;
             open.fetch_add(1, Ordering::AcqRel);
@@ -101,10 +108,11 @@ pub fn serve(
                 }
                 open.fetch_sub(1, Ordering::AcqRel);
             };
-            std::thread::Builder::new()
-                .name("nbd".to_owned())
-                .spawn_scoped(scope, connection)
-                .map_err(|error| SysError::new("start", "a thread", error))?;
+            let thread = std::thread::Builder::new().name("nbd".to_owned());
+            if let Err(error) = thread.spawn_scoped(scope, connection) {
+                open.fetch_sub(1, Ordering::AcqRel);
+                observer.dropped(&SysError::new("start", "a thread", error).into());
+            }
         }
         Ok(())
     })

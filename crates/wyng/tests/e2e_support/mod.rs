@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test program uses its part")]
 
+pub mod serving;
+
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -1,7 +1,8 @@
 //! `wyng nbd`.
 
+use crate::support::serving::Serving;
 use crate::support::{Lab, Says};
-use crate::{Serving, lab, runs, tool};
+use crate::{lab, runs, tool};
 use rustix::process::Signal;
 use std::os::unix::fs::PermissionsExt;
 use wyng_testkit::pools::need_tool;

@@ -21,6 +21,7 @@ mod jobs;
 mod kept;
 mod keys;
 mod kills;
+mod opening;
 mod trips;
 mod trouble;
 mod unconfirmed;

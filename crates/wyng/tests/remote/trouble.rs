@@ -23,7 +23,7 @@ pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
-fn signal(pid: u32, name: &str) {
+pub fn signal(pid: u32, name: &str) {
     let status = std::process::Command::new("kill")
         .args([name, &pid.to_string()])
         .status();

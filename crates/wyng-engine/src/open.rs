@@ -5,7 +5,7 @@ use crate::api::{
     VolumeListing, Warning,
 };
 use crate::calendar;
-use crate::error::Result;
+use crate::error::{EngineError, Result};
 use crate::keys::Keys;
 use crate::locks::{Locks, take_locks};
 use std::sync::Arc;
@@ -302,7 +302,7 @@ impl OpenArchive {
     }
 
     /// What is wrong with the sessions of a volume, a line each.
-    fn damage_of(&self, history: &History) -> Vec<String> {
+    pub(crate) fn damage_of(&self, history: &History) -> Vec<String> {
         let line = |(name, entry): &SessionEntry| {
             let damage = entry.as_ref().err()?;
             let lacking = damage.lacks_something();
@@ -318,6 +318,12 @@ impl OpenArchive {
             })
         };
         history.entries.iter().filter_map(line).collect()
+    }
+
+    /// Why nothing more can be read or written, if the connection to the destination is over.
+    #[must_use]
+    pub fn lost(&self) -> Option<EngineError> {
+        self.archive.store().lost().map(EngineError::from)
     }
 
     /// Tells of files of the destination that copies stood in for since that was last told.

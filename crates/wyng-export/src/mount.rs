@@ -8,12 +8,13 @@ use fuser::{
     LockOwner, MountOption, OpenAccMode, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyEmpty, ReplyEntry,
     ReplyLseek, ReplyOpen, ReplyWrite, Request, Session, SessionACL, TimeOrNow, WriteFlags,
 };
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
+use wyng_sys::Cancel;
+use wyng_sys::child::{self, Spec};
 use wyng_sys::fs::{FileKind, Fs};
-use wyng_sys::{Cancel, SysError};
 
 /// Requests that are worked on at once.
 const THREADS: usize = 4;
@@ -21,6 +22,8 @@ const THREADS: usize = 4;
 const FOREVER: Duration = Duration::from_secs(3600);
 /// How often the wish to stop is looked at.
 const TICK: Duration = Duration::from_millis(100);
+/// What unmounts for users other than root.
+const HELPER: &str = "fusermount3";
 
 /// Why nothing is mounted.
 #[derive(Debug, thiserror::Error)]
@@ -109,31 +112,48 @@ pub fn mount(
 }
 
 impl Mounted {
-    /// Serves until it is unmounted, or `cancel` is set: then it is unmounted here. If somebody still uses it, `busy` is
-    /// called once, and it is served until others unmount it.
+    /// Serves until it is unmounted, or `stops`: then it is unmounted here, with tools in `environment` where this user needs
+    /// them. If somebody still uses it, `busy` is told why it is still there and which command unmounts it, and it is served
+    /// until others do that.
     ///
     /// # Errors
     /// [`MountError::Ended`].
-    pub fn wait(self, cancel: &Cancel, busy: impl FnOnce(&SysError)) -> Result<(), MountError> {
+    pub fn wait(
+        self,
+        stops: impl Fn() -> bool,
+        environment: Vec<(OsString, OsString)>,
+        busy: impl FnOnce(&str, &str),
+    ) -> Result<(), MountError> {
         let Self { session, path } = self;
-        while !session.guard.is_finished() && !cancel.is_set() {
+        while !session.guard.is_finished() && !stops() {
             std::thread::sleep(TICK);
         }
-        if session.guard.is_finished() {
-            return session.join().map_err(|error| MountError::Ended { path, error });
-        }
-        match wyng_sys::process::unmount(&path) {
-            // Other users than root need the help of fusermount3.
-            Err(error) if error.is_permission() => {
-                return session
-                    .umount_and_join()
-                    .map_err(|error| MountError::Ended { path, error });
-            }
-            Err(error) => busy(&error),
-            Ok(()) => {}
+        if !session.guard.is_finished()
+            && let Err((error, command)) = unmount(&path, environment)
+        {
+            busy(&error, &command);
         }
         session.join().map_err(|error| MountError::Ended { path, error })
     }
+}
+
+/// Unmounts it; else why not, and the command that does it.
+fn unmount(path: &Path, environment: Vec<(OsString, OsString)>) -> Result<(), (String, String)> {
+    let command = |tool: &str| format!("{tool} {}", path.display());
+    match wyng_sys::process::unmount(path) {
+        Ok(()) => return Ok(()),
+        Err(error) if error.is_permission() => {}
+        Err(error) => return Err((error.to_string(), command("umount"))),
+    }
+    // Other users than root need its help.
+    let mut spec = Spec::new(HELPER, [OsStr::new("-u"), path.as_os_str()]);
+    spec.env = environment;
+    let said = match child::run(&spec, &Cancel::new()) {
+        Ok(outcome) if outcome.status.success() => return Ok(()),
+        Ok(outcome) => String::from_utf8_lossy(&outcome.stderr_tail).trim().to_owned(),
+        Err(error) => error.to_string(),
+    };
+    Err((said, command("fusermount3 -u")))
 }
 
 struct Shown {
@@ -265,6 +285,12 @@ fn kind(node: &Kind) -> FileType {
 }
 
 impl Filesystem for Shown {
+    fn destroy(&mut self) {
+        for error in self.opened.flush() {
+            self.failed(&error);
+        }
+    }
+
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let found = name.to_str().and_then(|name| self.tree.child(node(parent), name));
         match found.and_then(|id| self.attributes(id)) {
@@ -284,9 +310,9 @@ impl Filesystem for Shown {
         &self,
         _: &Request,
         ino: INodeNo,
-        _mode: Option<u32>,
-        _uid: Option<u32>,
-        _gid: Option<u32>,
+        mode: Option<u32>,
+        uid: Option<u32>,
+        gid: Option<u32>,
         size: Option<u64>,
         _atime: Option<TimeOrNow>,
         _mtime: Option<TimeOrNow>,
@@ -298,9 +324,12 @@ impl Filesystem for Shown {
         _flags: Option<fuser::BsdFileFlags>,
         reply: ReplyAttr,
     ) {
+        let stays = mode.or(uid).or(gid).is_none();
         match self.attributes(node(ino)) {
-            // Times follow what is written; a size can't change.
-            Some(attributes) if size.is_none_or(|size| size == attributes.size) => reply.attr(&FOREVER, &attributes),
+            // Times stay those of the source, as programs set them on the way; nothing else can change.
+            Some(attributes) if stays && size.is_none_or(|size| size == attributes.size) => {
+                reply.attr(&FOREVER, &attributes);
+            }
             Some(_) => reply.error(Errno::EPERM),
             None => reply.error(Errno::ENOENT),
         }

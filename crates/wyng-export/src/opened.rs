@@ -55,6 +55,12 @@ impl Opened {
         Ok(handle)
     }
 
+    /// Makes durable what was written to any of them; what failed.
+    pub fn flush(&self) -> Vec<DiskError> {
+        let disks = self.disks();
+        disks.open.values().filter_map(|(disk, _)| disk.flush().err()).collect()
+    }
+
     /// Gives a handle back; what was written is durable then.
     ///
     /// # Errors

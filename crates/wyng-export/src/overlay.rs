@@ -35,6 +35,12 @@ pub enum OverlayError {
         /// What it should say.
         wanted: String,
     },
+    /// A file that should be as long as the disk is not.
+    #[error("{path} does not hold what was written any more; remove it and its .map to begin anew")]
+    Short {
+        /// The data.
+        path: PathBuf,
+    },
     /// Another program has it open.
     #[error("{path} is in use by another program")]
     InUse {
@@ -95,9 +101,9 @@ impl Overlay {
         let mut found = vec![0; HEADER];
         let length = read_full_at(&*map, &mut found, 0)?;
         found.truncate(length);
-        if length < HEADER && header.starts_with(&found) {
-            // New, or cut off by a crash before anything was in it.
-            data.set_len(base.size())?;
+        if found.iter().all(|byte| *byte == 0) || length < HEADER && header.starts_with(&found) {
+            // New, or cut off by a crash before anything was flushed.
+            map.set_len(0)?;
             write_all_at(&*map, &header, 0)?;
         } else if found == header {
             read_full_at(&*map, &mut bits, HEADER as u64)?;
@@ -114,6 +120,13 @@ impl Overlay {
                 found: line(&found),
                 wanted: line(&header),
             });
+        }
+        if data.stat()?.size != base.size() {
+            if !wyng_sys::fs::is_zero(&bits) {
+                let path = data.path().to_owned();
+                return Err(OverlayError::Short { path });
+            }
+            data.set_len(base.size())?;
         }
         Ok(Self {
             base,
@@ -217,11 +230,9 @@ impl Disk for Overlay {
         let mut rest = buffer;
         while at < end && !rest.is_empty() {
             // As many blocks as come from the same place.
-            let written = self.has(at / BLOCK);
-            let mut stop = (at / BLOCK).saturating_add(1);
-            while stop.saturating_mul(BLOCK) < end && self.has(stop) == written {
-                stop = stop.saturating_add(1);
-            }
+            let (block, last) = (at / BLOCK, end.div_ceil(BLOCK));
+            let written = self.has(block);
+            let stop = self.next(block..last, !written).unwrap_or(last);
             let stop = stop.saturating_mul(BLOCK).min(end);
             let length = usize::try_from(stop.saturating_sub(at))
                 .unwrap_or(usize::MAX)

@@ -141,6 +141,23 @@ fn it_lies_over_one_disk_only_and_is_open_once() {
 }
 
 #[test]
+fn files_that_a_crash_or_a_hand_has_cut_are_begun_anew_or_refused() {
+    let (base, dir) = (base(), TempDir::new());
+    drop(open(&dir, &base));
+    let [map, data] = ["a/b.map", "a/b.cow"].map(|name| dir.path().join(name));
+    for cut in [vec![0; 4096], std::fs::read(&map).unwrap()[..100].to_vec()] {
+        std::fs::write(&map, cut).unwrap();
+        std::fs::write(&data, b"").unwrap();
+        assert!(all(&open(&dir, &base)) == base);
+    }
+    open(&dir, &base).write_at(b"x", 5).unwrap();
+    std::fs::remove_file(&data).unwrap();
+    let disk: DiskRef = Arc::new(MemoryDisk::new(base));
+    let short = Overlay::open(&*folder(&dir), Path::new("a/b"), disk, "this one").map(drop);
+    assert!(matches!(short, Err(OverlayError::Short { .. })), "{short:?}");
+}
+
+#[test]
 fn what_was_written_is_not_read_from_below_and_parts_of_blocks_are() {
     let (base, dir) = (base(), TempDir::new());
     let below = Arc::new(MemoryDisk::new(base));

@@ -3,13 +3,13 @@
 use crate::error::Result;
 use crate::vault::Vault;
 use std::collections::HashMap;
-use wyng_format::{Digest, MetaObject, VolumeId};
+use wyng_format::{Digest, HashType, MetaObject, Suite, VolumeId};
 use wyng_store::{KeptFile, StorePath};
 
 /// Reads that are announced at once.
 const AHEAD: usize = 32;
 
-/// Where each of them is. Some 100 bytes each.
+/// Where each of them is, under each of the hashes by which roots may name it. Some 200 bytes each.
 #[derive(Default)]
 pub(crate) struct KeptLists {
     places: HashMap<(VolumeId, Digest), StorePath>,
@@ -18,6 +18,7 @@ pub(crate) struct KeptLists {
 impl KeptLists {
     /// Reads all of them; those that can't be decrypted are nobody's.
     pub fn read(vault: &Vault, files: &[KeptFile]) -> Result<Self> {
+        let hashes = [HashType::Blake2b, HashType::Sha256].map(Suite::plain);
         let most = vault.most(MetaObject::VolInfo.stored_limit() as u64);
         let mut places = HashMap::new();
         let lists: Vec<(VolumeId, StorePath)> = files
@@ -35,7 +36,9 @@ impl KeptLists {
                 if let Ok(Some(stored)) = vault.store.read(path, most)
                     && let Ok(text) = vault.opened(path.as_str(), &stored)
                 {
-                    places.insert((vid.clone(), vault.suite.meta_hash(&text)), path.clone());
+                    for suite in &hashes {
+                        places.insert((vid.clone(), suite.meta_hash(&text)), path.clone());
+                    }
                 }
             }
         }

@@ -9,8 +9,11 @@ use crate::vault::{Trust, Vault};
 use crate::write::Guard;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-use wyng_format::{Digest, InProcess, Root, RootVolume, SessionName, Suite, VolumeId};
-use wyng_store::{KEPT, KeptFile, StorePath, kept_files};
+use wyng_format::{Digest, InProcess, Root, RootVolume, SessionName, Suite, VolInfo, VolumeId};
+use wyng_store::{Change, KEPT, KeptFile, StorePath, kept_files};
+
+/// Files that are removed before the locks are looked at again.
+const BATCH: usize = 64;
 
 /// What a kept root shows that neither the present nor a later kept root does.
 #[derive(Clone, Debug)]
@@ -28,7 +31,7 @@ pub struct LostState {
 pub struct LostVolume {
     /// Its id.
     pub vid: VolumeId,
-    /// Its name, if its list can be read.
+    /// Its name; `None` if its list can't be read, and nobody knows what is lost.
     pub name: Option<String>,
     /// The sessions, in the order of its list.
     pub sessions: Vec<SessionName>,
@@ -50,8 +53,10 @@ impl Archive {
         }
         let files = kept_files(&*self.vault.store)?;
         let lists = Arc::new(KeptLists::read(&self.vault, &files)?);
-        let mut present = self.shown(&self.root);
-        let mut seen: HashSet<(VolumeId, Digest)> = HashSet::new();
+        let mut told = self.shown(&self.root);
+        let present: HashSet<VolumeId> = told.keys().cloned().collect();
+        // Lists that were read, and such that could not be: another root may say how they can.
+        let (mut seen, mut unread) = (HashSet::new(), HashSet::new());
         let mut states = Vec::new();
         for kept in files.iter().rev().filter(|file| file.is_of(&layout::root())) {
             self.context.cancel.check()?;
@@ -67,12 +72,23 @@ impl Archive {
                         let RootVolume::Good { vid, volinfo } = entry else {
                             continue;
                         };
-                        if self.root.volume(vid) == Some(*volinfo) && present.contains_key(vid)
-                            || !seen.insert((vid.clone(), *volinfo))
-                        {
+                        let list = (vid.clone(), *volinfo);
+                        if self.root.volume(vid) == Some(*volinfo) && present.contains(vid) || seen.contains(&list) {
                             continue;
                         }
-                        state.volumes.extend(self.lost_of(&vault, (vid, volinfo), &mut present));
+                        match vault.volinfo(vid, volinfo, Trust::Destination) {
+                            Ok(volinfo) => {
+                                seen.insert(list);
+                                state.volumes.extend(self.lost_of(vid, &volinfo, &mut told));
+                            }
+                            Err(_) if unread.insert(list) => state.volumes.push(LostVolume {
+                                vid: vid.clone(),
+                                name: None,
+                                sessions: Vec::new(),
+                                listed: self.root.volume(vid).is_some(),
+                            }),
+                            Err(_) => {}
+                        }
                     }
                 }
                 Err(damage) => state.error = Some(damage),
@@ -85,30 +101,18 @@ impl Archive {
     }
 
     /// What is lost of one volume as a kept root has it; that counts as told then.
-    fn lost_of(&self, vault: &Vault, (vid, digest): (&VolumeId, &Digest), told: &mut Shown) -> Option<LostVolume> {
-        let listed = self.root.volume(vid).is_some();
+    fn lost_of(&self, vid: &VolumeId, volinfo: &VolInfo, told: &mut Shown) -> Option<LostVolume> {
         let is_new = !told.contains_key(vid);
         let known = told.entry(vid.clone()).or_default();
-        let Ok(volinfo) = vault.volinfo(vid, digest, Trust::Destination) else {
-            return is_new.then(|| LostVolume {
-                vid: vid.clone(),
-                name: None,
-                sessions: Vec::new(),
-                listed,
-            });
-        };
-        let lost: Vec<(SessionName, Digest)> = volinfo
-            .sessions
-            .iter()
-            .filter(|session| !known.contains(session))
-            .copied()
-            .collect();
+        let before: HashSet<(SessionName, Digest)> = known.iter().copied().collect();
+        let sessions = volinfo.sessions.iter().copied();
+        let lost: Vec<(SessionName, Digest)> = sessions.filter(|session| !before.contains(session)).collect();
         known.extend(&lost);
         (is_new || !lost.is_empty()).then(|| LostVolume {
             vid: vid.clone(),
             name: Some(volinfo.name.as_str().to_owned()),
             sessions: lost.into_iter().map(|(name, _)| name).collect(),
-            listed,
+            listed: self.root.volume(vid).is_some(),
         })
     }
 
@@ -167,18 +171,20 @@ impl Archive {
     /// # Errors
     /// [`ArchiveError::ChangedMeanwhile`](crate::ArchiveError::ChangedMeanwhile), or those of the destination.
     pub fn accept_root(&self, files: &[KeptFile], guard: &Guard<'_>) -> Result<()> {
-        let (store, folder) = (&self.vault.store, StorePath::new(KEPT)?);
-        // Oldest first.
-        for file in files {
+        let store = &self.vault.store;
+        // Oldest first. The folder stays: a server may keep something there at any time.
+        for some in files.chunks(BATCH) {
             self.context.cancel.check()?;
             self.may_change(guard)?;
-            store.remove(&file.path()?)?;
+            for file in some {
+                store.submit(Change::Remove { path: &file.path()? })?;
+            }
+            store.settle()?;
             // crash here: what is newer is still kept, and protects what it refers to.
         }
-        if store.list(&folder)?.is_some_and(|left| left.is_empty()) {
-            store.remove_tree(&folder)?;
+        if !files.is_empty() {
+            store.sync_dir(&StorePath::new(KEPT)?)?;
         }
-        store.sync_dir(&StorePath::root())?;
         Ok(())
     }
 }

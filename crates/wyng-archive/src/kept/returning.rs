@@ -13,7 +13,7 @@ use crate::write::{Guard, RootTime, worse};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use wyng_format::{Root, RootVolume, SessionName, VolumeId, encode_sessions_list};
-use wyng_store::{Durability, KeptFile, StorePath, kept_files};
+use wyng_store::{Durability, StorePath, kept_files};
 use wyng_sys::Context;
 
 /// What becomes of the archive when it goes back to a kept root.
@@ -190,6 +190,8 @@ impl Archive {
         }
         self.remember_change();
         let _ = self.make_backup_exact(&layout::root());
+        // Lists came from other places than their own, which is no damage here.
+        let _ = self.take_copies();
         Ok(durability)
     }
 
@@ -252,16 +254,17 @@ impl Archive {
     /// No counter of the new root may be lower than one that was used.
     fn raise_all_counters(&mut self, present: Option<&Root>) -> Result<()> {
         let store = self.vault.store.clone();
-        let kept: Vec<KeptFile> = kept_files(&*store)?;
-        let mut others: Vec<Root> = present.cloned().into_iter().collect();
-        if self.salt.is_some() {
-            for file in kept.iter().filter(|file| file.is_of(&layout::root())) {
-                let bytes = store.read(&file.path()?, ROOT_FILE)?.unwrap_or_default();
-                others.extend(Root::decode(&bytes, &self.vault.suite));
-            }
+        if let Some(present) = present {
+            self.root.raise_counters(present.data_counter(), present.meta_counter());
         }
-        for other in others {
-            self.root.raise_counters(other.data_counter(), other.meta_counter());
+        if self.salt.is_none() {
+            return Ok(());
+        }
+        for file in kept_files(&*store)?.iter().filter(|file| file.is_of(&layout::root())) {
+            let bytes = store.read(&file.path()?, ROOT_FILE)?.unwrap_or_default();
+            if let Ok(other) = Root::decode(&bytes, &self.vault.suite) {
+                self.root.raise_counters(other.data_counter(), other.meta_counter());
+            }
         }
         Ok(())
     }

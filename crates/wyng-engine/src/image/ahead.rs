@@ -118,8 +118,9 @@ fn hand_over(image: &Arc<Image>, feed: &Sender<Task>, from: u64, to: u64) -> u64
         if run.addr >= to {
             break;
         }
-        if !matches!(run.hash, ChunkHash::Data(_)) || run.addr < from {
-            continue;
+        match &run.hash {
+            ChunkHash::Data(digest) if run.addr >= from && !image.shelf.cache.has(digest) => {}
+            _ => continue,
         }
         if feed.is_full() {
             return run.addr;

@@ -58,6 +58,12 @@ impl ChunkCache {
         (self.fetched.load(Ordering::Relaxed), self.found.load(Ordering::Relaxed))
     }
 
+    /// Whether the chunk with this hash is here, or on its way.
+    pub fn has(&self, digest: &Digest) -> bool {
+        let held = self.held();
+        held.chunks.contains(digest) || held.loading.contains(digest)
+    }
+
     /// The chunk with this hash: the one that is here, the one that somebody else is just reading, or what `load` reads.
     /// Reading ahead does not count as use.
     ///

@@ -9,7 +9,7 @@ mod cache;
 use crate::error::Result;
 use crate::open::{OpenArchive, source_nanos};
 use crate::read;
-use crate::{EngineError, SessionChoice};
+use crate::{EngineError, Reporter, SessionChoice};
 use ahead::{Ahead, Helpers};
 use cache::ChunkCache;
 use std::collections::HashSet;
@@ -59,8 +59,12 @@ struct Told {
 pub struct VolumeImages {
     /// Its name.
     pub volume: String,
-    /// Oldest first.
+    /// Those that can be read, oldest first.
     pub sessions: Vec<SessionImage>,
+    /// What is wrong with others, a line each.
+    pub damage: Vec<String>,
+    /// The last of `sessions` is the newest of the volume.
+    pub has_newest: bool,
 }
 
 /// A session that can be opened.
@@ -113,6 +117,8 @@ impl Gallery {
         Ok(VolumeImages {
             volume: name.to_owned(),
             sessions: sessions.collect(),
+            damage: open.damage_of(viewer.history()),
+            has_newest: viewer.history().newest().is_ok(),
         })
     }
 
@@ -120,8 +126,15 @@ impl Gallery {
     ///
     /// # Errors
     /// An unknown volume or session, damage of their metadata.
-    pub fn chosen(&self, open: &OpenArchive, name: &str, choice: &SessionChoice, strict: bool) -> Result<SessionImage> {
+    pub fn chosen(
+        &self,
+        open: &OpenArchive,
+        name: &str,
+        (choice, strict): (&SessionChoice, bool),
+        reporter: &dyn Reporter,
+    ) -> Result<SessionImage> {
         let chosen = read::choose(open, name, choice, strict)?;
+        read::report_substitution(name, choice, &chosen, reporter);
         let session = chosen.session;
         let viewer = Arc::new(open.archive.viewer(chosen.history));
         let image = self.session(open, name, &viewer, &session);
@@ -283,9 +296,10 @@ impl Disk for Image {
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), DiskError> {
-        self.ahead.note(self, offset, buffer.len() as u64);
         self.read(buffer, offset)
-            .map_err(|damage| DiskError::Source(Box::new(damage)))
+            .map_err(|damage| DiskError::Source(Box::new(damage)))?;
+        self.ahead.note(self, offset, buffer.len() as u64);
+        Ok(())
     }
 
     fn next_data(&self, from: u64) -> Result<Option<Range<u64>>, DiskError> {

@@ -172,7 +172,7 @@ fn accepting_that_is_cut_off_keeps_what_is_newest_or_nothing() {
         let left = lab
             .files()
             .into_iter()
-            .any(|file| file.to_string_lossy().contains(".wyng-kept"));
+            .any(|file| file.to_string_lossy().contains(".wyng-kept/"));
         assert!(!left, "{description}");
     }
     assert!(distinct > 5, "{distinct}");

@@ -93,8 +93,7 @@ fn read_all(reads: &Receiver<Request>, disk: &dyn Disk, answers: &Answers<'_>) {
     for request in reads {
         let length = usize::try_from(request.length).unwrap_or(0);
         buffer.resize(length, 0);
-        let there = disk.size().saturating_sub(request.offset).min(request.length.into());
-        let (data, behind) = buffer.split_at_mut(usize::try_from(there).unwrap_or(0));
+        let (data, behind) = buffer.split_at_mut(inside(&request, disk));
         behind.fill(0);
         let answered = match disk.read_at(data, request.offset) {
             Ok(()) => answers.give(request.cookie, OK, &buffer),
@@ -139,8 +138,8 @@ fn listen(ears: &mut Ears<'_>, disk: &dyn Disk, answers: &Answers<'_>, feed: &Se
             }
             DISCONNECT => return Ok(()),
             FLUSH => disk.flush(),
-            WRITE => disk.write_at(&data, request.offset),
-            _ => disk.zero(request.offset, length.into()),
+            WRITE => disk.write_at(data.get(..inside(&request, disk)).unwrap_or_default(), request.offset),
+            _ => disk.zero(request.offset, inside(&request, disk) as u64),
         };
         let done = done.and_then(|()| {
             if request.flags & FUA != 0 && request.kind != FLUSH {
@@ -173,15 +172,21 @@ fn parse(head: &[u8; 28]) -> Result<Request, NbdError> {
     parts().ok_or(wrong)
 }
 
+/// How many bytes of a request's range the disk has; what lies behind, in its last sector, is zeros and stays so.
+fn inside(request: &Request, disk: &dyn Disk) -> usize {
+    let there = disk.size().saturating_sub(request.offset).min(request.length.into());
+    usize::try_from(there).unwrap_or(usize::MAX)
+}
+
 /// Why a request is not even tried.
 fn refusal(request: &Request, disk: &dyn Disk) -> Option<u32> {
     let end = request.offset.checked_add(request.length.into());
-    let beyond = end.is_none_or(|end| end > disk.size());
+    let beyond = end.is_none_or(|end| end > sectors_size(disk));
     let changes = matches!(request.kind, WRITE | TRIM | WRITE_ZEROES);
     match request.kind {
         READ | WRITE | TRIM | WRITE_ZEROES if request.flags & !(FUA | NO_HOLE) != 0 => Some(INVALID),
         _ if changes && !disk.is_writable() => Some(NOT_PERMITTED),
-        READ if end.is_none_or(|end| end > sectors_size(disk)) || request.length > MAX_LENGTH => Some(INVALID),
+        READ if beyond || request.length > MAX_LENGTH => Some(INVALID),
         WRITE | WRITE_ZEROES if beyond => Some(NO_SPACE),
         TRIM if beyond => Some(INVALID),
         READ | WRITE | TRIM | WRITE_ZEROES | DISCONNECT | FLUSH => None,

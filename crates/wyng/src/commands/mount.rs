@@ -1,7 +1,7 @@
 //! `mount`, and what it shares with `nbd`.
 
 use super::{Done, Run};
-use crate::errors::Failure;
+use crate::errors::{Failed, Failure};
 use crate::options::arguments::MountArgs;
 use crate::output::Output;
 use crate::render::{json, plural, printable};
@@ -24,7 +24,7 @@ impl Run<'_> {
 
     fn mount_in(&mut self, archive: &OpenArchive, args: &MountArgs) -> Result<Done, Failure> {
         let chosen = args.wanted.in_archive(&archive.volume_names());
-        let (volumes, failed) = self.known(archive, chosen, args.wanted.all);
+        let (volumes, mut failed) = self.known(archive, chosen, args.wanted.all);
         if volumes.is_empty() {
             if failed.is_empty() {
                 self.output.warning("there is nothing to mount");
@@ -44,11 +44,13 @@ impl Run<'_> {
         for name in &volumes {
             let images = gallery.volume(archive, name)?;
             sessions = sessions.saturating_add(images.sessions.len());
+            let mut lacks: Vec<String> = images.damage.clone();
             if !show(&mut tree, images, overlay.as_ref()) {
-                self.output.warning(&format!(
-                    "{name} can't be shown in full: its name, or that of another volume, is in the way"
-                ));
+                lacks.push("it can't be shown in full: its name, or that of another volume, is in the way".to_owned());
             }
+            let lacks: Vec<Failed> = lacks.into_iter().map(|lack| Failed::damaged(name, lack)).collect();
+            self.display.announce(&lacks);
+            failed.extend(lacks);
         }
         archive.report_copies(&self.display);
         let output = self.output.clone();
@@ -66,11 +68,16 @@ impl Run<'_> {
             plural(volumes.len(), "volume", "volumes"),
             printable(&shown)
         ));
-        mounted.wait(&self.context.cancel, |error| {
+        let stops = || self.context.cancel.is_set() || archive.lost().is_some();
+        mounted.wait(stops, self.environment.for_storage_tools(), |error, command| {
             self.output.warning(&format!(
-                "{error}; it goes on until what uses it ends and it is unmounted with: umount {shown}"
+                "{error}; it goes on until what uses it ends and it is unmounted with: {command}"
             ));
         })?;
+        archive.report_copies(&self.display);
+        if let Some(lost) = archive.lost() {
+            return Err(lost.into());
+        }
         self.counted(&gallery);
         let (chunks_fetched, chunks_cached) = gallery.counts();
         let report = json!({
@@ -96,8 +103,13 @@ impl Run<'_> {
     pub(super) fn gallery(&self, archive: &OpenArchive, cache: u64) -> Gallery {
         let output = self.output.clone();
         let on_damage = move |found: wyng_engine::ImageDamage<'_>| {
+            let hint = if found.damage.lacks_something() {
+                "; if sessions were pruned since this command began, begin it anew"
+            } else {
+                ""
+            };
             output.warning(&format!(
-                "{} {}: byte {} can't be read: {}",
+                "{} {}: byte {} can't be read: {}{hint}",
                 found.volume, found.session, found.offset, found.damage
             ));
         };
@@ -141,7 +153,8 @@ pub(super) fn disk(session: &SessionImage, overlay: Option<&DirRef>, name: &Path
 /// Puts a volume into the tree; `false` if a part of it could not be.
 fn show(tree: &mut Tree, images: VolumeImages, overlay: Option<&DirRef>) -> bool {
     let folder = images.volume;
-    let newest = images.sessions.last().map(|session| format!("{}.img", session.session));
+    let newest = images.sessions.last().filter(|_| images.has_newest);
+    let newest = newest.map(|session| format!("{}.img", session.session));
     let mut whole = true;
     for session in images.sessions {
         let name = format!("{}.img", session.session);

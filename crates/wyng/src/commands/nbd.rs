@@ -9,13 +9,19 @@ use crate::render::size::size;
 use crate::render::{json, printable};
 use rustix::io::Errno;
 use serde_json::json;
+use std::ffi::OsStr;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 use wyng_engine::{EngineError, OpenArchive, Purpose};
 use wyng_export::nbd::{Export, NbdError, Observer, serve};
 use wyng_export::{DiskError, DiskRef};
-use wyng_sys::SysError;
 use wyng_sys::fs::{Dir, DirRef, FileKind, Links, Stat};
 use wyng_sys::socket::{self, Listener};
+use wyng_sys::{Cancel, SysError};
+
+/// How often it is looked whether to go on.
+const TICK: Duration = Duration::from_millis(100);
 
 /// Tells of what goes wrong while clients are served.
 struct Telling<'a>(&'a Output);
@@ -38,14 +44,15 @@ impl Run<'_> {
 
     fn nbd_in(&mut self, archive: &OpenArchive, args: &NbdArgs) -> Result<Done, Failure> {
         let gallery = self.gallery(archive, args.cache);
-        let session = gallery.chosen(archive, &args.volume, &args.session, args.strict)?;
+        let session = gallery.chosen(archive, &args.volume, (&args.session, args.strict), &self.display)?;
         let overlay = args
             .overlay
             .as_deref()
             .map(|path| self.overlay_folder(path))
             .transpose()?;
         let kept = Path::new(&args.volume).join(&session.session);
-        let disk: DiskRef = disk(&session, overlay.as_ref(), &kept)?;
+        let disk: DiskRef = disk(&session, overlay.as_ref(), &kept)
+            .map_err(|error| archive.lost().map_or_else(|| Failure::from(error), Failure::from))?;
         archive.report_copies(&self.display);
         let export = Export {
             name: args.volume.clone(),
@@ -67,12 +74,15 @@ impl Run<'_> {
             },
             printable(&shown)
         ));
-        let cancel = &self.context.cancel;
-        let served = serve(&listener, &export, args.once, &Telling(&self.output), cancel);
+        let served = self.serve(archive, &listener, &export, args.once);
         // It may be gone already.
         let _ = folder.remove_file(Path::new(&name));
         served.map_err(EngineError::from)?;
+        archive.report_copies(&self.display);
         export.disk.flush()?;
+        if let Some(lost) = archive.lost() {
+            return Err(lost.into());
+        }
         self.counted(&gallery);
         let (chunks_fetched, chunks_cached) = gallery.counts();
         let report = json!({
@@ -85,16 +95,38 @@ impl Run<'_> {
         })
     }
 
+    /// Serves until the user or the last client ends it, or the connection to the archive is over.
+    fn serve(&self, archive: &OpenArchive, listener: &Listener, export: &Export, once: bool) -> Result<(), SysError> {
+        let (ends, over) = (Cancel::new(), AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            let watch = || {
+                while !over.load(Ordering::Acquire) {
+                    if self.context.cancel.is_set() || archive.lost().is_some() {
+                        ends.set();
+                    }
+                    std::thread::sleep(TICK);
+                }
+            };
+            std::thread::Builder::new()
+                .spawn_scoped(scope, watch)
+                .map_err(|error| SysError::new("start", "a thread", error))?;
+            let served = serve(listener, export, once, &Telling(&self.output), &ends);
+            over.store(true, Ordering::Release);
+            served
+        })
+    }
+
     /// The folder of a socket and its name there.
     fn socket_place(&self, path: &Path) -> Result<(DirRef, String), Failure> {
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+        let name = path.file_name().and_then(OsStr::to_str);
+        let name = name.ok_or_else(|| EngineError::from(SysError::from_errno("listen at", path, Errno::INVAL)))?;
         let folder = path.parent().unwrap_or(Path::new("/"));
         let folder = self
             .context
             .fs
             .open_dir(folder, Links::Beneath)
             .map_err(EngineError::from)?;
-        Ok((folder, name.unwrap_or_default()))
+        Ok((folder, name.to_owned()))
     }
 }
 

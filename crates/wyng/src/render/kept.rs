@@ -36,6 +36,9 @@ pub fn accept_plan(plan: &AcceptPlan) -> String {
 
 fn lost(volume: &VolumeLost) -> String {
     let name = named(&volume.volume, &volume.vid);
+    if volume.volume.is_empty() {
+        return format!("{name}  nobody knows what: its list can't be read");
+    }
     let sessions = volume.sessions.join(", ");
     match (volume.listed, volume.sessions.is_empty()) {
         (true, _) => format!("{name}  {sessions}"),
@@ -76,7 +79,10 @@ fn returned(volume: &VolumeReturned) -> String {
         let sessions = plural(volume.unlisted.len(), "session", "sessions");
         let _ = writeln!(text, "  {name}  is no longer listed, with {sessions}");
     }
-    if volume.listed && volume.back.is_empty() && volume.unlisted.is_empty() {
+    for damage in &volume.damage {
+        let _ = writeln!(text, "  {name}  is not whole: {}", printable(damage));
+    }
+    if volume.listed && volume.back.is_empty() && volume.unlisted.is_empty() && volume.damage.is_empty() {
         let _ = writeln!(text, "  {name}  is listed again");
     }
     text

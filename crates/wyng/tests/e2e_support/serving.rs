@@ -5,6 +5,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 use wyng_testkit::pools::{need_root, requirement};
 
@@ -18,6 +19,9 @@ pub fn mounted(lab: &Lab, arguments: &[&str]) -> Serving {
     std::fs::create_dir_all(lab.path("mnt")).unwrap();
     Serving::start(lab, &[&["mount"][..], arguments, &["mnt"]].concat(), Some("mnt"))
 }
+
+/// How long a test waits for what must happen.
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// A command that serves until it is told to end.
 pub struct Serving {
@@ -40,13 +44,18 @@ impl Serving {
     pub fn start(lab: &Lab, arguments: &[&str], mounted: Option<&str>) -> Self {
         let mut child = lab.start(arguments);
         let mut reader = BufReader::new(child.stdout.take().unwrap());
-        let mut said = String::new();
-        while !said.lines().any(|line| line.contains(" at ")) {
-            if reader.read_line(&mut said).unwrap() == 0 {
-                let out = child.wait_with_output().unwrap();
-                panic!("it does not serve\n{said}\n{}", String::from_utf8_lossy(&out.stderr));
-            }
-        }
+        let (tell, told) = mpsc::channel();
+        std::thread::spawn(move || {
+            let mut said = String::new();
+            while !said.lines().any(|line| line.contains(" at ")) && reader.read_line(&mut said).unwrap() > 0 {}
+            tell.send((said, reader)).unwrap();
+        });
+        let heard = told.recv_timeout(LIMIT);
+        let Some((said, reader)) = heard.ok().filter(|(said, _)| said.contains(" at ")) else {
+            child.kill().unwrap();
+            let out = child.wait_with_output().unwrap();
+            panic!("it does not serve\n{}", String::from_utf8_lossy(&out.stderr));
+        };
         Self {
             child: Some(child),
             said,
@@ -66,7 +75,7 @@ impl Serving {
 
     /// Waits for its end.
     pub fn ended(mut self) -> Ended {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + LIMIT;
         while self.is_running() {
             assert!(Instant::now() < deadline, "it does not end");
             std::thread::sleep(Duration::from_millis(20));

@@ -1,11 +1,14 @@
 //! `wyng mount`.
 
 use crate::support::serving::{can_mount, mounted};
-use crate::support::{Lab, Says, damage, files};
+use crate::support::{Lab, NOBODY, Says, damage, files, mode};
 use crate::{lab, runs};
 use rustix::process::Signal;
+use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, MetadataExt, chown};
+use std::path::Path;
+use wyng_testkit::model::sha256_hex;
 use wyng_testkit::pools::need_tool;
 
 #[test]
@@ -164,6 +167,65 @@ fn damage_is_an_error_of_that_place_only_and_said_once() {
         "{}",
         ended.err
     );
+}
+
+#[test]
+fn a_session_whose_metadata_are_damaged_is_named_and_nothing_older_stands_for_the_newest() {
+    if !can_mount() {
+        return;
+    }
+    let (lab, all) = lab(&["--encrypt=off"]);
+    let sessions = lab.sessions("vm.img");
+    let info = files(&lab.archive())
+        .into_iter()
+        .find(|name| name.ends_with(format!("S_{}/info", sessions[1])));
+    damage(&lab.archive().join(info.unwrap()));
+    // Another host, which has no copies.
+    let mount = mounted(&lab, &["--meta-dir=fresh"]);
+    assert!(lab.read(&format!("mnt/vm.img/{}.img", sessions[0])) == all[0]);
+    assert!(!lab.exists("mnt/vm.img/latest") && !lab.exists(&format!("mnt/vm.img/{}.img", sessions[1])));
+    let ended = mount.stop();
+    assert_eq!(ended.code, Some(2), "{}", ended.err);
+    assert!(
+        ended.err.contains(&sessions[1]) && ended.err.contains("Error on volumes: vm.img"),
+        "{}",
+        ended.err
+    );
+}
+
+#[test]
+fn a_plain_user_mounts_and_a_signal_unmounts() {
+    if !can_mount() || !need_tool("fusermount3") {
+        return;
+    }
+    // The mode that every distribution gives it; a machine without udev may lack that.
+    mode(Path::new("/dev/fuse"), 0o666);
+    let Some(lab) = Lab::of_user() else { return };
+    for name in ["mnt", "archive"] {
+        fs::create_dir(lab.path(name)).unwrap();
+        chown(lab.path(name), Some(NOBODY), Some(NOBODY)).unwrap();
+    }
+    fs::remove_dir(lab.path("archive")).unwrap();
+    lab.init(&["--encrypt=off"]);
+    let bytes = lab.source("vm.img", 8, 100_000);
+    lab.import(&["vm.img"]);
+    let mount = mounted(&lab, &[]);
+    let path = lab.path("mnt/vm.img/latest");
+    let seen = as_nobody(&["sha256sum".as_ref(), path.as_os_str()]);
+    assert!(seen.starts_with(&sha256_hex(&bytes)), "{seen}");
+    let ended = mount.stop();
+    assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
+    assert!(fs::read_dir(lab.path("mnt")).unwrap().next().is_none());
+}
+
+/// What a command of that user prints.
+fn as_nobody(command: &[&OsStr]) -> String {
+    let id = format!("{NOBODY}");
+    let mut program = std::process::Command::new("setpriv");
+    program
+        .args(["--reuid", &id, "--regid", &id, "--clear-groups"])
+        .args(command);
+    String::from_utf8(program.output().unwrap().stdout).unwrap()
 }
 
 #[test]

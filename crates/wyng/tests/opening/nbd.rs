@@ -137,6 +137,13 @@ fn what_can_not_be_served_is_said() {
     lab.run(&["nbd", "--socket=sock", "--session=newest", "vm.img@newest"])
         .expect(9)
         .says(&["can't be used together"]);
+    let strict = [
+        "nbd",
+        "--socket=nowhere/sock",
+        "--session-strict=off",
+        "vm.img@20990101-000000",
+    ];
+    lab.run(&strict).expect(1).says(&["20990101-000000", "nowhere"]);
     lab.run(&["nbd", "--socket=nowhere/sock", "vm.img"])
         .expect(1)
         .says(&["nowhere"]);

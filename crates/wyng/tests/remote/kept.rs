@@ -3,7 +3,9 @@
 use crate::far::Far;
 use crate::support::{Lab, PASSPHRASE, import};
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::thread::sleep;
 use std::time::Duration;
@@ -246,6 +248,20 @@ fn dropped_sessions_are_told_and_come_back() {
         "{seen}"
     );
     // What others change is kept as well, so that it can't take away what a kept root needs.
+    // Nor can another hash, by which the lists of earlier states are not found any more, hide what is lost.
+    let other = with_other_hash(&root);
+    let thief = Thief::new(&case.far.archive(), &[]).unwrap();
+    thief.overwrite("archive.ini", &other);
+    let plan = case
+        .administrator(&["arch-check", "--accept-root", "--dry-run", "--meta-dir=another"])
+        .expect(0)
+        .out();
+    assert!(
+        case.sessions.iter().all(|session| plan.contains(session.as_str())),
+        "{plan}"
+    );
+    thief.overwrite("archive.ini", &root);
+    drop(thief);
     case.administrator(&["rename", "a", "c"]).expect(0);
     case.administrator(&["rename", "c", "d"]).expect(0);
     assert_nothing_is_removed_of(&case, "d");
@@ -287,6 +303,26 @@ fn dropped_sessions_are_told_and_come_back() {
     case.administrator(&["arch-check", "--accept-root", "--force"])
         .expect(0);
     assert_strict(&case.far.archive(), None, false);
+}
+
+/// An unencrypted root that says that other hashes are used.
+fn with_other_hash(root: &[u8]) -> Vec<u8> {
+    let (head, packed) = root.split_at(b"[WYNG03]\nci = 00\n".len());
+    let text = String::from_utf8(piped("-dc", packed)).unwrap();
+    let other = text.replace("blake2b", "sha256");
+    assert_ne!(other, text);
+    [head, &piped("-c", other.as_bytes())].concat()
+}
+
+/// What `gzip` makes of some bytes, fewer than a pipe holds.
+fn piped(option: &str, bytes: &[u8]) -> Vec<u8> {
+    let mut gzip = Command::new("gzip");
+    let gzip = gzip.arg(option).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = gzip.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(bytes).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    output.stdout
 }
 
 fn assert_nothing_is_removed_of(case: &Case, name: &str) {

@@ -42,7 +42,12 @@ fn a_mount_reads_from_there_also_once_it_is_to_end_and_a_cut_is_said_once() {
         let unmounted = std::process::Command::new("umount").arg(far.lab.path("mnt")).status();
         assert!(unmounted.unwrap().success());
         let ended = mount.ended();
-        assert_eq!(ended.code, Some(0), "{kind:?}");
+        assert_eq!(ended.code, Some(1), "{kind:?}");
+        assert!(
+            ended.err.contains("error: lost the connection"),
+            "{kind:?}: {}",
+            ended.err
+        );
         assert_eq!(ended.err.matches("can't be read").count(), 1, "{kind:?}: {}", ended.err);
     }
 }

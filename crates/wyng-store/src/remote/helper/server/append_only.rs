@@ -107,7 +107,7 @@ impl AppendOnly {
         }
         Err(forbidden(format!(
             "{} has {kept} bytes of what this key has replaced, and may have {}; so nothing is replaced any more, and nothing \
-             added, until the administrator has looked at it (arch-check --accept-root, or --return-to)",
+             added, until the administrator has looked at it and accepts it (arch-check --accept-root)",
             kept::KEPT,
             self.quota
         )))

@@ -46,7 +46,8 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// What is kept takes this much at most, unless the administrator says otherwise: some 20,000 sessions of one volume.
+    /// What is kept takes this much at most, unless the administrator says otherwise: some 3,000 sessions of one
+    /// volume, as the lists that are kept grow with each.
     pub const KEPT_QUOTA: u64 = 256 << 20;
 }
 

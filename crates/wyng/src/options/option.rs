@@ -60,6 +60,7 @@ pub enum Id {
     UseSnapshotDiff,
     ReqSnapshot,
     Share,
+    SkipCorruptChunks,
     AllBefore,
     Keep,
     Autoprune,
@@ -71,7 +72,6 @@ pub enum Id {
     KeepMonthly,
     KeepYearly,
     KeepWithin,
-    SkipCorruptChunks,
     Overlay,
     CacheSize,
     AllowOther,
@@ -173,7 +173,7 @@ pub enum Standing {
 }
 
 /// One option.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Opt {
     /// Its name in the code.
     pub id: Id,

@@ -20,8 +20,17 @@ pub struct Expected {
     identity: ArchiveIdentity,
     /// Volumes, and the newest session of each as far as that is known.
     volumes: Vec<(VolumeId, Option<SessionName>)>,
-    /// The root will be read again.
-    is_read: bool,
+    next: Next,
+}
+
+/// What is read of the archive's own files next.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// All of them.
+    Sealed,
+    /// The root alone, for the others were read before.
+    Root,
+    Nothing,
 }
 
 impl Expected {
@@ -47,7 +56,7 @@ impl Expected {
         Some(Self {
             identity,
             volumes: volumes(&root, |vid| newest(&state, &root, &suite, vid)),
-            is_read: true,
+            next: Next::Sealed,
         })
     }
 
@@ -57,7 +66,7 @@ impl Expected {
         Self {
             identity: unlocked.identity(),
             volumes: volumes(&unlocked.root, |_| None),
-            is_read: true,
+            next: Next::Root,
         }
     }
 
@@ -67,7 +76,7 @@ impl Expected {
         Self {
             identity: unlocked.identity(),
             volumes: Vec::new(),
-            is_read: false,
+            next: Next::Nothing,
         }
     }
 
@@ -101,7 +110,7 @@ impl Expected {
     /// Announces what opening it for writing reads and lists. The root must be read before anything is changed: what was
     /// announced is no look right before a commit.
     pub fn announce(&self, store: &dyn Store) {
-        if !self.is_read {
+        if self.next == Next::Nothing {
             return;
         }
         store.prefetch_list(&StorePath::root());
@@ -111,7 +120,11 @@ impl Expected {
         for path in self.metadata() {
             store.prefetch(&path, SMALL);
         }
-        Sealed::announce(store);
+        if self.next == Next::Sealed {
+            Sealed::announce(store);
+        } else {
+            store.prefetch(&layout::root(), ROOT_FILE);
+        }
     }
 }
 

@@ -74,10 +74,6 @@ pub(crate) fn part_id(name: &str) -> Option<PartId> {
     PartId::parse(name.strip_prefix(PART)?)
 }
 
-pub(crate) fn session_tmp(vid: &VolumeId) -> StorePath {
-    path(format!("{}/{SESSION_TMP}", vid.as_str()))
-}
-
 /// What a prune in progress does, and the folders into which it takes sessions before and after it counts.
 pub(crate) const WORK_LIST: &str = "merge.lst.gz";
 pub(crate) const MERGE_INIT: &str = "merge-init";

@@ -43,4 +43,4 @@ pub use repair::{BrokenChunk, Cure, GoodCopy};
 pub use runs::Run;
 pub use vault::{ChunkWork, LOCAL_CACHE, Trust, UsedCopy};
 pub use view::{View, Viewer};
-pub use write::{Barrier, Draft, DraftFor, Guard, Linked, LostChunks, SessionRecord, Storing, Tally};
+pub use write::{Barrier, Draft, DraftFor, Guard, Linked, LostChunks, SessionRecord, Sizes, Storing, Tally};

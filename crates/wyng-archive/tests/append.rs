@@ -40,6 +40,7 @@ fn append(archive: &mut Archive, target: &DraftFor, old: Option<&View>, session:
     let mut storing = Storing::new(&draft, Barrier::default());
     storing.store_sealed(ChunkAddr(0), &digest, sealed).unwrap();
     storing.finish().unwrap();
+    let sizes = storing.into_sizes();
     let mut changes = draft.changes();
     changes.push_data(ChunkAddr(0), digest).unwrap();
     let volsize = old.map_or(data.len() as u64, View::size);
@@ -55,7 +56,7 @@ fn append(archive: &mut Archive, target: &DraftFor, old: Option<&View>, session:
             sequence: view.session.info.sequence,
         }),
     };
-    archive.commit(&draft, &record, &changes, &|| Ok(())).unwrap();
+    archive.commit(&draft, &record, &changes, sizes, &|| Ok(())).unwrap();
     volsize
 }
 
@@ -182,4 +183,31 @@ fn every_form_of_archive_of_the_original_is_appended_to() {
         }
     }
     assert!(forms.len() >= 11, "only {} forms", forms.len());
+}
+
+#[test]
+fn what_two_interrupted_runs_have_both_noted_counts_once() {
+    let fixtures = fixtures::fixtures();
+    let good = fixtures.good.iter().find(|good| good.settings.ci_mode == "00").unwrap();
+    let fs = MemFs::new();
+    fixtures::unpack_into(&good.name, &fs, ARCHIVE);
+    let archive = writer(&fs, &good.name);
+    let vid = archive.volumes().first().unwrap().vid.clone();
+    let mut compressed = Vec::new();
+    let mut compressor = Compressor::new(archive.root().compression());
+    compressor.compress(&bytes(1234), &mut compressed).unwrap();
+    let digest = archive.suite().data_hash(&compressed);
+    let interrupted = || {
+        let draft = archive.draft(&DraftFor::Existing(vid.clone()), &|| Ok(())).unwrap();
+        let mut sealed = Vec::new();
+        draft.seal(&compressed, &digest, &mut sealed).unwrap();
+        let mut storing = Storing::new(&draft, Barrier::default());
+        storing.store_sealed(ChunkAddr(0), &digest, sealed).unwrap();
+        assert!(storing.park());
+        (storing.tally().resumed_chunks, archive.resumable_bytes(&vid))
+    };
+    let (first, second) = (interrupted(), interrupted());
+    assert_eq!((first.0, second.0), (0, 1));
+    assert!(first.1 > 0);
+    assert_eq!(second.1, first.1);
 }

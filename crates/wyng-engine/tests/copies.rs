@@ -11,9 +11,12 @@ mod common;
 
 use common::{ARCHIVE, Lab, image, set};
 use std::path::{Path, PathBuf};
-use wyng_engine::{EngineError, Purpose, SendRequest, SessionChoice};
+use std::sync::Arc;
+use wyng_engine::{EngineError, Purpose, SendReport, SendRequest, SessionChoice};
 use wyng_format::{SessionName, VolumeId};
 use wyng_state::{ArchiveIdentity, ChunkFile, StateHome};
+use wyng_sys::fs::FsKind;
+use wyng_testkit::faults::{Class, Effect, Fault, FaultFs};
 
 /// An archive with two sessions, one of its metadata files damaged, and the cache of this host whole.
 fn damaged(file: &str) -> (Lab, Vec<u8>) {
@@ -101,6 +104,7 @@ fn mark_unconfirmed(lab: &Lab, session: &str) -> Vec<PathBuf> {
     }
     let session = SessionName::parse(session).unwrap();
     state.end_unconfirmed(&identity, &vid, &session, list).unwrap();
+    state.adopt_unconfirmed(&vid).unwrap();
     chunks
 }
 
@@ -154,4 +158,85 @@ fn a_session_that_lost_nothing_or_is_gone_is_no_longer_looked_at() {
     assert!(lab.send(&["a.img"]).unwrap().failed.is_empty());
     mark_unconfirmed(&lab, "S_20010101-000000");
     assert!(lab.send(&["a.img"]).unwrap().failed.is_empty());
+}
+
+/// Sends to a destination that makes nothing durable, with a further fault if there is one.
+fn send_unconfirmed(lab: &Lab, fault: Option<Fault>) -> Result<SendReport, EngineError> {
+    lab.fs.set_kind("/dest", FsKind::Fuse);
+    let faults = FaultFs::new(Arc::new(lab.fs.clone()));
+    let refused = Effect::Error(rustix::io::Errno::INVAL);
+    faults.fail(Fault::nth(1, refused).class(Class::Sync).path("/dest").forever());
+    if let Some(fault) = fault {
+        faults.fail(fault);
+    }
+    let mut sender = Lab::on(lab.fs.clone(), lab.clock.clone(), lab.seed + 1);
+    sender.seen = Arc::new(faults);
+    sender.send(&["a.img"])
+}
+
+fn lists_of_sizes(lab: &Lab) -> Vec<PathBuf> {
+    let mut paths: Vec<_> = lab.fs.tree("/state").0.into_keys().collect();
+    paths.retain(|path| path.to_string_lossy().contains("wyng-unconfirmed"));
+    paths
+}
+
+fn lost_sessions(report: &SendReport) -> Vec<String> {
+    let session = |error: &EngineError| match error {
+        EngineError::ChunksLost { session, .. } => session.clone(),
+        error => panic!("{error:?}"),
+    };
+    report.failed.iter().map(|failure| session(&failure.error)).collect()
+}
+
+#[test]
+fn a_commit_that_is_cut_off_leaves_the_sizes_of_the_session_that_counts() {
+    for counts in [true, false] {
+        let lab = Lab::new(8);
+        lab.init("off").unwrap();
+        lab.write("a.img", &image(1, 700_000));
+        let first = send_unconfirmed(&lab, None).unwrap().session;
+        let chunks_of = |session: &str| {
+            let mut chunks = lab.files();
+            chunks.retain(|file| file.to_string_lossy().contains(session) && file.file_name().unwrap().len() == 17);
+            chunks
+        };
+        if !counts {
+            lab.remove_file(&chunks_of(&first)[1]);
+        }
+        lab.write("a.img", &image(2, 700_000));
+        // The answer to the rename of the root does not come.
+        let cut = Effect::Error(rustix::io::Errno::IO);
+        let cut = Fault::nth(1, cut).action("rename").path("archive.ini.tmp").forever();
+        let report = send_unconfirmed(&lab, Some(cut)).unwrap();
+        assert!(!report.failed.is_empty() && report.volumes.is_empty(), "{report:?}");
+        let second = report.session;
+        let expected = if counts {
+            let root = Path::new(ARCHIVE).join("archive.ini");
+            let tmp = root.with_extension("ini.tmp");
+            lab.fs.write(&root, &lab.fs.read(&tmp).unwrap());
+            lab.remove_file(&tmp);
+            lab.remove_file(&chunks_of(&second)[2]);
+            second
+        } else {
+            first
+        };
+        let lab = lab.reboot();
+        let report = send_unconfirmed(&lab, None).unwrap();
+        assert_eq!(lost_sessions(&report), [expected], "{counts}");
+        assert_eq!(lab.restore("a.img", SessionChoice::Newest).unwrap(), lab.read("a.img"));
+        assert_eq!(lists_of_sizes(&lab).len(), 1, "that of the new session");
+        assert!(send_unconfirmed(&lab, None).unwrap().failed.is_empty(), "once");
+        assert!(lists_of_sizes(&lab).is_empty());
+    }
+}
+
+#[test]
+fn sizes_that_could_not_all_be_noted_are_none() {
+    let lab = Lab::new(9);
+    lab.init("off").unwrap();
+    lab.write("a.img", &image(1, 700_000));
+    let full = Effect::Error(rustix::io::Errno::NOSPC);
+    let full = Fault::nth(1, full).action("open").path("wyng-unconfirmed.new");
+    assert!(send_unconfirmed(&lab, Some(full)).unwrap().failed.is_empty());
+    assert!(lists_of_sizes(&lab).is_empty());
 }

@@ -197,6 +197,44 @@ fn an_orderly_end_notes_what_no_barrier_had_reached() {
     assert_eq!(counts(&resumed(&lab, request(Barrier::default()))), (0, CHUNKS));
 }
 
+/// Sends until 13 chunks are stored, with a further fault.
+fn interrupted_with(barrier: Barrier, fault: Fault) -> Lab {
+    let lab = fresh("off");
+    let faults = FaultFs::new(Arc::new(lab.fs.clone()));
+    let mut broken = Lab::on(lab.fs.clone(), lab.clock.clone(), lab.seed);
+    let cancel = Cancel::new();
+    broken.cancel = cancel.clone();
+    let stop = Fault::nth(13, Effect::Cancel(cancel));
+    faults.fail(stop.class(Class::Write).path("/000000000/"));
+    faults.fail(fault);
+    broken.seen = Arc::new(faults.clone());
+    let sent = broken.send_with(request(barrier));
+    assert!(matches!(sent, Err(EngineError::Cancelled(_))), "{sent:?}");
+    assert!(faults.struck() > 1);
+    lab.reboot()
+}
+
+#[test]
+fn what_a_journal_tells_counts_also_when_it_can_not_be_extended() {
+    let full = Effect::Error(rustix::io::Errno::NOSPC);
+    // Its head, and five chunks.
+    let fault = Fault::nth(7, full).class(Class::Write).path("wyng-part-").forever();
+    let lab = interrupted_with(OFTEN, fault);
+    assert_eq!(counts(&resumed(&lab, request(OFTEN))), (5, CHUNKS - 5));
+}
+
+#[test]
+fn what_a_journal_tells_counts_also_when_the_last_barrier_fails() {
+    let some = Barrier {
+        bytes: 5 * CHUNK as u64,
+        ..OFTEN
+    };
+    // After ten chunks, and in the end.
+    let fault = Fault::nth(3, Effect::Error(rustix::io::Errno::IO)).action("sync_filesystem");
+    let lab = interrupted_with(some, fault);
+    assert_eq!(counts(&resumed(&lab, request(OFTEN))), (10, CHUNKS - 10));
+}
+
 #[test]
 fn barriers_come_after_so_many_bytes_and_after_some_time() {
     for (barrier, known) in [

@@ -1,8 +1,9 @@
 //! Sessions whose chunks a destination took without saying that they are on its disk (decisions.md §8): how large each chunk's
 //! file was, so that the next send of the volume can look once whether a power cut of the destination took any away.
 //!
-//! The file is made while the session is sent, and gets its name when the session counts. It holds the sizes, what they are
-//! of, and a digest of both. One that is damaged is none.
+//! The file is made while the session is sent. Before the session is committed it is ended under a name beside that of the list
+//! before, which it replaces once the session counts: whichever of the two is of a listed session is good. It holds the sizes,
+//! what they are of, and a digest of both. One that is damaged is none.
 
 use crate::archive::volume_file;
 use crate::file::{self, Durability, FILE_MODE};
@@ -13,6 +14,8 @@ use wyng_format::{Blake2b, SessionName, VolumeId};
 use wyng_sys::fs::{FileRef, OpenHow, ext};
 
 const NAME: &str = "wyng-unconfirmed";
+/// Of a session that may not count yet.
+const NEXT: &str = "wyng-unconfirmed.next";
 const FRESH: &str = "wyng-unconfirmed.new";
 const VERSION: u32 = 1;
 /// Bytes of an entry: address, size.
@@ -78,7 +81,7 @@ impl ArchiveState {
         })
     }
 
-    /// Ends a list: it is of this session, and replaces that of the one before.
+    /// Ends a list: it is of this session, and stands beside that of the one before until [`ArchiveState::adopt_unconfirmed`].
     ///
     /// # Errors
     /// [`crate::StateError::System`].
@@ -104,27 +107,57 @@ impl ArchiveState {
         ext::write_all_at(&*list.file, &check, list.at)?;
         list.file.sync()?;
         let folder = self.dir().open_dir(Path::new(vid.as_str()))?;
-        folder.rename(Path::new(FRESH), Path::new(NAME), true)?;
+        folder.rename(Path::new(FRESH), Path::new(NEXT), true)?;
         Ok(folder.sync()?)
     }
 
-    /// The list that there is of a session of this volume.
+    /// The session of the list that was ended last counts: that list replaces the one before.
+    ///
+    /// # Errors
+    /// [`crate::StateError::System`].
+    pub fn adopt_unconfirmed(&self, vid: &VolumeId) -> Result<()> {
+        let folder = self.dir().open_dir(Path::new(vid.as_str()))?;
+        folder.rename(Path::new(NEXT), Path::new(NAME), true)?;
+        Ok(folder.sync()?)
+    }
+
+    /// The list of this volume that counts.
     ///
     /// # Errors
     /// [`crate::StateError::System`].
     pub fn unconfirmed(&self, archive: &ArchiveIdentity, vid: &VolumeId) -> Result<Option<Unconfirmed>> {
-        match file::found(self.dir().open(&volume_file(vid, NAME), OpenHow::READ))? {
+        self.open_unconfirmed(archive, vid, NAME)
+    }
+
+    /// The list that was ended and not adopted: it counts instead of the other, if its session does.
+    ///
+    /// # Errors
+    /// [`crate::StateError::System`].
+    pub fn next_unconfirmed(&self, archive: &ArchiveIdentity, vid: &VolumeId) -> Result<Option<Unconfirmed>> {
+        self.open_unconfirmed(archive, vid, NEXT)
+    }
+
+    fn open_unconfirmed(&self, archive: &ArchiveIdentity, vid: &VolumeId, name: &str) -> Result<Option<Unconfirmed>> {
+        match file::found(self.dir().open(&volume_file(vid, name), OpenHow::READ))? {
             Some(file) => Unconfirmed::open(file, archive, vid),
             None => Ok(None),
         }
     }
 
-    /// Removes the list of this volume, and one that was not ended, if there are any.
+    /// Removes the lists of this volume that were not adopted, if there are any.
+    ///
+    /// # Errors
+    /// [`crate::StateError::System`].
+    pub fn drop_next_unconfirmed(&self, vid: &VolumeId) -> Result<()> {
+        file::remove(self.dir(), &volume_file(vid, FRESH), Durability::Lazy)?;
+        file::remove(self.dir(), &volume_file(vid, NEXT), Durability::Lazy).map(drop)
+    }
+
+    /// Removes the list of this volume that counts, if there is one.
     ///
     /// # Errors
     /// [`crate::StateError::System`].
     pub fn drop_unconfirmed(&self, vid: &VolumeId) -> Result<()> {
-        file::remove(self.dir(), &volume_file(vid, FRESH), Durability::Lazy)?;
         file::remove(self.dir(), &volume_file(vid, NAME), Durability::Lazy).map(drop)
     }
 }

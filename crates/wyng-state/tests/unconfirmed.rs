@@ -36,6 +36,10 @@ fn store(state: &ArchiveState, session: &str, chunks: u64) {
     (0..chunks).for_each(|number| list.add(chunk(number)).unwrap());
     let session = SessionName::parse(session).unwrap();
     state.end_unconfirmed(&ours(), &vid(), &session, list).unwrap();
+    let next = state.next_unconfirmed(&ours(), &vid()).unwrap().unwrap();
+    assert_eq!(next.session, session);
+    state.adopt_unconfirmed(&vid()).unwrap();
+    assert!(state.next_unconfirmed(&ours(), &vid()).unwrap().is_none());
 }
 
 fn path(state: &ArchiveState) -> PathBuf {
@@ -70,6 +74,21 @@ fn sizes_are_what_was_stored_until_they_are_dropped() {
     state.drop_unconfirmed(&vid()).unwrap();
     state.drop_unconfirmed(&vid()).unwrap();
     assert!(state.unconfirmed(&ours(), &vid()).unwrap().is_none());
+}
+
+#[test]
+fn a_list_that_is_not_adopted_leaves_the_one_before_as_it_is() {
+    let (_, state) = new_state();
+    store(&state, "S_20260101-000000", 3);
+    let mut list = state.begin_unconfirmed(&vid()).unwrap();
+    list.add(chunk(9)).unwrap();
+    let session = SessionName::parse("S_20260102-000000").unwrap();
+    state.end_unconfirmed(&ours(), &vid(), &session, list).unwrap();
+    let first = |state: &ArchiveState| state.unconfirmed(&ours(), &vid()).unwrap().unwrap().session;
+    assert_eq!(first(&state).as_str(), "S_20260101-000000");
+    state.drop_next_unconfirmed(&vid()).unwrap();
+    assert!(state.next_unconfirmed(&ours(), &vid()).unwrap().is_none());
+    assert_eq!(first(&state).as_str(), "S_20260101-000000");
 }
 
 #[test]

@@ -44,12 +44,28 @@ impl Archive {
         if complete_volume(&vault, vid, &volinfo).is_err() {
             return Ok(false);
         }
+        let mut unnamed = None;
+        if let Some((name, digest)) = volinfo.sessions.last() {
+            let target = layout::session(vid, name);
+            if self.vault.store.stat(&target)?.is_none() {
+                let Some(folder) = self.unnamed_folder(vid, name, digest) else {
+                    return Ok(false);
+                };
+                unnamed = Some((folder, target));
+            }
+        }
         self.note(Notice::Recovering {
             operation,
             vid: Some(vid.to_string()),
         });
         self.may_change(guard)?;
-        self.finish_forward(vid, &volinfo, &object.stored)?;
+        if let Some((folder, target)) = &unnamed {
+            self.settle_names(folder)?;
+            self.vault.store.rename(folder, target, Rename::Keep)?;
+        }
+        // What lies under temporary names may be anything, so these bytes are written again.
+        self.settle_sessions(vid, &volinfo)?;
+        self.put_whole(&layout::volinfo(vid), &object.stored)?;
         let root = layout::root();
         let bytes = self.vault.store.read(&layout::tmp(&root), ROOT_FILE)?;
         self.vault.store.sync()?;
@@ -61,22 +77,6 @@ impl Archive {
         self.load_volumes();
         self.remember_change();
         Ok(true)
-    }
-
-    /// Puts the volume's files in their places, the session folder first.
-    fn finish_forward(&self, vid: &VolumeId, volinfo: &VolInfo, stored: &[u8]) -> Result<()> {
-        let store = &self.vault.store;
-        if let Some((name, digest)) = volinfo.sessions.last() {
-            let target = layout::session(vid, name);
-            if store.stat(&target)?.is_none() {
-                let folder = self.unnamed_folder(vid, name, digest);
-                self.settle_names(&folder)?;
-                store.rename(&folder, &target, Rename::Keep)?;
-            }
-        }
-        // What lies under temporary names may be anything, so these bytes are written again.
-        self.settle_sessions(vid, volinfo)?;
-        self.put_whole(&layout::volinfo(vid), stored)
     }
 
     /// `next` is newer than anything seen here, and differs from the root by one volume's entry and what every change

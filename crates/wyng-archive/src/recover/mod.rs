@@ -349,12 +349,14 @@ impl Archive {
         if self.vault.store.stat(&target)?.is_some() || complete().is_err() {
             return Ok(false);
         }
+        let Some(folder) = self.unnamed_folder(vid, name, digest) else {
+            return Ok(false);
+        };
         self.note(Notice::Recovering {
             operation: "send",
             vid: Some(vid.to_string()),
         });
         self.may_change(guard)?;
-        let folder = self.unnamed_folder(vid, name, digest);
         self.settle_names(&folder)?;
         self.vault.store.sync()?;
         self.vault.store.rename(&folder, &target, Rename::Keep)?;

@@ -60,8 +60,9 @@ impl Archive {
         Ok(true)
     }
 
-    /// The folder in which a listed session lies that has not got its name yet: the original's, or one of ours.
-    pub(super) fn unnamed_folder(&self, vid: &VolumeId, session: &SessionName, digest: &Digest) -> StorePath {
+    /// The folder in which a listed session lies that has not got its name yet: the original's, or one of ours; `None` if it lies
+    /// in none.
+    pub(super) fn unnamed_folder(&self, vid: &VolumeId, session: &SessionName, digest: &Digest) -> Option<StorePath> {
         let own = layout::session(vid, session);
         let has_info = |dir: &StorePath| {
             let info = layout::info(dir);
@@ -73,7 +74,6 @@ impl Archive {
                 .is_ok()
         };
         let dirs = Places::discover(&self.vault, vid).dirs(vid, session);
-        let found = dirs.into_iter().find(|dir| *dir != own && has_info(dir));
-        found.unwrap_or_else(|| layout::session_tmp(vid))
+        dirs.into_iter().find(|dir| *dir != own && has_info(dir))
     }
 }

@@ -3,7 +3,6 @@
 //! The folder is `S-part-` and random digits until the session is committed. No other run ever writes to this name, so that a
 //! request that an earlier run sent, and that a far side does late, can't reach it.
 
-use super::unconfirmed::Sizes;
 use super::{Guard, Nonces};
 use crate::archive::Archive;
 use crate::changes::Changes;
@@ -43,8 +42,6 @@ pub struct Draft {
     pub(super) archive: ArchiveIdentity,
     /// What earlier, interrupted runs have left for this volume.
     pub(super) older: Vec<PartId>,
-    /// The sizes of its chunks, where the destination may not confirm them.
-    pub(super) sizes: Sizes,
 }
 
 /// What became of a wish to link a chunk.
@@ -133,7 +130,6 @@ impl Archive {
             vault: self.vault.clone(),
             nonces: self.nonces(),
             older,
-            sizes: Sizes::default(),
             archive: self.identity,
             vid,
             new,

@@ -20,7 +20,7 @@ pub use draft::{Draft, DraftFor, Linked};
 pub(crate) use publish::{RootTime, Step, worse};
 use std::sync::Arc;
 pub use storing::{Barrier, Storing, Tally};
-pub use unconfirmed::LostChunks;
+pub use unconfirmed::{LostChunks, Sizes};
 use wyng_format::limits;
 use wyng_format::{
     CipherCode, Compressor, Description, Digest, LocalTime, MetaObject, NonceInput, Permissions, SessionInfo,
@@ -163,7 +163,8 @@ impl Archive {
         }
     }
 
-    /// Makes a draft a session of the archive: durable when this returns, or nothing has changed.
+    /// Makes a draft a session of the archive: durable when this returns, or nothing has changed. `sizes` is what
+    /// [`Storing::into_sizes`] gave.
     ///
     /// # Errors
     /// [`ArchiveError::ChangedMeanwhile`], [`ArchiveError::SessionExists`], and those of the destination. What was stored
@@ -173,6 +174,7 @@ impl Archive {
         draft: &Draft,
         record: &SessionRecord,
         changes: &Changes,
+        mut sizes: Sizes,
         guard: &Guard<'_>,
     ) -> Result<Durability> {
         let (step, old, info, manifest) = match self.prepare_session(draft, record, changes) {
@@ -183,9 +185,15 @@ impl Archive {
                 return Err(error);
             }
         };
-        let durability = self.publish(step, old.as_ref(), guard)?;
-        // crash here: this host does not know that the session is unconfirmed.
-        if let Err(error) = self.note_unconfirmed(draft, &record.name, durability) {
+        let foreseen = self.foresee_unconfirmed(&draft.vid, &record.name, &mut sizes);
+        // crash here: a list of sizes that counts if the session does; else the one before.
+        let durability = self.publish(step, old.as_ref(), guard).inspect_err(|_| {
+            if !self.unfinished {
+                self.forget_foreseen(&draft.vid);
+            }
+        })?;
+        let noted = foreseen.and_then(|()| self.note_unconfirmed(&draft.vid, &record.name, &mut sizes, durability));
+        if let Err(error) = noted {
             let error = error.to_string();
             self.note(Notice::NotRemembered { error });
         }

@@ -36,11 +36,11 @@ impl Archive {
     /// Bytes of whole chunks that the next session of a volume need not store, at most.
     #[must_use]
     pub fn resumable_bytes(&self, vid: &VolumeId) -> u64 {
-        let chunks = self.journals_of(vid).into_iter();
-        let chunks = chunks.map(|(_, journal)| journal.most_entries().unwrap_or(0));
-        chunks
-            .fold(0, u64::saturating_add)
-            .saturating_mul(self.vault.chunk.bytes().into())
+        let journals = self.journals_of(vid);
+        let chunks = journals.iter().map(|(_, journal)| journal.most_entries().unwrap_or(0));
+        // Not their sum: a later one tells again of what it took from an earlier one.
+        let most = chunks.max().unwrap_or(0);
+        most.saturating_mul(self.vault.chunk.bytes().into())
     }
 
     /// The volume of this name whose first session was interrupted.

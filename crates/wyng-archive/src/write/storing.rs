@@ -4,7 +4,7 @@
 //! Of a chunk that a journal names it is believed that its file holds what was stored there, as it is of every chunk of a
 //! session: that it exists and its size are looked at, its content is proven by its digest when it is read.
 
-use super::{Draft, Linked};
+use super::{Draft, Linked, Sizes};
 use crate::dedup::Place;
 use crate::error::Result;
 use crate::layout;
@@ -16,8 +16,9 @@ use wyng_format::{ChunkAddr, Digest};
 use wyng_state::{JournalEntry, JournalReader, JournalWriter, PartId};
 use wyng_store::{Durability, EntryKind, Rename, StoreError, StorePath};
 
-/// Chunks that are taken from older parts at once, with as many threads where that is far, and their bytes.
+/// Chunks that are taken from older parts at once, where that is far with so many threads, and their bytes.
 const AT_ONCE: usize = 64;
+const THREADS: usize = 16;
 const BYTES_AT_ONCE: usize = 8 << 20;
 /// Chunks that are noted at most before the journal gets them.
 const MOST_NOTED: usize = 1 << 17;
@@ -92,12 +93,15 @@ pub struct Storing<'a> {
     /// The folder of chunks that was made last.
     folder: Option<StorePath>,
     journal: Journal,
+    /// The journal tells of chunks. What it holds stays true also when it can't be extended any more.
+    is_noted: bool,
     /// Stored, but not in the journal yet.
     noted: Vec<JournalEntry>,
     noted_bytes: u64,
     /// When the last barrier was, by the monotonic clock.
     last: Duration,
     tally: Tally,
+    sizes: Sizes,
 }
 
 impl<'a> Storing<'a> {
@@ -121,10 +125,12 @@ impl<'a> Storing<'a> {
             } else {
                 Journal::None
             },
+            is_noted: false,
             noted: Vec::new(),
             noted_bytes: 0,
             last: draft.nonces.context.clock.monotonic(),
             tally: Tally::default(),
+            sizes: Sizes::default(),
         }
     }
 
@@ -208,14 +214,18 @@ impl<'a> Storing<'a> {
         Ok(self.draft.vault.store.settle()?)
     }
 
+    /// What [`Archive::commit`](crate::Archive::commit) needs to know of the chunks.
+    #[must_use]
+    pub fn into_sizes(self) -> Sizes {
+        self.sizes
+    }
+
     /// The user wants to stop: what was stored is kept for the next run, if that is worth it. Tells whether it is.
-    ///
-    /// # Errors
-    /// Those of the destination.
-    pub fn park(&mut self) -> Result<bool> {
-        self.reach_barrier()?;
+    pub fn park(&mut self) -> bool {
+        // If that fails, what the journal tells of is there all the same.
+        let _ = self.reach_barrier();
         // Beside it lies what earlier runs have left, from which the next run can take all the same.
-        Ok(matches!(self.journal, Journal::Begun(_)))
+        self.is_noted
     }
 
     fn size_of_compressed(&self, bytes: &[u8]) -> u32 {
@@ -301,7 +311,7 @@ impl<'a> Storing<'a> {
 
     /// Notes that a chunk is stored, or will be before the next barrier.
     fn note(&mut self, addr: ChunkAddr, digest: &Digest, size: u32) -> Result<()> {
-        self.draft.sizes.note(&self.draft.vault, &self.draft.vid, addr, size);
+        self.sizes.note(&self.draft.vault, &self.draft.vid, addr, size);
         if matches!(self.journal, Journal::None) {
             return Ok(());
         }
@@ -324,24 +334,27 @@ impl<'a> Storing<'a> {
 
     /// Makes what was stored durable, where the destination can, and puts it into the journal.
     fn reach_barrier(&mut self) -> Result<()> {
-        self.finish()?;
+        self.settle_waiting()?;
         let store = &self.draft.vault.store;
         if self.noted.is_empty() {
-            return Ok(());
+            return Ok(store.settle()?);
         }
         if store.capabilities().durability == Durability::Confirmed {
+            // That tells of changes that failed, too.
             store.sync()?;
+        } else {
+            store.settle()?;
         }
         // crash here: chunks that the journal does not tell of, which are sent again.
         self.journal = match std::mem::replace(&mut self.journal, Journal::None) {
             Journal::NotYet => self.begin_journal().map_or(Journal::None, Journal::Begun),
             journal => journal,
         };
-        if let Journal::Begun(journal) = &mut self.journal
-            && journal.add(&self.noted).is_err()
-        {
-            // What it holds stays true.
-            self.journal = Journal::None;
+        if let Journal::Begun(journal) = &mut self.journal {
+            match journal.add(&self.noted) {
+                Ok(()) => self.is_noted = true,
+                Err(_) => self.journal = Journal::None,
+            }
         }
         self.noted.clear();
         self.noted_bytes = 0;
@@ -389,7 +402,7 @@ impl Waiting {
 /// Renames all of them; many requests are on their way at the same time. Tells which chunks were taken.
 fn take_together(draft: &Draft, waiting: &[Waiting]) -> Result<Vec<bool>> {
     let (next, taken) = (AtomicUsize::new(0), Mutex::new(vec![false; waiting.len()]));
-    together(AT_ONCE.min(waiting.len()), || {
+    together(THREADS.min(waiting.len()), || {
         loop {
             let at = next.fetch_add(1, Ordering::Relaxed);
             let Some(chunk) = waiting.get(at) else { return Ok(()) };

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::open::OpenArchive;
 use crate::pairing::Job;
 use crate::scan::{Before, Scan, Spans};
-use wyng_archive::{Changes, Draft, DraftFor, Storing, Trust, View};
+use wyng_archive::{Changes, Draft, DraftFor, Sizes, Storing, Trust, View};
 use wyng_format::Description;
 use wyng_volume::StreamSource;
 
@@ -40,6 +40,7 @@ pub(super) struct Stored {
     pub view: Option<View>,
     pub draft: Option<Draft>,
     pub changes: Changes,
+    pub sizes: Sizes,
     pub done: Transferred,
 }
 
@@ -64,12 +65,16 @@ impl Run<'_> {
         let mut storing = draft.as_ref().map(|draft| Storing::new(draft, self.request.barrier));
         let done = self.read(job, scan, facts, source, view.as_ref(), storing.as_mut(), &mut changes);
         match done.and_then(|done| unchanged().map(|()| done)) {
-            Ok(done) => Ok(Stored {
-                view,
-                draft,
-                changes,
-                done,
-            }),
+            Ok(done) => {
+                let sizes = storing.map(Storing::into_sizes).unwrap_or_default();
+                Ok(Stored {
+                    view,
+                    draft,
+                    changes,
+                    sizes,
+                    done,
+                })
+            }
             Err(error) => {
                 if let Some(storing) = &mut storing {
                     self.interrupt(storing);
@@ -185,7 +190,7 @@ impl Run<'_> {
         if self.open.archive.store().lost().is_some() {
             return;
         }
-        if self.open.context.cancel.is_set() && storing.park().unwrap_or(false) {
+        if self.open.context.cancel.is_set() && storing.park() {
             return;
         }
         self.give_up(storing.draft());

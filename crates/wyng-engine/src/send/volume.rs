@@ -10,7 +10,7 @@ use crate::open::{OpenArchive, source_nanos};
 use crate::pairing::{Job, Pairing};
 use crate::scan::{Scan, Spans};
 use std::ops::Range;
-use wyng_archive::{Changes, Draft, Predecessor, SessionRecord, View};
+use wyng_archive::{Changes, Draft, Predecessor, SessionRecord, Sizes, View};
 use wyng_format::Permissions;
 use wyng_volume::{Frozen, Import, SourceInfo, StreamSource};
 
@@ -258,6 +258,7 @@ impl Run<'_> {
             view,
             draft,
             changes,
+            sizes,
             done,
         } = stored?;
         let job = &*job;
@@ -286,7 +287,7 @@ impl Run<'_> {
         if let Some(pairing) = pairing {
             pairing.intend(self.open, job, self.session)?;
         }
-        self.commit(job, facts, &done, view.as_ref(), &draft, &changes)?;
+        self.commit(job, facts, &done, view.as_ref(), &draft, (&changes, sizes))?;
         Ok((self.sent(job, scan.kind.clone(), &done, true), true))
     }
 
@@ -297,7 +298,7 @@ impl Run<'_> {
         done: &Transferred,
         view: Option<&View>,
         draft: &Draft,
-        changes: &Changes,
+        (changes, sizes): (&Changes, Sizes),
     ) -> Result<()> {
         let newest = job.newest.as_ref();
         let unchanged_view = newest.filter(|newest| changes.is_empty() && newest.info.volsize == done.size);
@@ -324,7 +325,7 @@ impl Run<'_> {
             self.open.archive.store().sync()?;
         }
         let (archive, guard) = self.open.writing();
-        let durability = archive.commit(draft, &record, changes, &guard)?;
+        let durability = archive.commit(draft, &record, changes, sizes, &guard)?;
         self.open.report_notices(self.reporter);
         self.note_durability(durability);
         if let Some(index) = &mut self.dedup {

@@ -184,8 +184,8 @@ pub trait Store: Send + Sync {
     fn settle(&self) -> Result<()>;
 
     /// Says that the whole of `path` will be read next with this `limit`, so that a far destination can begin to send it.
-    /// The read may then tell what was true at the time of this call; a change through this store in between is seen all
-    /// the same.
+    /// The read may then tell what was true at the time of this call, the last one if there were several for this path; a
+    /// change through this store in between is seen all the same.
     fn prefetch(&self, path: &StorePath, limit: u64);
 
     /// As [`Store::prefetch`], for [`Store::list`].

@@ -106,7 +106,7 @@ fn a_lock_that_is_not_refreshed_for_a_quarter_of_an_hour_is_stolen() {
     assert!(matches!(asleep.check(), Err(StoreError::LockLost { holder }) if holder == "process 20 on host2"));
     drop(asleep);
     thief.check().unwrap();
-    thief.release().unwrap();
+    drop(thief);
     assert_eq!(scene.lock_files(), Vec::<String>::new());
 }
 
@@ -134,7 +134,7 @@ fn a_lock_whose_holder_is_known_to_be_gone_is_stolen_at_once() {
     let (lock, stolen) = with(&identity(1, 10, "").token()).unwrap();
     assert_eq!(stolen.unwrap().pid, 10);
     assert!(held.check().is_err());
-    lock.release().unwrap();
+    drop(lock);
 }
 
 #[test]
@@ -152,7 +152,7 @@ fn a_damaged_lock_is_stolen_by_its_age_alone() {
         scene.clock.advance(STALE_AFTER + MINUTE);
         let (lock, stolen) = scene.acquire(&identity(2, 20, "two"), Duration::ZERO).unwrap();
         assert!(stolen.unwrap().to_string().contains("can't be understood"));
-        lock.release().unwrap();
+        drop(lock);
     }
 }
 
@@ -243,7 +243,7 @@ fn a_waiting_writer_goes_on_when_its_clock_file_is_tidied_away() {
     let refused = scene.acquire_on(&scene.store, &identity(2, 20, "two"), MINUTE, &mut on_wait);
     assert!(matches!(refused, Err(StoreError::Locked { .. })));
     assert_eq!(left, [".wyng-lock"]);
-    held.release().unwrap();
+    drop(held);
     assert_eq!(scene.lock_files(), Vec::<String>::new());
 }
 
@@ -430,8 +430,24 @@ fn a_lock_that_can_not_be_put_back_is_noticed_by_its_holder() {
     assert!(matches!(result.map(|_| ()), Err(StoreError::Locked { holder }) if holder.contains("host40")));
     let robbed = robbed.lock().unwrap().take().unwrap();
     assert!(matches!(robbed.check(), Err(StoreError::LockLost { holder }) if holder.contains("host40")));
-    assert!(robbed.release().is_err());
+    drop(robbed);
     third.lock().unwrap().as_ref().unwrap().check().unwrap();
+    assert_eq!(scene.lock_files(), [".wyng-lock"]);
+}
+
+#[test]
+fn a_lock_that_was_found_lost_is_not_released() {
+    let scene = scene();
+    let (robbed, _) = scene.acquire(&identity(1, 10, "one"), Duration::ZERO).unwrap();
+    let (lock, aside) = (
+        StorePath::new(".wyng-lock").unwrap(),
+        StorePath::new(".wyng-lock-aside").unwrap(),
+    );
+    scene.store.rename(&lock, &aside, Rename::Keep).unwrap();
+    assert!(matches!(robbed.check(), Err(StoreError::LockLost { .. })));
+    // Whoever took it away puts it back; by then this writer has ended with the error.
+    scene.store.rename(&aside, &lock, Rename::Keep).unwrap();
+    drop(robbed);
     assert_eq!(scene.lock_files(), [".wyng-lock"]);
 }
 

@@ -48,6 +48,7 @@ fn subject(temp: &TempDir, options: &[&str], case: &str) -> Subject {
         match what {
             Planted::Symlink(target) => symlink(target, place).is_ok(),
             Planted::File(data) => std::fs::write(place, data).is_ok(),
+            Planted::Folder => std::fs::create_dir(place).is_ok(),
             Planted::Fifo => Command::new("mkfifo").arg(place).status().unwrap().success(),
         }
     };

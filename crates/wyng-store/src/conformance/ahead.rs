@@ -1,6 +1,8 @@
 //! Cases on changes that are not waited for one by one, and on reads that are announced.
 
-use super::{Case, Outcome, Subject, content, ensure, ensure_content, ensure_eq, ensure_fails, is_exists, path};
+use super::{
+    Case, Outcome, Planted, Subject, content, ensure, ensure_content, ensure_eq, ensure_fails, is_exists, path,
+};
 use crate::{Change, Rename, StoreError, StorePath};
 
 /// More changes than are ever under way at once.
@@ -26,6 +28,14 @@ pub(super) const CASES: &[Case] = &[
     (
         "an announced read sees our own changes",
         an_announced_read_sees_our_own_changes,
+    ),
+    (
+        "what is announced again is told as of then",
+        what_is_announced_again_is_told_as_of_then,
+    ),
+    (
+        "an announced listing sees folders that were made on the way",
+        an_announced_listing_sees_folders_that_were_made_on_the_way,
     ),
     ("announcing costs nothing else", announcing_costs_nothing_else),
 ];
@@ -163,6 +173,37 @@ fn an_announced_read_sees_our_own_changes(subject: &Subject) -> Outcome {
     store.prefetch(&one, 1 << 20);
     store.remove_tree(&path("d")?)?;
     ensure_eq("the end of its folder is seen", &content(store, "d/one")?, &None)
+}
+
+fn what_is_announced_again_is_told_as_of_then(subject: &Subject) -> Outcome {
+    let store = &*subject.store;
+    let (file, folder, other) = (path("file")?, path("folder")?, path("other")?);
+    store.create(&other, b"")?;
+    let announce = || {
+        store.prefetch(&file, 1 << 20);
+        store.prefetch_list(&folder);
+    };
+    announce();
+    // What was asked for is answered by then.
+    ensure("another file is there", store.read(&other, 0)?.is_some())?;
+    if !(subject.plant)("file", Planted::File(b"by another")) || !(subject.plant)("folder", Planted::Folder) {
+        return Ok(());
+    }
+    announce();
+    ensure_content(store, "a file of another is seen", "file", b"by another")?;
+    ensure_eq("a folder of another is seen", &store.list(&folder)?, &Some(Vec::new()))
+}
+
+fn an_announced_listing_sees_folders_that_were_made_on_the_way(subject: &Subject) -> Outcome {
+    let store = &*subject.store;
+    let (top, file) = (path("a")?, path("a/b/c/d")?);
+    store.prefetch_list(&top);
+    // The answer is there by then.
+    ensure("nothing of this name is there", store.stat(&top)?.is_none())?;
+    store.create(&file, b"")?;
+    let names: Vec<_> = store.list(&top)?.unwrap_or_default();
+    let names: Vec<_> = names.into_iter().map(|entry| entry.name).collect();
+    ensure_eq("what was made below is seen", &names, &vec!["b".to_owned()])
 }
 
 fn announcing_costs_nothing_else(subject: &Subject) -> Outcome {

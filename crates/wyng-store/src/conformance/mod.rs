@@ -37,6 +37,8 @@ pub enum Planted<'a> {
     Symlink(&'a str),
     /// A named pipe.
     Fifo,
+    /// A folder.
+    Folder,
     /// A regular file with content, whatever its name.
     File(&'a [u8]),
 }

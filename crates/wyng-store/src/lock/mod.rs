@@ -12,6 +12,7 @@ pub use holder::{HolderIdentity, LockHolder};
 
 use crate::{Change, Rename, Result, Store, StoreError, StorePath};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use wyng_sys::{Cancel, Clock};
 
@@ -34,12 +35,12 @@ const LIMIT: u64 = 4096;
 /// Stands for what can't be read: whole, and nobody's.
 const UNREADABLE: &[u8] = b"\n";
 
-/// The held lock. Dropping it releases it as far as the destination answers.
+/// The held lock. Dropping it releases it as far as the destination answers; one that is no longer ours is left alone.
 pub struct DestinationLock {
     store: Arc<dyn Store>,
     names: Names,
     me: LockHolder,
-    held: bool,
+    held: AtomicBool,
 }
 
 /// A lock that was asked for.
@@ -113,12 +114,12 @@ impl DestinationLock {
             store,
             names: Names::new(me)?,
             me: me.holder(clock.now()),
-            held: false,
+            held: AtomicBool::new(false),
         })
     }
 
     /// `made` is what came of making the lock's file, if that was tried.
-    fn take(mut self, made: Option<Result<()>>, waiting: &mut Waiting<'_>) -> Result<(Self, Option<LockHolder>)> {
+    fn take(self, made: Option<Result<()>>, waiting: &mut Waiting<'_>) -> Result<(Self, Option<LockHolder>)> {
         let mut attempt = Attempt {
             store: &*self.store,
             names: &self.names,
@@ -129,7 +130,7 @@ impl DestinationLock {
         let stolen = attempt.run(made, waiting);
         attempt.clean_up();
         let stolen = stolen?;
-        self.held = true;
+        self.held.store(true, Ordering::Relaxed);
         Ok((self, stolen))
     }
 
@@ -145,6 +146,7 @@ impl DestinationLock {
                 holder => holder.unwrap_or_else(LockHolder::unknown).to_string(),
             },
         };
+        self.held.store(false, Ordering::Relaxed);
         Err(StoreError::LockLost { holder })
     }
 
@@ -158,21 +160,6 @@ impl DestinationLock {
             // Taken away between the two calls.
             Err(StoreError::Missing { .. }) => self.check(),
             touched => touched.map(|_| ()),
-        }
-    }
-
-    /// Gives the lock up; one that is no longer ours is left alone.
-    ///
-    /// # Errors
-    /// As [`DestinationLock::check`].
-    pub fn release(mut self) -> Result<()> {
-        self.held = false;
-        self.check()?;
-        let ours = |found: &Found| found.holder().is_some_and(|holder| holder.token == self.me.token);
-        if take_away(&*self.store, &self.names.lock, &self.names.taken, ours)? {
-            Ok(())
-        } else {
-            self.check()
         }
     }
 }
@@ -193,7 +180,7 @@ impl Begun {
 
 impl Drop for DestinationLock {
     fn drop(&mut self) {
-        if self.held {
+        if self.held.load(Ordering::Relaxed) {
             let (path, aside, data) = (&self.names.lock, &self.names.taken, &self.me.line());
             // The command is ending with a result of its own; a lock that stays is stolen later.
             let _ = self.store.submit(Change::Release { path, aside, data });

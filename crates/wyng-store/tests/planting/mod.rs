@@ -9,7 +9,7 @@ use wyng_sys::fs::{Fs, FsKind, Links, ext};
 use wyng_testkit::MemFs;
 
 /// Cases of the suite.
-pub const ALL: usize = 46;
+pub const ALL: usize = 48;
 
 /// Names that a file may have in [`few_links`].
 pub const LINKS: u64 = 5;
@@ -21,6 +21,7 @@ pub fn in_folder(folder: PathBuf) -> Box<Plant> {
         match what {
             Planted::Symlink(target) => symlink(target, place).is_ok(),
             Planted::File(data) => std::fs::write(place, data).is_ok(),
+            Planted::Folder => std::fs::create_dir(place).is_ok(),
             Planted::Fifo => {
                 let mode = rustix::fs::Mode::from_raw_mode(0o600);
                 rustix::fs::mknodat(rustix::fs::CWD, place, rustix::fs::FileType::Fifo, mode, 0).is_ok()
@@ -44,6 +45,7 @@ pub fn in_memory(fs: MemFs, folder: PathBuf) -> Box<Plant> {
         match what {
             Planted::Symlink(target) => fs.symlink(target, path),
             Planted::Fifo => return false,
+            Planted::Folder => fs.make_dirs(&path, 0o700).unwrap(),
             Planted::File(data) => {
                 let root = fs.open_dir(Path::new("/"), Links::Refuse).unwrap();
                 ext::write_new(&*root, path.strip_prefix("/").unwrap(), 0o600, data).unwrap();

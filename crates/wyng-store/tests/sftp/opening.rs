@@ -206,6 +206,20 @@ fn an_archive_of_another_user_is_not_written_to() {
     )
     .unwrap();
     not_writable(opening.open(), "belongs to user 12345, not to 0");
+    let before = names(&opening.path);
+    // A claim goes out before that is known.
+    let store = opening.begin().unwrap();
+    let (name, data) = (path(".wyng-lock"), &b"a line\n"[..]);
+    store.submit(Change::Claim { path: &name, data }).unwrap();
+    let refused = store.settle();
+    assert!(matches!(refused, Err(StoreError::NotWritable { .. })), "{refused:?}");
+    assert_eq!(names(&opening.path), before, "what was claimed is gone again");
+    // That of another stays.
+    fs::write(opening.path.join(".wyng-lock"), b"another's\n").unwrap();
+    let store = opening.begin().unwrap();
+    store.submit(Change::Claim { path: &name, data }).unwrap();
+    assert!(store.settle().is_err());
+    assert_eq!(fs::read(opening.path.join(".wyng-lock")).unwrap(), b"another's\n");
     assert!(Opening::new(&opening.path, OpenMode::Read).open().is_ok());
 }
 

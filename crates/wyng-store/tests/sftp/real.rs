@@ -66,11 +66,25 @@ impl Opening {
     }
 
     pub fn open(&self) -> Result<SftpStore> {
+        let (link, version, path) = self.linked();
+        SftpStore::open(link, &version, URL, &path, self.mode, self.max_sync)
+    }
+
+    /// Without waiting until it is known whether it can be written to.
+    pub fn begin(&self) -> Result<SftpStore> {
+        let (link, version, path) = self.linked();
+        SftpStore::begin(link, &version, URL, &path, self.mode, (self.max_sync, &[]))
+    }
+
+    fn linked(&self) -> (Link, Reply, RemotePath) {
         let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
         let link = link(&arguments);
         let version = greet(&link);
-        let path = RemotePath::Absolute(self.path.to_str().unwrap().to_owned());
-        SftpStore::open(link, &version, URL, &path, self.mode, self.max_sync)
+        (
+            link,
+            version,
+            RemotePath::Absolute(self.path.to_str().unwrap().to_owned()),
+        )
     }
 
     pub fn arc(&self) -> Arc<SftpStore> {

@@ -17,6 +17,8 @@ const FILES: usize = 256;
 const LISTS: usize = 64;
 /// Bytes on their way, or here and not yet asked for, at most (one file may have more).
 const BYTES: u64 = 8 << 20;
+/// Requests whose answers nobody wants that may be under way when more is announced that was announced before.
+const UNWANTED: usize = 16;
 /// Reads after which an announcement that nobody came for makes room for another.
 const PATIENCE: u64 = 256;
 
@@ -24,18 +26,26 @@ const PATIENCE: u64 = 256;
 #[derive(Default)]
 pub(super) struct Ahead {
     files: VecDeque<Announced>,
-    /// Folders that are to be listed.
-    lists: Vec<Names>,
-    /// Files that were looked at when the folder was opened, until something is announced or changed.
+    /// Folders that are to be listed, and the reads before each.
+    lists: VecDeque<(u64, Names)>,
+    /// Files that were looked at when the folder was opened: each until it is announced, all until a claim was waited for. What
+    /// is read after such a look is looked at again.
     seen: Vec<(StorePath, Attrs)>,
-    /// Files that are to be closed as soon as they are open.
-    unwanted: Vec<Pending<Handle>>,
+    /// What is under way for nobody.
+    unwanted: Vec<Unwanted>,
     /// Reads so far.
     reads: u64,
     /// The file that is read in parts.
     ranges: Option<Ranges>,
     /// Goes up with each change.
     changes: u64,
+}
+
+/// A request whose answer nobody wants.
+enum Unwanted {
+    Look(Look),
+    /// Of a file or folder that is to be closed as soon as it is open.
+    Open(Pending<Handle>),
 }
 
 /// One announced file.
@@ -70,17 +80,21 @@ enum Stage {
 impl Ahead {
     pub fn announce(&mut self, far: &Far, path: &StorePath, limit: u64) -> Result<()> {
         self.go_on(far)?;
-        if path.as_str().is_empty() || self.files.iter().any(|file| file.path == *path) {
+        if path.as_str().is_empty() {
             return Ok(());
         }
-        if self.files.len() >= FILES.min(far.client.sizes.handles / 2) {
-            match self.files.front() {
-                Some(oldest) if self.reads.saturating_sub(oldest.since) > PATIENCE => {}
-                _ => return Ok(()),
-            }
-            if let Some(oldest) = self.files.pop_front() {
-                self.drop_file(far, oldest);
-            }
+        // What comes from now on may be newer than what was asked for earlier.
+        if self.forget_files(far, |announced| announced == path) && self.unwanted.len() >= UNWANTED {
+            return Ok(());
+        }
+        let most = FILES.min(far.client.sizes.handles / 2);
+        if self.files.len() >= most
+            && let Some(oldest) = self.files.pop_front_if(|oldest| is_old(self.reads, oldest.since))
+        {
+            self.drop_file(far, oldest);
+        }
+        if self.files.len().saturating_add(self.unwanted.len()) >= most {
+            return Ok(());
         }
         let stage = match self.seen_size(far, path, limit) {
             Some(size) => Stage::Open {
@@ -119,27 +133,51 @@ impl Ahead {
 
     pub fn announce_list(&mut self, far: &Far, path: &StorePath) -> Result<()> {
         self.go_on(far)?;
-        let is_new = self.lists.iter().all(|list| list.path() != path);
-        if is_new && self.lists.len() < LISTS.min(far.client.sizes.handles / 4) {
-            self.lists.push(Names::begin(far, path)?);
+        if self.forget_lists(far, |announced| announced == path) && self.unwanted.len() >= UNWANTED {
+            return Ok(());
+        }
+        let most = LISTS.min(far.client.sizes.handles / 4);
+        if self.lists.len() >= most
+            && let Some((_, oldest)) = self.lists.pop_front_if(|(since, _)| is_old(self.reads, *since))
+        {
+            self.unwanted.extend(oldest.drop(far).map(Unwanted::Open));
+        }
+        if self.lists.len() < most {
+            self.lists.push_back((self.reads, Names::begin(far, path)?));
         }
         Ok(())
     }
 
     /// Takes the announcement of a listing.
     pub fn take_list(&mut self, path: &StorePath) -> Option<Names> {
-        let position = self.lists.iter().position(|list| list.path() == path)?;
-        Some(self.lists.swap_remove(position))
+        let position = self.lists.iter().position(|(_, list)| list.path() == path)?;
+        Some(self.lists.remove(position)?.1)
     }
 
-    fn forget_lists(&mut self, far: &Far, is_meant: impl Fn(&StorePath) -> bool) {
-        for list in std::mem::take(&mut self.lists) {
+    /// Whether there were any.
+    fn forget_lists(&mut self, far: &Far, is_meant: impl Fn(&StorePath) -> bool) -> bool {
+        let before = self.lists.len();
+        for (since, list) in std::mem::take(&mut self.lists) {
             if is_meant(list.path()) {
-                list.drop(far);
+                self.unwanted.extend(list.drop(far).map(Unwanted::Open));
             } else {
-                self.lists.push(list);
+                self.lists.push_back((since, list));
             }
         }
+        self.lists.len() < before
+    }
+
+    /// Whether there were any.
+    fn forget_files(&mut self, far: &Far, is_meant: impl Fn(&StorePath) -> bool) -> bool {
+        let before = self.files.len();
+        for file in std::mem::take(&mut self.files) {
+            if is_meant(&file.path) {
+                self.drop_file(far, file);
+            } else {
+                self.files.push_back(file);
+            }
+        }
+        self.files.len() < before
     }
 
     /// Waits for one answer about each file and folder, and asks for what follows, so that all are equally far.
@@ -152,9 +190,9 @@ impl Ahead {
                 self.files.push_back(file);
             }
         }
-        for list in std::mem::take(&mut self.lists) {
+        for (since, list) in std::mem::take(&mut self.lists) {
             match list.advance(far) {
-                Ok(list) => self.lists.push(list),
+                Ok(list) => self.lists.push_back((since, list)),
                 Err(error @ StoreError::Lost { .. }) => return Err(error),
                 // The listing tells it.
                 Err(_) => {}
@@ -207,11 +245,12 @@ impl Ahead {
         }
     }
 
-    /// What was announced of `path` and of what lies below it is no longer true.
+    /// What was announced of `path` and of what lies below it is no longer true; nor are the names in the folders above it, which
+    /// the change may have made.
     pub fn forget(&mut self, far: &Far, path: &StorePath) {
         self.changes = self.changes.wrapping_add(1);
         self.forget_lists(far, |list| {
-            is_at_or_below(list.as_str(), path.as_str()) || path.parent().as_ref() == Some(list)
+            is_at_or_below(list.as_str(), path.as_str()) || is_at_or_below(path.as_str(), list.as_str())
         });
         if let Some(ranges) = self.ranges.take() {
             if is_at_or_below(ranges.path.as_str(), path.as_str()) {
@@ -220,21 +259,14 @@ impl Ahead {
                 self.ranges = Some(ranges);
             }
         }
-        for _ in 0..self.files.len() {
-            let Some(file) = self.files.pop_front() else { break };
-            let own = file.path.as_str();
-            if is_at_or_below(own, path.as_str()) {
-                self.drop_file(far, file);
-            } else {
-                self.files.push_back(file);
-            }
-        }
+        self.forget_files(far, |file| is_at_or_below(file.as_str(), path.as_str()));
     }
 
     fn drop_file(&mut self, far: &Far, file: Announced) {
         match file.stage {
-            Stage::Look(_) | Stage::Absent => {}
-            Stage::Open { opening, .. } => self.unwanted.push(opening),
+            Stage::Absent => {}
+            Stage::Look(look) => self.unwanted.push(Unwanted::Look(look)),
+            Stage::Open { opening, .. } => self.unwanted.push(Unwanted::Open(opening)),
             Stage::Opened { handle, .. } => far.client.let_go(&handle),
             Stage::Read { fetch, .. } => far.client.let_go(fetch.handle()),
         }
@@ -242,11 +274,15 @@ impl Ahead {
 
     /// Does what can be done without waiting.
     fn go_on(&mut self, far: &Far) -> Result<()> {
-        for opening in std::mem::take(&mut self.unwanted) {
-            if !opening.is_ready() {
-                self.unwanted.push(opening);
-            } else if let Ok(handle) = opening.wait(&far.client)? {
-                far.client.let_go(&handle);
+        for unwanted in std::mem::take(&mut self.unwanted) {
+            match unwanted {
+                Unwanted::Look(look) if look.is_ready() => {}
+                Unwanted::Open(opening) if opening.is_ready() => {
+                    if let Ok(handle) = opening.wait(&far.client)? {
+                        far.client.let_go(&handle);
+                    }
+                }
+                unwanted => self.unwanted.push(unwanted),
             }
         }
         let mut bytes = self.under_way();
@@ -366,6 +402,11 @@ impl Announced {
             }
         }
     }
+}
+
+/// An announcement that nobody came for gives its place to another, there being so many `reads`.
+fn is_old(reads: u64, since: u64) -> bool {
+    reads.saturating_sub(since) > PATIENCE
 }
 
 fn may_begin(bytes: u64, size: u64) -> bool {

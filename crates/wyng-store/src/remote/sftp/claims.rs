@@ -31,9 +31,24 @@ impl Claimed {
         let mut claimed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         claimed.take_if(|(own, _)| own == path).map(|(_, handle)| handle)
     }
+
+    fn take_any(&self) -> Option<(StorePath, Handle)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
 }
 
 impl Far {
+    /// Removes the claimed file, if there is one, also where nothing else may be changed.
+    pub(super) fn unclaim(&self) -> Result<()> {
+        if let Some((path, handle)) = self.claimed.take_any() {
+            self.client.let_go(&handle);
+            let place = self.client.place(path.as_str());
+            // One that stays is nobody's, and is taken once it is old.
+            let _ = self.client.remove(place.as_bytes())?.wait(&self.client)?;
+        }
+        Ok(())
+    }
+
     /// Moves the claimed file aside, if it still has its name: that is so if a time which is set of the open file can be
     /// seen there.
     pub(super) fn release(&self, path: &StorePath, aside: &StorePath, data: &[u8]) -> Result<Released> {

@@ -157,11 +157,14 @@ impl Names {
         }
     }
 
-    /// Nobody wants them any more; what is open is closed, unless it is not open yet.
-    pub fn drop(self, far: &Far) {
-        if let Stage::Reading(listing) = self.stage {
-            far.client.let_go(&listing.handle);
+    /// Nobody wants them any more. What is open is closed; what is not open yet is given back, to be closed later.
+    pub fn drop(self, far: &Far) -> Option<Pending<Handle>> {
+        match self.stage {
+            Stage::Opening(_, opening) => return Some(opening),
+            Stage::Missing => {}
+            Stage::Reading(listing) => far.client.let_go(&listing.handle),
         }
+        None
     }
 }
 

@@ -101,7 +101,12 @@ impl SftpStore {
 
     /// Waits for what was claimed; what was announced meanwhile goes on with it.
     fn claimed(&self, pipeline: &mut Pipeline) -> Result<()> {
-        self.tried_out()?;
+        if let Err(error) = self.tried_out() {
+            // The first error counts. Later calls can't remove the file that was asked for: they are refused.
+            let _ = pipeline.settle(&self.far);
+            let _ = self.far.unclaim();
+            return Err(error);
+        }
         pipeline.wait_for_one(&self.far);
         let mut ahead = lock(&self.ahead);
         ahead.forget_seen();

@@ -1,6 +1,7 @@
 //! Files that were asked for before they are read.
 
 use super::{Client, send};
+use crate::folder::is_at_or_below;
 use crate::remote::Ticket;
 use crate::remote::helper::MOST_DATA;
 use crate::remote::helper::request::Request;
@@ -139,15 +140,10 @@ impl Ahead {
     pub(super) fn forget(&mut self, paths: &[&StorePath]) {
         self.carried.clear();
         self.listing = None;
-        let is_below = |asked: &StorePath, path: &StorePath| {
-            let rest = asked.as_str().strip_prefix(path.as_str());
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || path.as_str().is_empty())
-        };
+        let is_below = |low: &StorePath, high: &StorePath| is_at_or_below(low.as_str(), high.as_str());
         self.forget_where(|asked| paths.iter().any(|path| is_below(asked, path)));
-        self.forget_lists(|asked| {
-            let holds = |path: &StorePath| path.parent().as_ref() == Some(asked);
-            paths.iter().any(|path| is_below(asked, path) || holds(path))
-        });
+        // A change makes the folders above it that are missing.
+        self.forget_lists(|asked| paths.iter().any(|path| is_below(asked, path) || is_below(path, asked)));
     }
 
     fn forget_lists(&mut self, is_meant: impl Fn(&StorePath) -> bool) {

@@ -14,6 +14,7 @@ mod prune;
 mod receive;
 mod repair;
 mod send;
+mod status;
 
 pub use check::{
     CheckReport, CheckRequest, CheckSessions, DamageKind, Finding, OrphanSnapshot, SessionChecked, Unreferenced,
@@ -43,6 +44,7 @@ pub use send::{
     Barrier, FullScanReason, ImportSource, ImportSpec, SendKind, SendReport, SendRequest, SetVolume, StorageSet,
     VolumeSent,
 };
+pub use status::{DestinationSpace, StatusReport, StatusRequest, VolumeStatus};
 
 pub use wyng_store::remote::Reach;
 pub use wyng_volume::{LocalSnapshot, SnapshotKind};
@@ -220,7 +222,9 @@ pub struct SessionListing {
     pub source_time: i64,
     /// It changed data, size or permissions, or it is the first.
     pub changed: bool,
-    /// When its data and all that it builds on were last found good by `arch-check`, as far as this host knows.
+    /// When its data and all that it builds on were last found good, as far as this host knows, nanoseconds since 1970.
+    pub verified_at: Option<i64>,
+    /// The same in the user's time zone.
     pub last_verified: Option<CivilTime>,
     /// id and description, in stored order.
     pub tags: Vec<(String, String)>,

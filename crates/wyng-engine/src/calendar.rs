@@ -64,6 +64,15 @@ pub(crate) fn seconds(session: &SessionName) -> i64 {
     day.saturating_add(i64::from(hour) * 3600 + i64::from(minute) * 60 + i64::from(second))
 }
 
+/// A session's date in nanoseconds since 1970, if it is of the user's time zone.
+pub(crate) fn unix_nanos(context: &Context, session: &SessionName) -> i64 {
+    let seconds = seconds(session);
+    let offset = context.clock.civil(seconds.saturating_mul(NANOS)).utc_offset;
+    seconds.saturating_sub(i64::from(offset)).saturating_mul(NANOS)
+}
+
+const NANOS: i64 = 1_000_000_000;
+
 /// Whether `session` is no older than `span` before `newest`. The day of a month that is too short for it is its last.
 pub(crate) fn is_within(session: &SessionName, newest: &SessionName, span: &Span) -> bool {
     let (year, month, day, ..) = newest.parts();

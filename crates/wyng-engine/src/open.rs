@@ -429,6 +429,7 @@ fn session_listings(context: &Context, history: &History, checks: &CheckLog) -> 
             sequence: info.sequence,
             source_time: source_nanos(context, info.local_time),
             changed,
+            verified_at: verified,
             last_verified: verified.map(|at| context.clock.civil(at)),
             tags: info
                 .tags
@@ -445,15 +446,9 @@ fn session_listings(context: &Context, history: &History, checks: &CheckLog) -> 
 pub(crate) fn source_nanos(context: &Context, time: LocalTime) -> i64 {
     match time {
         LocalTime::Nanos(nanos) => i64::try_from(nanos).unwrap_or(i64::MAX),
-        LocalTime::Date(date) => {
-            let seconds = calendar::seconds(&date);
-            let offset = context.clock.civil(seconds.saturating_mul(NANOS)).utc_offset;
-            seconds.saturating_sub(i64::from(offset)).saturating_mul(NANOS)
-        }
+        LocalTime::Date(date) => calendar::unix_nanos(context, &date),
     }
 }
-
-const NANOS: i64 = 1_000_000_000;
 
 /// The session that a user's choice means.
 pub(crate) fn session_name(text: &str) -> Result<SessionName> {

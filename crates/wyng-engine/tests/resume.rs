@@ -290,6 +290,28 @@ fn what_changed_in_the_source_meanwhile_is_sent() {
     assert_eq!(resumed(&lab, request(OFTEN)).chunks_resumed, 8);
 }
 
+#[test]
+fn a_status_names_sends_that_were_not_finished() {
+    let status = |lab: &Lab| {
+        let open = lab.open(wyng_engine::Purpose::Read).unwrap();
+        wyng_engine::status(&open, &wyng_engine::StatusRequest::default(), &lab.reporter).unwrap()
+    };
+    let lab = interrupted(&fresh("off"), 13);
+    let report = status(&lab);
+    assert_eq!(
+        (report.unfinished_new, report.volumes.len()),
+        (vec!["a.img".to_owned()], 0)
+    );
+    resumed(&lab, request(OFTEN));
+    lab.write("a.img", &noise(2, CHUNKS));
+    let lab = interrupted(&lab, 13);
+    let report = status(&lab);
+    assert_eq!(report.unfinished_new, Vec::<String>::new());
+    assert!(report.volumes[0].unfinished, "{report:?}");
+    resumed(&lab, request(OFTEN));
+    assert!(!status(&lab).volumes[0].unfinished);
+}
+
 /// What becomes of the journal or the folder.
 type Harm = (&'static str, fn(&Lab));
 

@@ -14,6 +14,7 @@ const REGISTER: &str = "cached";
 const REGISTER_LIMIT: usize = 4 << 20;
 /// Lock files of ours: one per archive identity, and one for the register.
 const LOCKS: &str = "wyng-locks";
+const METRICS: &str = "metrics";
 
 /// The base folder: `/var/lib/wyng` for root (archive-format.md §11).
 #[derive(Clone, Debug)]
@@ -123,6 +124,14 @@ impl StateHome {
     pub fn writer_lock(&self, identity: &ArchiveIdentity) -> Result<WriterLock> {
         let file = self.open_lock(&identity.to_string())?;
         WriterLock::take(file)
+    }
+
+    /// Tries to take the lock of those who change a file of figures that several commands share.
+    ///
+    /// # Errors
+    /// [`StateError::Busy`] if somebody else has it.
+    pub fn metrics_lock(&self) -> Result<WriterLock> {
+        WriterLock::take(self.open_lock(METRICS)?)
     }
 
     /// Tries, without waiting, to become the one who may update the cache of an archive; for readers.

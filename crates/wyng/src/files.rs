@@ -77,6 +77,18 @@ pub fn create_private(fs: &dyn Fs, path: &Path, bytes: &[u8]) -> Result<(), SysE
 /// # Errors
 /// What the system said; `path` is as it was then.
 pub fn replace(fs: &dyn Fs, path: &Path, data: &[u8]) -> Result<(), SysError> {
+    replace_with(fs, path, data, false)
+}
+
+/// As [`replace`], and all users can read it whatever the user's mask says.
+///
+/// # Errors
+/// What the system said; `path` is as it was then.
+pub fn publish(fs: &dyn Fs, path: &Path, data: &[u8]) -> Result<(), SysError> {
+    replace_with(fs, path, data, true)
+}
+
+fn replace_with(fs: &dyn Fs, path: &Path, data: &[u8], public: bool) -> Result<(), SysError> {
     let (folder, name) = split(path);
     let folder = fs.open_dir(&folder, Links::Beneath)?;
     let mut temporary = name.clone().into_os_string();
@@ -86,6 +98,9 @@ pub fn replace(fs: &dyn Fs, path: &Path, data: &[u8]) -> Result<(), SysError> {
         folder.remove_file(&temporary)?;
     }
     let file = folder.open(&temporary, OpenHow::new(0o644))?;
+    if public {
+        file.set_mode(0o644)?;
+    }
     let mut written = 0;
     while let Some(rest) = data.get(written..).filter(|rest| !rest.is_empty()) {
         let count = file.write_at(rest, u64::try_from(written).unwrap_or(u64::MAX))?;

@@ -8,6 +8,7 @@ mod environment;
 mod error_file;
 mod errors;
 mod files;
+mod metrics;
 pub mod options;
 mod output;
 mod progress;

@@ -3,6 +3,7 @@
 use crate::commands::{Done, Run};
 use crate::environment::Environment;
 use crate::errors::{BAD_OPTION, Failure, INTERRUPTED, SOME_FAILED};
+use crate::metrics::{self, Ending};
 use crate::options::arguments::{ArchCheckArgs, Manner};
 use crate::options::ini::Config;
 use crate::options::meaning::{check, invocation};
@@ -25,11 +26,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use wyng_state::reduce::ReduceMode;
-use wyng_state::{StateError, StateHome};
-use wyng_sys::Context;
+use wyng_state::{StateError, StateHome, wait_for};
+use wyng_sys::{Context, SysError};
 
 /// Largest ini file, bytes.
 const INI_LIMIT: usize = 1 << 20;
+
+/// How long another command's writing of the file of `--metrics` is waited for.
+const METRICS_WAIT: Duration = Duration::from_secs(10);
 
 /// What the arguments ask for.
 enum Asked {
@@ -126,7 +130,7 @@ fn command(line: &CommandLine) -> Result<(Command, &[OsString]), OptionError> {
     }
     let Some((first, names)) = line.words.split_first() else {
         return Err(parse::syntax_error(
-            "a command is missing: arch-init, send, receive, list, verify, monitor, diff, prune, delete, rename, tag, \
+            "a command is missing: arch-init, send, receive, list, status, verify, monitor, diff, prune, delete, rename, tag, \
              arch-deduplicate, arch-check, add, mount, nbd, serve or version",
         ));
     };
@@ -225,6 +229,7 @@ fn execute(invocation: &Invocation, manner: Manner, environment: &Environment, c
         Action::Deduplicate { .. } => Work::Deduplicating,
         Action::Init(_)
         | Action::List(_)
+        | Action::Status(_)
         | Action::Clean(_)
         | Action::Delete(_)
         | Action::Rename(_)
@@ -254,14 +259,50 @@ fn execute(invocation: &Invocation, manner: Manner, environment: &Environment, c
         ),
         output: Arc::clone(&output),
         requested: BTreeSet::new(),
+        measured: None,
     };
     let result = run.action(action);
     run.display.finish();
     let code = conclude(&run, action, result);
+    let code = measured(&run, action, code);
     if let Err(error) = thin_out(context, general) {
         output.warning(&format!("the cache could not be thinned out: {error}"));
     }
     written(&output, code)
+}
+
+/// Writes the file of `--metrics`. Gives the exit code, which tells if that failed.
+fn measured(run: &Run<'_>, action: &Action, code: u8) -> u8 {
+    let Some(path) = &run.general.metrics else {
+        return code;
+    };
+    let ending = Ending {
+        archive: &run.general.destination,
+        command: action.command().name(),
+        at: run.context.clock.now().div_euclid(1_000_000_000),
+        good: code == 0,
+    };
+    match write_metrics(run, path, &ending) {
+        Ok(()) => code,
+        Err(error) => {
+            run.output.error(
+                &format!("--metrics: {error}"),
+                Some("name a file in a folder that this user may write to"),
+            );
+            code.max(1)
+        }
+    }
+}
+
+/// What others put into the file meanwhile stays, where their lock can be waited for.
+fn write_metrics(run: &Run<'_>, path: &Path, ending: &Ending<'_>) -> Result<(), SysError> {
+    let state = StateHome::open(&run.context.fs, &run.general.state_home, false);
+    let lock = |state: StateHome| wait_for(run.context, METRICS_WAIT, || state.metrics_lock()).ok();
+    let _lock = state.ok().flatten().and_then(lock);
+    let before = files::read(&*run.context.fs, path, metrics::LIMIT)?;
+    let before = before.map(|(text, _)| String::from_utf8_lossy(&text).into_owned());
+    let text = metrics::updated(&before.unwrap_or_default(), ending, run.measured.as_ref());
+    files::publish(&*run.context.fs, path, text.as_bytes())
 }
 
 /// Takes out of the cache what `--meta-reduce` says.

@@ -132,6 +132,11 @@ const REFUSED: &[(&[&str], i32, &str)] = &[
     (&["list", "--lock-wait=-1"], 9, "--lock-wait=-1"),
     (&["list", "--meta-reduce=on"], 9, "--meta-reduce=on"),
     (&["list", "--session-strict=maybe"], 9, "--session-strict=maybe"),
+    (
+        &["status", "--max-age=26"],
+        9,
+        "--max-age=26 must be a number with a unit",
+    ),
     (&["list", "--session=yesterday"], 9, "--session=yesterday"),
     (&["list", "--session=20261301-000000"], 9, "--session=20261301-000000"),
     (

@@ -111,6 +111,9 @@ fn documents_fit_their_schemas() {
     let import = "--import-other-from=a.img:|:a.img";
     for (arguments, code) in [
         (&["list"][..], 0),
+        (&["status"], 0),
+        (&["status", "a.img", "nosuch", "--local=."], 2),
+        (&["status", "--dest=file:nowhere"], 6),
         (&["verify", "--all"], 0),
         (&["verify", "--all", "nosuch"], 2),
         (&["verify", "nosuch"], 2),
@@ -213,6 +216,7 @@ fn documents_of_local_volumes_fit_their_schemas() {
         (&["diff", "v", &local, "--quick"], 2),
         (&["monitor", "--all", &local], 0),
         (&["monitor", "--all", &local], 0),
+        (&["status", &local], 0),
         (&["diff", "v", &local, "--remap"], 0),
         (&["send", "v", &local], 0),
         (&["diff", "v", "--session=newest,newest"], 0),

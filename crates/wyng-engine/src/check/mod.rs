@@ -140,7 +140,11 @@ fn look_for_strays(open: &OpenArchive, report: &mut CheckReport, reporter: &dyn 
 }
 
 /// The local snapshots of volumes that the archive does not have; `None` if they could not be looked for, which is told.
-fn orphan_snapshots(open: &OpenArchive, local: &Path, reporter: &dyn Reporter) -> Result<Option<Vec<OrphanSnapshot>>> {
+pub(crate) fn orphan_snapshots(
+    open: &OpenArchive,
+    local: &Path,
+    reporter: &dyn Reporter,
+) -> Result<Option<Vec<OrphanSnapshot>>> {
     let request = CleanRequest {
         local: local.to_path_buf(),
         scope: CleanScope::Orphans,

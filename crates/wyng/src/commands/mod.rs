@@ -15,6 +15,7 @@ mod prune;
 mod receive;
 mod rename;
 mod send;
+mod status;
 mod tag;
 mod verify;
 
@@ -30,7 +31,7 @@ use crate::terminal::Terminal;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use wyng_engine::{OpenArchive, OpenRequest, Place, ProcessIdentity, Purpose, Reach, StorageSettings};
+use wyng_engine::{OpenArchive, OpenRequest, Place, ProcessIdentity, Purpose, Reach, StatusReport, StorageSettings};
 use wyng_format::ScryptCost;
 use wyng_sys::Context;
 
@@ -61,6 +62,8 @@ pub struct Run<'a> {
     pub display: Display,
     /// Volumes that the user asked for, as far as known: what `FILE.error` names if the command ends early.
     pub requested: BTreeSet<String>,
+    /// How the archive stood at the end, for `--metrics`.
+    pub measured: Option<StatusReport>,
 }
 
 impl Run<'_> {
@@ -78,6 +81,7 @@ impl Run<'_> {
             Action::Diff(args) => self.diff(args),
             Action::Clean(args) => self.clean(args),
             Action::List(args) => self.list(args),
+            Action::Status(args) => self.status(args),
             Action::Delete(args) => self.delete(args),
             Action::Rename(request) => self.rename(request),
             Action::Tag(args) => self.tag(args),
@@ -138,6 +142,7 @@ impl Run<'_> {
         let mut archive = wyng_engine::open(self.context, &request, &self.terminal, &self.display)?;
         self.introduce(&archive);
         let result = work(self, &mut archive);
+        self.measure(&archive);
         let waits = archive.close_counted();
         if self.manner.debug && waits > 0 {
             self.output

@@ -42,6 +42,8 @@ pub struct General {
     pub headroom: Headroom,
     /// `--lock-wait`.
     pub lock_wait: Duration,
+    /// `--metrics`, for the commands that write it.
+    pub metrics: Option<PathBuf>,
     /// How destinations on other machines are reached.
     pub remote: RemoteOptions,
 }
@@ -104,6 +106,8 @@ pub enum Action {
     Verify(VerifyArgs),
     /// `list`.
     List(ListArgs),
+    /// `status`.
+    Status(StatusArgs),
     /// `monitor`.
     Monitor(MonitorArgs),
     /// `diff`.
@@ -143,6 +147,7 @@ impl Action {
             Self::Receive(_) => Command::Receive,
             Self::Verify(_) => Command::Verify,
             Self::List(_) => Command::List,
+            Self::Status(_) => Command::Status,
             Self::Monitor(_) => Command::Monitor,
             Self::Diff(_) => Command::Diff,
             Self::Clean(_) | Self::Delete(_) => Command::Delete,
@@ -440,6 +445,17 @@ pub struct ListArgs {
     pub session: Option<SessionChoice>,
     /// `--tag`: show tags.
     pub tags: bool,
+}
+
+/// `status`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatusArgs {
+    /// Which volumes are shown.
+    pub wanted: Wanted,
+    /// `--local`.
+    pub local: Option<PathBuf>,
+    /// `--max-age`.
+    pub max_age: Option<Duration>,
 }
 
 /// `add`.

@@ -106,6 +106,31 @@ pub fn duration(text: &str) -> Option<Duration> {
     (1..=31_536_000).contains(&total).then(|| Duration::from_secs(total))
 }
 
+/// `90s`, `30m`, `26h`, `8d`, `2w`.
+pub fn age(value: &OsStr) -> Result<(), String> {
+    match span(utf8(value)?) {
+        Some(_) => Ok(()),
+        None => Err("must be a number with a unit, s, m, h, d or w, such as 26h or 8d".to_owned()),
+    }
+}
+
+/// A time of at least a second.
+#[must_use]
+pub fn span(text: &str) -> Option<Duration> {
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        "w" => 604_800,
+        _ => return None,
+    };
+    let number: u32 = number.parse().ok()?;
+    let total = u64::from(number).checked_mul(seconds)?;
+    (total > 0).then(|| Duration::from_secs(total))
+}
+
 /// `newest`, the time of a session, or the name of a kept file.
 pub fn kept(value: &OsStr) -> Result<(), String> {
     match kept_choice(utf8(value)?) {
@@ -205,6 +230,11 @@ mod tests {
         refused(
             budget,
             &["", "m", "30", "0m", "-1m", "1.5h", "9000h", "5d", "30 m", "ü"],
+        );
+        accepted(age, &["1s", "30m", "26h", "8d", "2w", "4294967295w"]);
+        refused(
+            age,
+            &["", "h", "26", "0d", "-1h", "1.5h", "1y", "26 h", "4294967296s", "ü"],
         );
         accepted(meta_reduce, &["on:3000", "off:0", "extra:1"]);
         refused(meta_reduce, &["on", "on:", "maybe:3", "on:-1", "on:1:2"]);

@@ -35,6 +35,8 @@ pub enum Command {
     ArchCheck,
     /// Share equal chunks.
     ArchDeduplicate,
+    /// Tell how old the backups are.
+    Status,
     /// Show sessions as files.
     Mount,
     /// Serve a session as a block device.
@@ -166,6 +168,28 @@ pub static COMMANDS: &[About] = &[
             ),
             ("wyng list vm1.img", "the sessions of a volume"),
             ("wyng list --json -u", "everything, for programs"),
+        ],
+    },
+    About {
+        command: Command::Status,
+        name: "status",
+        arguments: "[VOLUME]...",
+        summary: "show how old the backups are, and what is left to do",
+        text: "Without names: of all volumes. The newest session of each and its age, what monitor noted to have changed \
+               since, when it was last found good, and the number of sessions; then the room that is left at the \
+               destination, sends that were interrupted, and with --local snapshots there that are of no use. Only reads, \
+               and never waits for another wyng. With --max-age the exit code is 2 if a volume's newest session is older, or \
+               if it has none.",
+        examples: &[
+            ("wyng status", "how things are"),
+            (
+                "wyng status --max-age=26h --quiet",
+                "from a timer: silent, unless a backup is missing",
+            ),
+            (
+                "wyng status --metrics=/var/lib/prometheus/node-exporter/wyng.prom",
+                "figures for the node exporter of Prometheus",
+            ),
         ],
     },
     About {

@@ -32,6 +32,7 @@ pub fn overview() -> String {
         Topic::Opening,
         Topic::Local,
         Topic::Pruning,
+        Topic::Watching,
         Topic::Creating,
         Topic::Remote,
         Topic::Serving,

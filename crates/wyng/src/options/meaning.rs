@@ -81,6 +81,7 @@ pub fn invocation(
         Command::Send => Action::Send(reader.send(names)?),
         Command::Receive => Action::Receive(reader.receive(names)?),
         Command::Verify => Action::Verify(reader.verify(names)?),
+        Command::Status => Action::Status(reader.status(names)),
         Command::Monitor => Action::Monitor(reader.monitor(names)?),
         Command::Diff => Action::Diff(reader.diff(names)?),
         Command::Delete => reader.delete(names)?,
@@ -142,6 +143,7 @@ impl Reader<'_> {
             max_sync: self.values.flag(Id::Maxsync),
             headroom: self.headroom(),
             lock_wait: Duration::from_secs(self.values.number(Id::LockWait).unwrap_or_default()),
+            metrics: self.metrics(),
             remote: self.remote(),
         })
     }

@@ -15,6 +15,7 @@ pub mod parse;
 mod prune;
 pub mod table;
 pub mod value;
+mod watching;
 
 pub use arguments::{Action, General, Invocation};
 pub use command::Command;

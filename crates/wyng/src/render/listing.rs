@@ -203,6 +203,7 @@ pub(crate) mod tests {
             sequence,
             source_time: 1_795_321_054_618_034_785,
             changed,
+            verified_at: None,
             last_verified: None,
             tags: tags
                 .iter()

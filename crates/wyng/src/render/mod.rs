@@ -12,6 +12,7 @@ pub mod manage;
 pub mod prune;
 pub mod results;
 pub mod size;
+pub mod status;
 
 /// Columns that `text` takes on a terminal, roughly: a column per character, none for combining marks, two for the wide
 /// scripts of East Asia.

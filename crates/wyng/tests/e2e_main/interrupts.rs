@@ -1,7 +1,7 @@
 //! Signals and kills in the middle of `send` and `receive`: the archive is whole, targets are as before or complete, and
 //! the next command just works.
 
-use crate::support::{Lab, files, full, import};
+use crate::support::{Lab, files, full, import, wait_until};
 use std::io::Read;
 use std::process::{Child, Output};
 use std::time::{Duration, Instant};
@@ -15,14 +15,6 @@ const SIGNALS: [rustix::process::Signal; 3] = [
     rustix::process::Signal::TERM,
     rustix::process::Signal::HUP,
 ];
-
-fn wait_until(what: &str, mut ready: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !ready() {
-        assert!(start.elapsed() < Duration::from_secs(60), "{what} does not come");
-        std::thread::sleep(Duration::from_millis(1));
-    }
-}
 
 fn signal(child: Child, signal: rustix::process::Signal) -> Output {
     let pid = rustix::process::Pid::from_child(&child);

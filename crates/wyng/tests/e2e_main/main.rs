@@ -31,4 +31,5 @@ mod sends;
 mod sets;
 mod signatures;
 mod takeover;
+mod watching;
 mod wrapper;

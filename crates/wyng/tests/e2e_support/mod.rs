@@ -11,7 +11,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Child;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use wyng_testkit::bin::{Outcome, Program};
 use wyng_testkit::model::{first_difference, sha256_hex};
 use wyng_testkit::patterns::Pattern;
@@ -361,6 +361,15 @@ pub fn folders(path: &Path, begin: &str) -> Vec<PathBuf> {
     let mut found: Vec<_> = entries.filter(|path| path.is_dir() && named(path)).collect();
     found.sort();
     found
+}
+
+/// Waits for something that comes by itself.
+pub fn wait_until(what: &str, mut ready: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !ready() {
+        assert!(start.elapsed() < Duration::from_secs(60), "{what} does not come");
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// Runs more of a random or costly test if `WYNG_TEST_FULL` is set.

@@ -7,6 +7,7 @@ mod opening;
 mod pruning;
 mod restoring;
 mod sending;
+mod watching;
 
 pub use super::option::{Id, Kind, Opt, Standing, Topic};
 
@@ -25,6 +26,7 @@ const PARTS: &[&[Opt]] = &[
     sending::OPTIONS,
     restoring::OPTIONS,
     pruning::OPTIONS,
+    watching::OPTIONS,
     opening::OPTIONS,
     managing::OPTIONS,
     general::OPTIONS,

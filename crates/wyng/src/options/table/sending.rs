@@ -16,6 +16,7 @@ pub(super) const OPTIONS: &[Opt] = &[
             Verify,
             Diff,
             List,
+            Command::Status,
             Prune,
             Delete,
             Command::Tag,
@@ -36,6 +37,7 @@ pub(super) const OPTIONS: &[Opt] = &[
         Verify,
         Diff,
         List,
+        Command::Status,
         Prune,
         Command::Tag,
         Command::ArchCheck,
@@ -88,7 +90,16 @@ pub(super) const OPTIONS: &[Opt] = &[
         "folder or LVM thin pool that holds the volumes",
     )
     .check(check::path)
-    .on(&[Send, Monitor, Receive, Diff, Delete, Rename, Command::ArchCheck]),
+    .on(&[
+        Send,
+        Monitor,
+        Receive,
+        Diff,
+        Delete,
+        Rename,
+        Command::ArchCheck,
+        Command::Status,
+    ]),
     list(
         Id::ImportOtherFrom,
         "import-other-from",

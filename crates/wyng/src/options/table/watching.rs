@@ -1,0 +1,29 @@
+//! The options for watching over an archive.
+
+use super::super::check;
+use super::super::command::Command::{self, Monitor, Prune, Send, Verify};
+use super::super::option::Topic::Watching;
+use super::super::option::{Id, Opt, value};
+
+pub(super) const OPTIONS: &[Opt] = &[
+    value(
+        Id::MaxAge,
+        "max-age",
+        "TIME",
+        Watching,
+        "status: fail for volumes whose newest session is older, such as 26h or 8d",
+    )
+    .check(check::age)
+    .on(&[Command::Status])
+    .ours(),
+    value(
+        Id::Metrics,
+        "metrics",
+        "FILE",
+        Watching,
+        "write figures for Prometheus there, also after a failure",
+    )
+    .check(check::path)
+    .on(&[Send, Monitor, Verify, Prune, Command::Status])
+    .ours(),
+];

@@ -16,7 +16,7 @@ use wyng_format::{
     ChunkHash, MetaObject, SessionInfo, SessionName, VolInfo, VolumeId, WorkListHead, WorkListWriter, WorkStep,
     encode_sessions_list,
 };
-use wyng_store::{Durability, StorePath};
+use wyng_store::{Durability, Rename, StorePath};
 
 /// A run of a prune, worked out; nothing of it is done yet.
 pub(super) struct Merging {
@@ -209,10 +209,31 @@ impl Archive {
         let mut merging = self.merging(&history, &run)?;
         self.may_change(guard)?;
         let merge = layout::in_volume(vid, layout::MERGE);
+        self.take_back(vid, &merge, head)?;
         // crash here: as before, some of its own files missing or made anew.
         let after = self.stage_merge(&mut merging, &layout::inside(&merge, head.target.as_str()))?;
         let mut steps = merging.steps().map(|step| step.map_err(ArchiveError::Damaged));
         self.carry_out(vid, &merging.head, &mut steps, after, guard)
+    }
+
+    /// Where the folder of the oldest session has the place of the one that stays already, it goes back into `merge`.
+    fn take_back(&self, vid: &VolumeId, merge: &StorePath, head: &WorkListHead) -> Result<()> {
+        let store = &self.vault.store;
+        let place = layout::session(vid, &head.target);
+        if store.stat(&place)?.is_none() {
+            return Ok(());
+        }
+        let (first, target) = (&head.first, &head.target);
+        let [first, target] = [first, target].map(|session| layout::inside(merge, session.as_str()));
+        // The one that stays was taken out as well: what has its place is the other.
+        if store.stat(&target)?.is_none() {
+            return Err(ArchiveError::Pending { vid: vid.to_string() });
+        }
+        store.rename(&place, &first, Rename::Keep)?;
+        // crash here: as before it got that place.
+        store.sync_dir(merge)?;
+        store.sync_dir(&layout::volume(vid))?;
+        Ok(())
     }
 
     /// Writes the work list and all new metadata under temporary names and makes them durable. `dir` is the folder of the

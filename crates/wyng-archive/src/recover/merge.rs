@@ -61,7 +61,7 @@ impl Archive {
                 self.carry_out(vid, &head, &mut *steps, after, guard)?;
             }
             _ => {
-                let may_again = noted.is_some() && found.merge && !in_place;
+                let may_again = noted.is_some() && found.merge;
                 let before = self.listed_volinfo(vid).filter(|_| may_again).ok_or_else(pending)?;
                 self.merge_anew(before, vid, &head, guard)?;
             }

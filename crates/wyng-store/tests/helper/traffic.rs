@@ -4,7 +4,7 @@ use crate::common::{Served, archive, context, free, open, path, real};
 use std::path::Path;
 use std::sync::Arc;
 use wyng_store::remote::helper::HelperStore;
-use wyng_store::{Change, OpenMode, Store, StoreError};
+use wyng_store::{Change, OpenMode, Store, StoreError, StorePath};
 use wyng_testkit::MemFs;
 use wyng_testkit::pools::TempDir;
 
@@ -115,6 +115,28 @@ fn changes_and_announced_reads_are_not_waited_for_one_by_one() {
         }
     }
     assert!(store.round_trips() <= before + 4, "{}", store.round_trips() - before);
+}
+
+#[test]
+fn what_nobody_comes_for_gives_its_place_away() {
+    let (_, store, _) = in_memory();
+    let files = [path("one"), path("two")];
+    files.iter().for_each(|file| store.create(file, b"x").unwrap());
+    // As many as may be under way.
+    (0..64).for_each(|number| store.prefetch_list(&path(&format!("none{number}"))));
+    let read = |files: &[StorePath]| {
+        let before = store.round_trips();
+        files.iter().for_each(|file| store.prefetch(file, 10));
+        for file in files {
+            assert_eq!(store.read(file, 10).unwrap().as_deref(), Some(&b"x"[..]));
+        }
+        store.round_trips() - before
+    };
+    assert_eq!(read(&files), 2);
+    for _ in 0..300 {
+        read(&files[..1]);
+    }
+    assert_eq!(read(&files), 1, "both are under way at once again");
 }
 
 #[test]

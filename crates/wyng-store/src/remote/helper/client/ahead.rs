@@ -14,7 +14,7 @@ const COUNT: usize = 64;
 const BYTES: usize = 16 << 20;
 /// What a listing that is on its way counts as.
 const LIST_COST: usize = 64 << 10;
-/// After how many further announcements one that was never read gives its place away.
+/// After how many further announcements one that nobody came for gives its place away.
 const PATIENCE: u64 = 256;
 
 /// What was asked for ahead, and what came with the opening of the folder.
@@ -24,7 +24,7 @@ pub(super) struct Ahead {
     announced: u64,
     carried: Vec<(StorePath, Option<Vec<u8>>)>,
     listing: Option<Vec<Entry>>,
-    lists: Vec<(StorePath, Ticket)>,
+    lists: VecDeque<(StorePath, u64, Ticket)>,
 }
 
 struct Asked {
@@ -49,7 +49,7 @@ impl Ahead {
             announced: 0,
             carried,
             listing,
-            lists: Vec::new(),
+            lists: VecDeque::new(),
         }
     }
 
@@ -60,12 +60,7 @@ impl Ahead {
         }
         // What comes from now on may be newer than what was asked for earlier.
         self.forget_where(|asked| asked == path);
-        self.announced = self.announced.saturating_add(1);
-        while let Some((_, oldest)) = self.asked.front()
-            && self.announced.saturating_sub(oldest.number) > PATIENCE
-        {
-            self.pop();
-        }
+        self.count_one();
         let cost = usize::try_from(limit).unwrap_or(MOST_DATA).min(MOST_DATA);
         if !self.has_room(cost) {
             return;
@@ -96,11 +91,25 @@ impl Ahead {
             return;
         }
         self.forget_lists(|asked| asked == path);
+        self.count_one();
         if self.has_room(LIST_COST)
             && let Ok(ticket) = send(&client.link, &Request::List(path.clone()))
         {
             self.bytes = self.bytes.saturating_add(LIST_COST);
-            self.lists.push((path.clone(), ticket));
+            self.lists.push_back((path.clone(), self.announced, ticket));
+        }
+    }
+
+    /// Counts an announcement; the oldest of those before give their places away.
+    fn count_one(&mut self) {
+        self.announced = self.announced.saturating_add(1);
+        let (announced, bytes) = (self.announced, &mut self.bytes);
+        let is_old = |number: u64| announced.saturating_sub(number) > PATIENCE;
+        while let Some((_, oldest)) = self.asked.pop_front_if(|(_, asked)| is_old(asked.number)) {
+            *bytes = bytes.saturating_sub(oldest.cost);
+        }
+        while self.lists.pop_front_if(|(_, number, _)| is_old(*number)).is_some() {
+            *bytes = bytes.saturating_sub(LIST_COST);
         }
     }
 
@@ -110,9 +119,9 @@ impl Ahead {
 
     /// The answer about the names in a folder, if they were asked for.
     pub(super) fn take_list(&mut self, path: &StorePath) -> Option<Ticket> {
-        let at = self.lists.iter().position(|(asked, _)| asked == path)?;
+        let at = self.lists.iter().position(|(asked, ..)| asked == path)?;
         self.bytes = self.bytes.saturating_sub(LIST_COST);
-        Some(self.lists.swap_remove(at).1)
+        Some(self.lists.remove(at)?.2)
     }
 
     /// What is known of a file, which is forgotten by that.
@@ -148,7 +157,7 @@ impl Ahead {
 
     fn forget_lists(&mut self, is_meant: impl Fn(&StorePath) -> bool) {
         let bytes = &mut self.bytes;
-        self.lists.retain(|(path, _)| {
+        self.lists.retain(|(path, ..)| {
             let is_meant = is_meant(path);
             if is_meant {
                 *bytes = bytes.saturating_sub(LIST_COST);
@@ -166,12 +175,6 @@ impl Ahead {
             }
             !is_meant
         });
-    }
-
-    fn pop(&mut self) {
-        if let Some((_, oldest)) = self.asked.pop_front() {
-            self.bytes = self.bytes.saturating_sub(oldest.cost);
-        }
     }
 }
 

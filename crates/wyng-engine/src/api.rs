@@ -226,6 +226,9 @@ pub struct SessionListing {
     pub verified_at: Option<i64>,
     /// The same in the user's time zone.
     pub last_verified: Option<CivilTime>,
+    /// When a program of `verify --run` last looked at it, nanoseconds since 1970 and in the user's time zone, and whether it
+    /// found it good, as far as this host knows.
+    pub last_proof: Option<(i64, CivilTime, bool)>,
     /// id and description, in stored order.
     pub tags: Vec<(String, String)>,
 }

@@ -416,7 +416,8 @@ fn session_listings(context: &Context, history: &History, checks: &CheckLog) -> 
     let mut list = Vec::new();
     let sessions = history.sessions();
     let verified = crate::check::last_verified(checks, &history.vid, &sessions);
-    for (session, verified) in sessions.into_iter().zip(verified) {
+    let proofs = crate::check::last_proofs(checks, &history.vid, &sessions);
+    for ((session, verified), proof) in sessions.into_iter().zip(verified).zip(proofs) {
         let info = &session.info;
         let changed = before.is_none_or(|before| {
             info.manifest.is_some()
@@ -430,6 +431,7 @@ fn session_listings(context: &Context, history: &History, checks: &CheckLog) -> 
             source_time: source_nanos(context, info.local_time),
             changed,
             verified_at: verified,
+            last_proof: proof.map(|(at, good)| (at, context.clock.civil(at), good)),
             last_verified: verified.map(|at| context.clock.civil(at)),
             tags: info
                 .tags

@@ -59,6 +59,12 @@ fn volume(open: &OpenArchive, listing: VolumeListing, at: i64) -> VolumeStatus {
         status.session_at = made;
         status.age = made.map(|made| u64::try_from(at.saturating_sub(made)).unwrap_or(0));
         status.size = newest.size;
+        let proof = |wanted: bool| {
+            let (at, _, good) = newest.last_proof?;
+            (good == wanted).then(|| at.div_euclid(NANOS))
+        };
+        status.proven_at = proof(true);
+        status.proof_failed_at = proof(false);
         status.verified_at = newest.verified_at.map(|at| at.div_euclid(NANOS));
     }
     if let (Some(state), Ok(vid)) = (open.archive.state(), VolumeId::new(&status.vid)) {

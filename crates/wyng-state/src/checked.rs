@@ -36,6 +36,17 @@ pub struct Shown {
     pub at: i64,
 }
 
+/// That a program of the user's looked at all which one session shows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proven {
+    /// A digest of its list of chunks and those of all that it builds on.
+    pub lists: String,
+    /// When that was, nanoseconds since 1970.
+    pub at: i64,
+    /// The program found it good.
+    pub good: bool,
+}
+
 /// What is remembered of the checks of one archive.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckLog {
@@ -47,6 +58,9 @@ pub struct CheckLog {
     /// The same of what sessions show.
     #[serde(default)]
     pub shown: BTreeMap<String, Shown>,
+    /// The same of programs that looked at them, with what came of it last.
+    #[serde(default)]
+    pub proven: BTreeMap<String, Proven>,
 }
 
 impl ArchiveState {

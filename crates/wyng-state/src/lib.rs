@@ -41,7 +41,7 @@ pub mod seen;
 pub mod unconfirmed;
 
 pub use archive::{ArchiveState, CacheFile};
-pub use checked::{CheckLog, Checked, Shown};
+pub use checked::{CheckLog, Checked, Proven, Shown};
 pub use counters::{CounterRule, Counters, Key};
 pub use deltamap::StoredMap;
 pub use error::{LockName, Result, StateError};

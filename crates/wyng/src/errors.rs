@@ -130,9 +130,9 @@ impl From<MountError> for Failure {
     fn from(error: MountError) -> Self {
         let hint = match &error {
             MountError::Mount { error, .. } => match error.kind() {
-                std::io::ErrorKind::NotFound => {
-                    Some("the folder must exist; users other than root need the package fuse3 as well")
-                }
+                std::io::ErrorKind::NotFound => Some(
+                    "the folder and /dev/fuse must exist (modprobe fuse); users other than root need the package fuse3 as well",
+                ),
                 std::io::ErrorKind::PermissionDenied => {
                     Some("the folder must be yours; --allow-other needs a line user_allow_other in /etc/fuse.conf")
                 }

@@ -18,6 +18,7 @@ enum Family {
     VolumeBytes,
     ChangedBytes,
     LastVerified,
+    LastProven,
     OrphanSnapshots,
     FreeBytes,
     TotalBytes,
@@ -28,12 +29,13 @@ enum Family {
 }
 
 impl Family {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::NewestSession,
         Self::Sessions,
         Self::VolumeBytes,
         Self::ChangedBytes,
         Self::LastVerified,
+        Self::LastProven,
         Self::OrphanSnapshots,
         Self::FreeBytes,
         Self::TotalBytes,
@@ -59,6 +61,10 @@ impl Family {
             Self::LastVerified => (
                 "wyng_last_verified_timestamp_seconds",
                 "When the newest session of a volume was last found good.",
+            ),
+            Self::LastProven => (
+                "wyng_last_proven_timestamp_seconds",
+                "When a program last found the newest session of a volume good, if it did so the last time.",
             ),
             Self::OrphanSnapshots => (
                 "wyng_orphan_snapshots",
@@ -153,6 +159,7 @@ fn add_archive(samples: &mut Samples, archive: &str, report: &StatusReport) {
             sessions,
             changed_bytes,
             verified_at,
+            proven_at,
             ..
         } = volume;
         let mut add = |family, value: Option<String>| {
@@ -164,6 +171,7 @@ fn add_archive(samples: &mut Samples, archive: &str, report: &StatusReport) {
         add(Family::VolumeBytes, session_at.map(|_| size.to_string()));
         add(Family::ChangedBytes, changed_bytes.map(|bytes| bytes.to_string()));
         add(Family::LastVerified, verified_at.map(|at| at.to_string()));
+        add(Family::LastProven, proven_at.map(|at| at.to_string()));
     }
     let mut add = |family, value: Option<u64>| {
         let key = (family, labels(&[("archive", archive)]));

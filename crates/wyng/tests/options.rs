@@ -137,6 +137,11 @@ const REFUSED: &[(&[&str], i32, &str)] = &[
         9,
         "--max-age=26 must be a number with a unit",
     ),
+    (
+        &["verify", "v", "--run= "],
+        9,
+        "--run=  must begin with the name of a program",
+    ),
     (&["list", "--session=yesterday"], 9, "--session=yesterday"),
     (&["list", "--session=20261301-000000"], 9, "--session=20261301-000000"),
     (

@@ -233,6 +233,17 @@ fn documents_of_local_volumes_fit_their_schemas() {
 }
 
 #[test]
+fn documents_of_programs_that_look_at_sessions_fit_their_schema() {
+    let world = World::with_archive();
+    for (program, code) in [("--run=true", 0), ("--run=false", 2), ("--run=/nowhere/x", 2)] {
+        let ran = world.wyng(&["verify", "--all", program, "--json"]);
+        let document = document(&ran, "verify");
+        // Whether something can be mounted depends on the machine.
+        assert!(ran.code == code || ran.code == 1, "{program}: {ran:#?}\n{document}");
+    }
+}
+
+#[test]
 fn the_checker_bites() {
     let world = World::with_archive();
     let mut good = document(&world.wyng(&["verify", "--all", "--json"]), "verify");

@@ -32,6 +32,10 @@ pub struct VolumeStatus {
     pub changed_bytes: Option<u64>,
     /// When its newest session was last found good, seconds since 1970, as far as this host knows.
     pub verified_at: Option<i64>,
+    /// When a program of `verify --run` last found its newest session good, seconds since 1970, if it did so the last time.
+    pub proven_at: Option<i64>,
+    /// When it last found that it is not, if it did so the last time.
+    pub proof_failed_at: Option<i64>,
     /// A session whose chunks the destination has not confirmed to be on its disk.
     pub unconfirmed: Option<String>,
     /// A send from this host has begun a session and not ended it.

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 use wyng_archive::Session;
 use wyng_format::{Blake2b, Digest, VolumeId};
-use wyng_state::{CheckLog, Checked, Shown};
+use wyng_state::{CheckLog, Checked, Proven, Shown};
 
 /// What is remembered of checks, and the time for this one.
 pub(super) struct Ledger {
@@ -128,9 +128,7 @@ impl Reading {
             self.bad.push((keys, vid.clone()));
             return;
         }
-        let mut lists = Lists::default();
-        chain.iter().rev().for_each(|session| lists.add(session));
-        let (lists, at) = (lists.digest(), open.context.clock.now());
+        let (lists, at) = (digest(chain), open.context.clock.now());
         self.good.push((key(vid, session), Shown { lists, at }));
     }
 
@@ -149,6 +147,30 @@ impl Reading {
         };
         remember(open, change, reporter);
     }
+}
+
+/// Remembers what a program of the user's found in a session now. `chain` is it and what it builds on, newest first.
+pub(crate) fn note_proven(open: &OpenArchive, vid: &VolumeId, chain: &[&Session], good: bool, reporter: &dyn Reporter) {
+    let Some(session) = chain.first() else { return };
+    let proven = Proven {
+        lists: digest(chain),
+        at: open.context.clock.now(),
+        good,
+    };
+    remember(open, |log| drop(log.proven.insert(key(vid, session), proven)), reporter);
+}
+
+/// What a program found last in each of a volume's sessions, if that has the same lists still. `sessions` are in sequence order.
+pub(crate) fn last_proofs(log: &CheckLog, vid: &VolumeId, sessions: &[&Session]) -> Vec<Option<(i64, bool)>> {
+    let mut lists = Lists::default();
+    let mut proofs = Vec::new();
+    for session in sessions {
+        lists.add(session);
+        let proven = log.proven.get(&key(vid, session));
+        let proven = proven.filter(|proven| proven.lists == lists.digest());
+        proofs.push(proven.map(|proven| (proven.at, proven.good)));
+    }
+    proofs
 }
 
 /// Changes what is remembered of checks, if this host's memory can be changed now.
@@ -180,6 +202,7 @@ fn try_remember(open: &OpenArchive, change: impl FnOnce(&mut CheckLog)) -> Resul
     change(&mut log);
     log.sessions.retain(|key, _| is_listed(open, key));
     log.shown.retain(|key, _| is_listed(open, key));
+    log.proven.retain(|key, _| is_listed(open, key));
     state.store_check_log(&log)?;
     Ok(true)
 }
@@ -212,6 +235,13 @@ fn list(session: &Session) -> String {
 /// Whether a key is that of a session of this volume.
 fn is_of(key: &str, vid: &VolumeId) -> bool {
     key.split_once('/').is_some_and(|(of, _)| of == vid.as_str())
+}
+
+/// The lists of a session and of what it builds on, newest first, as one digest.
+fn digest(chain: &[&Session]) -> String {
+    let mut lists = Lists::default();
+    chain.iter().rev().for_each(|session| lists.add(session));
+    lists.digest()
 }
 
 /// The lists of chunks of several sessions, oldest first, as one digest.

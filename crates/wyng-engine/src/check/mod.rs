@@ -17,7 +17,7 @@ use crate::read;
 use data::Seen;
 use findings::Findings;
 use ledger::Ledger;
-pub(crate) use ledger::{Reading, last_verified};
+pub(crate) use ledger::{Reading, last_proofs, last_verified, note_proven};
 use std::path::Path;
 use std::time::Duration;
 use wyng_archive::{ArchiveError, Damage, History, Session, Stray, Trust, Volume};

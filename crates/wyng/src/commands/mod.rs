@@ -11,6 +11,7 @@ mod list;
 mod monitor;
 mod mount;
 mod nbd;
+mod prove;
 mod prune;
 mod receive;
 mod rename;

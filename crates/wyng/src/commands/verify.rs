@@ -11,7 +11,13 @@ use wyng_engine::{OpenArchive, Purpose, ReadReport, VerifyRequest};
 impl Run<'_> {
     pub(super) fn verify(&mut self, args: &VerifyArgs) -> Result<Done, Failure> {
         self.requested = args.wanted.names.iter().cloned().collect();
-        self.with_archive(Purpose::Read, |run, archive| run.verify_in(archive, args))
+        self.with_archive(Purpose::Read, |run, archive| {
+            if args.run.is_empty() {
+                run.verify_in(archive, args)
+            } else {
+                run.prove(archive, args)
+            }
+        })
     }
 
     fn verify_in(&mut self, archive: &OpenArchive, args: &VerifyArgs) -> Result<Done, Failure> {

@@ -5,6 +5,7 @@ use super::table::Id;
 use super::value::Values;
 use crate::select::tags::Tags;
 use crate::select::volumes::{Storage, Wanted};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use wyng_engine::{
@@ -260,6 +261,8 @@ pub struct VerifyArgs {
     pub session: SessionChoice,
     /// `--session-strict`.
     pub strict: bool,
+    /// The program of `--run` and its arguments; empty: all data is read.
+    pub run: Vec<OsString>,
 }
 
 /// `monitor`.

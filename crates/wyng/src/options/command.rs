@@ -199,10 +199,17 @@ pub static COMMANDS: &[About] = &[
         summary: "read sessions back and check every byte",
         text: "Fetches all data of the newest session of each volume, or of the one named by --session, and checks it \
                as receive would, without writing anything. Goes on after damage and lists every bad range. list --verbose \
-               shows when a session was last verified.",
+               shows when a session was last verified. With --run a program of yours is to find out: the session is shown to it \
+               as a read-only image file in a mount of its own (FUSE), its words get the path for {}, and its environment has \
+               WYNG_IMAGE, WYNG_VOLUME and WYNG_SESSION. No shell is used. An exit code other than 0 fails the volume. Only what \
+               the program looks at is fetched and checked.",
         examples: &[
             ("wyng verify --all", "the newest session of everything"),
             ("wyng verify --session=^monthly vm1.img", "the newest one with a tag"),
+            (
+                "wyng verify vm1.img --run='fsck.ext4 -f -n {}'",
+                "is the file system in it whole?",
+            ),
         ],
     },
     About {

@@ -302,6 +302,7 @@ impl Reader<'_> {
             vols_from: self.vols_from_path(),
             session: self.session()?.unwrap_or(SessionChoice::Newest),
             strict: self.strict(),
+            run: self.program()?,
         })
     }
 

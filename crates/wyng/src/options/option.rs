@@ -79,6 +79,7 @@ pub enum Id {
     AllowOther,
     Socket,
     Once,
+    Run,
     Encrypt,
     Compression,
     ChunkFactor,

@@ -1,9 +1,11 @@
-//! What the options of the commands that watch over an archive ask for: status.
+//! What the options of the commands that watch over an archive ask for: status, and verify --run.
 
 use super::arguments::StatusArgs;
 use super::check;
+use super::error::{OptionError, Origin};
 use super::meaning::Reader;
 use super::table::{Id, option};
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 impl Reader<'_> {
@@ -16,6 +18,26 @@ impl Reader<'_> {
             local: self.values.os(Id::Local).map(Into::into),
             max_age: max_age.and_then(|text| check::span(&text)),
         }
+    }
+
+    /// The words of `--run`: those of the only one, or each of several as it is.
+    pub(super) fn program(&self) -> Result<Vec<OsString>, OptionError> {
+        let words = self.values.texts(Id::Run);
+        let (Some(first), more) = (words.first(), words.len() > 1) else {
+            return Ok(Vec::new());
+        };
+        if first.trim().is_empty() {
+            return Err(OptionError::Value {
+                name: "run",
+                origin: Origin::CommandLine,
+                value: first.clone(),
+                reason: "must begin with the name of a program".to_owned(),
+            });
+        }
+        if more {
+            return Ok(words.into_iter().map(OsString::from).collect());
+        }
+        Ok(first.split_whitespace().map(OsString::from).collect())
     }
 
     /// The file of `--metrics`, for commands that write it. What only says what it would do is no run of a command.

@@ -100,19 +100,12 @@ fn lines(text: &mut String, session: &SessionListing, verbose: bool) {
     let flag = if session.changed { "Chg" } else { "" };
     let _ = writeln!(text, "{} {size} {flag}", date(session));
     if verbose {
-        if let Some(CivilTime {
-            year,
-            month,
-            day,
-            hour,
-            minute,
-            ..
-        }) = session.last_verified
-        {
-            let _ = writeln!(
-                text,
-                " last verified: {year:04}-{month:02}-{day:02} {hour:02}:{minute:02}"
-            );
+        if let Some(at) = session.last_verified {
+            let _ = writeln!(text, " last verified: {}", minute(at));
+        }
+        if let Some((_, at, good)) = session.last_proof {
+            let what = if good { "last proven" } else { "proof failed" };
+            let _ = writeln!(text, " {what}: {}", minute(at));
         }
         let mut tags: Vec<&(String, String)> = session.tags.iter().collect();
         tags.sort();
@@ -121,6 +114,18 @@ fn lines(text: &mut String, session: &SessionListing, verbose: bool) {
             let _ = writeln!(text, " tag: {id}{comma}{description}");
         }
     }
+}
+
+fn minute(at: CivilTime) -> String {
+    let CivilTime {
+        year,
+        month,
+        day,
+        hour,
+        minute,
+        ..
+    } = at;
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}")
 }
 
 /// Names in columns, a block per month.
@@ -205,6 +210,7 @@ pub(crate) mod tests {
             changed,
             verified_at: None,
             last_verified: None,
+            last_proof: None,
             tags: tags
                 .iter()
                 .map(|&(id, text)| (id.to_owned(), text.to_owned()))

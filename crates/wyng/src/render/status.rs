@@ -16,7 +16,15 @@ pub fn status(report: &StatusReport, local: Option<&Path>) -> String {
     } else {
         row(
             &mut text,
-            ["Newest session", "Age", "Changed", "Verified", "Sessions", "Volume"],
+            [
+                "Newest session",
+                "Age",
+                "Changed",
+                "Verified",
+                "Proven",
+                "Sessions",
+                "Volume",
+            ],
         );
         text.push_str(RULE);
     }
@@ -37,16 +45,20 @@ pub fn status(report: &StatusReport, local: Option<&Path>) -> String {
     text
 }
 
-fn row(text: &mut String, [newest, age, changed, verified, sessions, name]: [&str; 6]) {
+fn row(text: &mut String, [newest, age, changed, verified, proven, sessions, name]: [&str; 7]) {
     let _ = writeln!(
         text,
-        "  {newest:<15}  {age:>6}  {changed:>8}  {verified:>8}  {sessions:>8}  {name}"
+        "  {newest:<15}  {age:>6}  {changed:>8}  {verified:>8}  {proven:>6}  {sessions:>8}  {name}"
     );
 }
 
 fn volume(text: &mut String, report: &StatusReport, volume: &VolumeStatus) {
     let age = volume.age.map_or_else(|| "-".to_owned(), ago);
     let changed = volume.changed_bytes.map_or_else(|| "unknown".to_owned(), size);
+    let proven = match volume.proof_failed_at {
+        Some(_) => "failed".to_owned(),
+        None => since(report, volume.proven_at),
+    };
     row(
         text,
         [
@@ -54,6 +66,7 @@ fn volume(text: &mut String, report: &StatusReport, volume: &VolumeStatus) {
             &age,
             &changed,
             &since(report, volume.verified_at),
+            &proven,
             &volume.sessions.to_string(),
             &volume.volume,
         ],
@@ -144,10 +157,12 @@ mod tests {
                 VolumeStatus {
                     changed_bytes: Some(393_216),
                     verified_at: Some(1_000_000 - 200_000),
+                    proof_failed_at: Some(1),
                     ..volume("vm1.img", Some(7000))
                 },
                 VolumeStatus {
                     unfinished: true,
+                    proven_at: Some(1_000_000 - 10_900),
                     unconfirmed: Some("20261122-041736".to_owned()),
                     ..volume("vm2.img", Some(172_800))
                 },
@@ -167,12 +182,12 @@ mod tests {
         assert_eq!(
             status(&report(), None),
             format!(
-                "\n  Newest session      Age   Changed  Verified  Sessions  Volume\n{RULE}  \
-                 20261122-041736     1 h   384 KiB       2 d         1  vm1.img\n  \
-                 20261122-041736     2 d   unknown     never         1  vm2.img\n      \
+                "\n  Newest session      Age   Changed  Verified  Proven  Sessions  Volume\n{RULE}  \
+                 20261122-041736     1 h   384 KiB       2 d  failed         1  vm1.img\n  \
+                 20261122-041736     2 d   unknown     never     3 h         1  vm2.img\n      \
                  a send of it is not finished; the next one takes it up\n      \
                  20261122-041736 is not confirmed to be on the destination's disk; the next send looks\n  \
-                 none                  -   unknown     never         0  new\n{RULE}\
+                 none                  -   unknown     never   never         0  new\n{RULE}\
                  3 volumes, 2 sessions.\n\
                  The destination has room for 5.0 GiB of 20.0 GiB, and for 1234 files.\n"
             )

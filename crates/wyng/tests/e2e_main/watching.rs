@@ -34,10 +34,10 @@ fn a_status_tells_ages_and_what_is_left_to_do() {
     lab.ok(&["verify", "b"]);
     let before = tree(&lab.archive());
     lab.ok(&["status"]).prints(&[
-        "\n  Newest session      Age   Changed  Verified  Sessions  Volume\n",
-        "   unknown     never         1  a\n",
+        "\n  Newest session      Age   Changed  Verified  Proven  Sessions  Volume\n",
+        "   unknown     never   never         1  a\n",
         "         1  b\n",
-        "  none                  -   unknown     never         0  empty\n",
+        "  none                  -   unknown     never   never         0  empty\n",
         "\n3 volumes, 2 sessions.\nThe destination has room for ",
     ]);
     assert_eq!(tree(&lab.archive()), before, "nothing is changed");
@@ -95,7 +95,7 @@ fn a_status_knows_what_monitor_noted_and_which_snapshots_are_of_no_use() {
     let orphans = document(&lab, &[&local], 0)["orphan_snapshots"].clone();
     assert_eq!(orphans.as_array().unwrap().len(), 1, "{orphans}");
     lab.ok(&["status", &local]).prints(&[
-        "  64.0 KiB     never         1  v\n",
+        "  64.0 KiB     never   never         1  v\n",
         "\n1 local snapshot is of no volume of the archive:\n  /",
         &format!("\nTo remove what is of no use: wyng arch-check --clean {local}\n"),
     ]);

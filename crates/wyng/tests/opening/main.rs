@@ -14,6 +14,7 @@
 
 mod mounts;
 mod nbd;
+mod proofs;
 #[path = "../e2e_support/mod.rs"]
 mod support;
 

@@ -3,7 +3,7 @@
 use super::super::check;
 use super::super::command::Command;
 use super::super::option::Topic::Opening;
-use super::super::option::{Id, Opt, flag, value};
+use super::super::option::{Id, Opt, flag, list, value};
 
 pub(super) const OPTIONS: &[Opt] = &[
     value(
@@ -51,4 +51,14 @@ pub(super) const OPTIONS: &[Opt] = &[
         .cli()
         .on(&[Command::Nbd])
         .ours(),
+    list(
+        Id::Run,
+        "run",
+        "WORD",
+        Opening,
+        "verify: run this program on each session, with {} for its image; once: split at blanks, else a word each",
+    )
+    .cli()
+    .on(&[Command::Verify])
+    .ours(),
 ];

@@ -46,7 +46,7 @@ pub use send::{
 };
 pub use status::{DestinationSpace, StatusReport, StatusRequest, VolumeStatus};
 
-pub use wyng_store::remote::Reach;
+pub use wyng_store::remote::{Reach, Retry, Tell};
 pub use wyng_volume::{LocalSnapshot, SnapshotKind};
 
 use crate::EngineError;

@@ -296,6 +296,7 @@ impl Run<'_> {
                 let Some(trouble) = trouble else { return Ok(()) };
                 trouble
             }
+            Err(error) if error.is_lost() => return Err(error),
             Err(error @ (EngineError::Cancelled(_) | EngineError::State(_))) => return Err(error),
             Err(error) => {
                 // A wait that the user ended is no failure of the volume.

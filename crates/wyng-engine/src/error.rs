@@ -181,6 +181,14 @@ impl EngineError {
         )
     }
 
+    /// The connection to the destination is over.
+    pub(crate) fn is_lost(&self) -> bool {
+        matches!(
+            self,
+            Self::Store(StoreError::Lost { .. } | StoreError::StaysLost { .. })
+        )
+    }
+
     /// After this no other volume could be worked on.
     pub(crate) fn ends_command(&self) -> bool {
         match self {

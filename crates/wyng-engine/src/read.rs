@@ -252,6 +252,8 @@ fn read_all(
         |(work, desk), step| take(view, &step, place, work, desk),
         |done: Done| {
             if let Some(damage) = done.damage {
+                // What a wait was ended for, or a connection, is not damaged.
+                cancel.check()?;
                 if let Some(lost) = open.archive.store().lost() {
                     return Err(EngineError::from(lost));
                 }

@@ -81,7 +81,7 @@ fn volumes(
                 let Some(damaged) = damaged else { continue };
                 damaged
             }
-            Err(error @ EngineError::Cancelled(_)) => return Err(error),
+            Err(error) if error.is_lost() || matches!(error, EngineError::Cancelled(_)) => return Err(error),
             Err(error) => error,
         };
         let failure = VolumeFailure {

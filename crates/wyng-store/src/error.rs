@@ -2,6 +2,7 @@
 
 use crate::StorePath;
 use crate::remote::Fault;
+use std::sync::Arc;
 use wyng_sys::SysError;
 
 /// Result of a call of this crate.
@@ -162,7 +163,25 @@ pub enum StoreError {
         /// What the far side, or the program that leads there, said last; may be empty.
         words: String,
     },
-    /// The user stopped a wait for the lock.
+    /// Nobody could be spoken with at the destination, however often it was tried.
+    #[error("{last} (tried {attempts} times)")]
+    GivenUp {
+        /// How often.
+        attempts: u32,
+        /// Why not the last time.
+        last: Box<StoreError>,
+    },
+    /// The connection to the destination was lost, and could not be made again.
+    #[error("{lost}; it could not be made again in {attempts} {}{}", if *attempts == 1 { "attempt" } else { "attempts" }, at_last(lost, last))]
+    StaysLost {
+        /// Why it was lost.
+        lost: Arc<StoreError>,
+        /// How often it was tried since something last went on.
+        attempts: u32,
+        /// Why not the last time; the same as `lost` if nothing was tried.
+        last: Arc<StoreError>,
+    },
+    /// The user stopped a wait: for the lock, or before a further attempt to connect.
     #[error(transparent)]
     Cancelled(#[from] wyng_sys::Cancelled),
     /// A system call failed otherwise.
@@ -185,12 +204,21 @@ impl StoreError {
                 | Self::Forbidden { .. }
                 | Self::NoFolder { .. }
                 | Self::Lost { .. }
+                | Self::StaysLost { .. }
         )
     }
 }
 
 fn with_code(code: Option<i32>) -> String {
     code.map_or_else(|| " by a signal".to_owned(), |code| format!(" with exit code {code}"))
+}
+
+fn at_last(lost: &Arc<StoreError>, last: &Arc<StoreError>) -> String {
+    if Arc::ptr_eq(lost, last) {
+        String::new()
+    } else {
+        format!(": {last}")
+    }
 }
 
 fn said(words: &str) -> String {

@@ -79,11 +79,12 @@ impl Destination {
         &self.location
     }
 
-    /// Opens it as `mode` says; `reach` is for those on other machines.
+    /// Opens it as `mode` says; `reach` is for those on other machines. A connection that fails for a reason that may pass is
+    /// tried again, for reading also later, whenever it is cut.
     ///
     /// # Errors
     /// As [`FolderStore::open`]; for those on other machines also [`StoreError::Unreachable`], [`StoreError::NoProgram`],
-    /// [`StoreError::NoHelper`] and [`StoreError::Lost`].
+    /// [`StoreError::NoHelper`], [`StoreError::Lost`] and [`StoreError::GivenUp`].
     pub fn open(&self, context: &Context, mode: OpenMode, reach: &Reach) -> Result<Arc<dyn Store>> {
         self.open_for(context, mode, reach, &[])
     }
@@ -106,7 +107,7 @@ impl Destination {
             Location::Qubes(vm, path) => (Way::Qubes(vm), path),
             Location::QubesSsh(vm, host, path) => (Way::QubesSsh(vm, host), path),
         };
-        remote::open(context, &self.url, way, path, mode, reach, first)
+        remote::open(context, self, (way, path), mode, reach, first)
     }
 }
 

@@ -1,8 +1,10 @@
 //! The one place that turns errors into what the user reads: message, hint and exit code (decisions.md §3).
 
+mod store;
+
 use crate::options::OptionError;
 use serde::Serialize;
-use wyng_engine::errors::{ArchiveError, Damage, Fault, StateError, StoreError, VolumeError};
+use wyng_engine::errors::{ArchiveError, Damage, StateError, VolumeError};
 use wyng_engine::{EngineError, SecretError, VolumeFailure};
 use wyng_export::{DiskError, MountError};
 use wyng_sys::{Cancelled, SysError};
@@ -201,28 +203,7 @@ fn exit_code(error: &EngineError) -> u8 {
             SecretError::Command { .. } | SecretError::Input(_) => 1,
         },
         EngineError::Archive(error) => archive_code(error),
-        EngineError::Store(error) => match error {
-            StoreError::BadUrl { .. } => BAD_OPTION,
-            StoreError::NoFolder { .. } | StoreError::NotAFolder { .. } => 6,
-            StoreError::NotWritable { .. }
-            | StoreError::Forbidden { .. }
-            | StoreError::NoProgram { .. }
-            | StoreError::NoHelper { .. } => 5,
-            // The programs that lead there say it in their own words only.
-            StoreError::Unreachable { words, .. } if words.contains("timed out") => TIME_LIMIT,
-            StoreError::Unreachable { .. } => 5,
-            StoreError::Lost {
-                fault: Fault::Cancelled,
-                ..
-            }
-            | StoreError::Cancelled(_) => INTERRUPTED,
-            StoreError::Lost {
-                fault: Fault::Stalled(_),
-                ..
-            } => TIME_LIMIT,
-            StoreError::System(error) if error.is_permission() => 5,
-            _ => 1,
-        },
+        EngineError::Store(error) => store::code(error),
         EngineError::Volume(error) => match error {
             VolumeError::Offline { .. }
             | VolumeError::NotAFolder { .. }
@@ -272,22 +253,7 @@ fn hint(error: &EngineError) -> Option<String> {
             "type it, give it as the first line of standard input, or name a command with --passcmd"
         }
         EngineError::Archive(error) => archive_hint(error)?,
-        EngineError::Store(error) => match error {
-            StoreError::BadUrl { .. } => "destinations look like file:/mnt/disk/backup or ssh://user@host/backup",
-            StoreError::Unreachable { program: "ssh", .. } => "does a plain \"ssh\" to that host work for this user?",
-            StoreError::Unreachable { .. } => "is the VM's name right, and may this VM run commands in it?",
-            StoreError::NoProgram { program: "ssh", .. } => "install the package openssh-client",
-            StoreError::NoProgram { .. } => "destinations in other VMs are reached from a VM or dom0 of Qubes OS only",
-            StoreError::NoHelper { .. } => "install wyng there",
-            StoreError::Lost { .. } => "run the same command again; what is complete is kept",
-            StoreError::NoFolder { .. } => "is it mounted? A new archive is made by arch-init",
-            StoreError::Full { .. } => "make room there, then run the same command again; what is complete is kept",
-            StoreError::OtherVersion { .. } => "install the same version of wyng on both sides",
-            StoreError::Locked { .. } => "--lock-wait=SECONDS waits for it to finish",
-            StoreError::LockLost { .. } => "nothing was changed; run the same command again",
-            StoreError::System(error) => return system_hint(error),
-            _ => return None,
-        },
+        EngineError::Store(error) => return store::hint(error),
         EngineError::State(StateError::Busy { .. }) => "--lock-wait=SECONDS waits for it to finish",
         EngineError::State(StateError::System(error)) => return system_hint(error),
         EngineError::Volume(error) => match error {
@@ -443,6 +409,7 @@ fn one_line(message: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use wyng_engine::errors::StoreError;
 
     #[test]
     fn every_error_has_its_exit_code() {

@@ -250,13 +250,13 @@ fn execute(invocation: &Invocation, manner: Manner, environment: &Environment, c
         general,
         manner,
         terminal: Terminal::new(environment, manner.unattended, passcmd, Arc::clone(&output), cancel),
-        display: Display::new(
+        display: Arc::new(Display::new(
             Arc::clone(&output),
             Arc::clone(&context.clock),
             work,
             manner.verbose > 0,
             progress,
-        ),
+        )),
         output: Arc::clone(&output),
         requested: BTreeSet::new(),
         measured: None,

@@ -5,6 +5,8 @@ use super::{
     VolumeCompared, VolumeFailure, VolumeMonitored, VolumePruned, VolumeRead, VolumeSent,
 };
 use std::path::Path;
+use std::sync::Arc;
+use wyng_store::remote::Retry;
 
 /// What happens while a command runs. The binary words them.
 #[derive(Debug)]
@@ -225,6 +227,8 @@ pub enum Warning<'a> {
         /// Their names, sorted; at least one.
         found: &'a [String],
     },
+    /// A connection failed, and will be tried again.
+    ConnectingAgain(&'a Retry<'a>),
     /// Keys could not be remembered.
     KeysNotRemembered {
         /// Why.
@@ -238,4 +242,10 @@ pub enum Warning<'a> {
 pub trait Reporter: Send + Sync {
     /// Called from one thread at a time, in order.
     fn event(&self, event: Event<'_>);
+}
+
+impl<R: Reporter + ?Sized> Reporter for Arc<R> {
+    fn event(&self, event: Event<'_>) {
+        (**self).event(event);
+    }
 }

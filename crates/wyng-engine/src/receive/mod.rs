@@ -215,7 +215,7 @@ pub fn receive(
                     report.failed.push(VolumeFailure { volume, error });
                 }
             }
-            Err(error @ EngineError::Cancelled(_)) => return Err(error),
+            Err(error) if error.is_lost() || matches!(error, EngineError::Cancelled(_)) => return Err(error),
             Err(error) => {
                 // A wait that the user ended is no failure of the volume.
                 open.context.cancel.check()?;

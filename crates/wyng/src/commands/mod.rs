@@ -32,7 +32,10 @@ use crate::terminal::Terminal;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use wyng_engine::{OpenArchive, OpenRequest, Place, ProcessIdentity, Purpose, Reach, StatusReport, StorageSettings};
+use wyng_engine::{
+    Event, OpenArchive, OpenRequest, Place, ProcessIdentity, Purpose, Reach, Reporter, StatusReport, StorageSettings,
+    Tell, Warning,
+};
 use wyng_format::ScryptCost;
 use wyng_sys::Context;
 
@@ -60,7 +63,7 @@ pub struct Run<'a> {
     /// The dialogue.
     pub terminal: Terminal,
     /// What is shown meanwhile.
-    pub display: Display,
+    pub display: Arc<Display>,
     /// Volumes that the user asked for, as far as known: what `FILE.error` names if the command ends early.
     pub requested: BTreeSet<String>,
     /// How the archive stood at the end, for `--metrics`.
@@ -122,8 +125,19 @@ impl Run<'_> {
                 .flatten(),
             rate: remote.rate,
             stall: remote.stall,
+            retries: remote.retries,
+            tell: self.tell(),
             max_sync: self.general.max_sync,
         }
+    }
+
+    /// Says that a connection will be tried again.
+    fn tell(&self) -> Tell {
+        if self.manner.quiet {
+            return Tell::default();
+        }
+        let display = self.display.clone();
+        Tell::new(move |retry| display.event(Event::Warning(Warning::ConnectingAgain(retry))))
     }
 
     fn storage_settings(&self) -> StorageSettings {

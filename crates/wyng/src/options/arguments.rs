@@ -60,6 +60,8 @@ pub struct RemoteOptions {
     pub rate: Option<u64>,
     /// `--link-timeout`.
     pub stall: Duration,
+    /// `--retries`.
+    pub retries: u32,
     /// Not `--no-upload`.
     pub upload: bool,
 }

@@ -155,6 +155,7 @@ impl Reader<'_> {
             qubes: words(Id::OptQubes),
             rate: self.values.text(Id::LimitRate).and_then(|text| check::bytes(&text)),
             stall: Duration::from_secs(self.values.number(Id::LinkTimeout).unwrap_or_default()),
+            retries: self.values.number(Id::Retries).unwrap_or_default(),
             upload: !self.values.flag(Id::NoUpload),
         }
     }

@@ -20,6 +20,7 @@ pub enum Id {
     OptQubes,
     LimitRate,
     LinkTimeout,
+    Retries,
     NoUpload,
     Restrict,
     AppendOnly,

@@ -92,6 +92,13 @@ pub fn warning(warning: &Warning<'_>) -> String {
                 named.join(", ")
             )
         }
+        Warning::ConnectingAgain(retry) => format!(
+            "{}; connecting again in {} s ({} of {})",
+            retry.error,
+            retry.wait.as_secs(),
+            retry.attempt,
+            retry.most
+        ),
         Warning::KeysNotRemembered { error } => format!("the keys could not be remembered: {error}"),
         Warning::Note(text) => (*text).to_owned(),
         other => format!("{other:?}"),

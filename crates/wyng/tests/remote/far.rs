@@ -94,6 +94,12 @@ impl Far {
         })
     }
 
+    /// From now on the server is called at this port.
+    pub fn lead_through(&mut self, port: u16) {
+        let url = format!("--dest=ssh://127.0.0.1:{port}{}", self.lab.archive().display());
+        self.lab.lead_to(vec![url]);
+    }
+
     /// The VM runs in a mount namespace of its own and, unless it calls a host, without a network.
     fn qubes(sshd: Option<Sshd>) -> Option<Self> {
         if !need_root() || !need_tool("unshare") {

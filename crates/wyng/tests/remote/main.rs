@@ -16,12 +16,14 @@
 #[path = "../e2e_support/mod.rs"]
 mod support;
 
+mod again;
 mod far;
 mod jobs;
 mod kept;
 mod keys;
 mod kills;
 mod opening;
+mod relay;
 mod trips;
 mod trouble;
 mod unconfirmed;

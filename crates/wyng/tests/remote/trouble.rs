@@ -205,7 +205,7 @@ fn what_can_not_be_reached_is_said_with_the_reason() {
         .unwrap()
         .port();
     let closed = format!("--dest=ssh://127.0.0.1:{port}/x");
-    far.lab.run(&["list", &closed]).expect(5).says(&[
+    far.lab.run(&["list", &closed, "--retries=0"]).expect(5).says(&[
         "can't be reached: ssh ended with exit code 255",
         "refused",
         "hint:",

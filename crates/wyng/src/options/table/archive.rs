@@ -107,6 +107,16 @@ pub(super) const OPTIONS: &[Opt] = &[
     .is("120")
     .check(|value| check::whole(value, 1, 86_400))
     .ours(),
+    value(
+        Id::Retries,
+        "retries",
+        "COUNT",
+        Remote,
+        "connect again so often when the link fails or is cut",
+    )
+    .is("4")
+    .check(|value| check::whole(value, 0, 1000))
+    .ours(),
     flag(
         Id::NoUpload,
         "no-upload",

@@ -50,8 +50,14 @@ need_rust() {
   have cargo || { say "cargo is not in PATH: install Rust first (rust-version in Cargo.toml)"; return 1; }
 }
 
-# target_folder - where cargo puts what it builds.
+# target_folder - what cargo builds is below it.
 target_folder() {
   cargo metadata --manifest-path "$root/Cargo.toml" --format-version 1 --no-deps |
     sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p'
 }
+
+# host - the machine's name for cargo, such as x86_64-unknown-linux-gnu.
+host() { rustc -vV | sed -n 's/^host: //p'; }
+
+# built_program - where cargo build --release puts wyng.
+built_program() { printf '%s/%s/release/wyng\n' "$(target_folder)" "$(host)"; }

@@ -39,11 +39,12 @@ struct Use {
     dev: bool,
 }
 
-/// What `cargo metadata` prints about the workspace at `root`.
-pub fn metadata(root: &Path) -> Result<Value, String> {
+/// What `cargo metadata` with `arguments` prints about the workspace at `root`.
+pub fn metadata(root: &Path, arguments: &[&str]) -> Result<Value, String> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
-        .args(["metadata", "--format-version", "1", "--no-deps"])
+        .args(["metadata", "--format-version", "1"])
+        .args(arguments)
         .current_dir(root)
         .output()
         .map_err(|error| format!("cargo metadata can't be run: {error}"))?;
@@ -242,7 +243,7 @@ mod tests {
 
     #[test]
     fn this_workspace_holds_its_layers() {
-        let members = members(&metadata(&crate::workspace_root()).unwrap()).unwrap();
+        let members = members(&metadata(&crate::workspace_root(), &["--no-deps"]).unwrap()).unwrap();
         assert_eq!(problems(&members), Vec::<String>::new());
     }
 }

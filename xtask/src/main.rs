@@ -1,9 +1,10 @@
-//! Checks of the workspace, and the baseline that benchmarks are compared with.
+//! Checks of the workspace, the list of what is in the program, and the baseline that benchmarks are compared with.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // A developer's tool: it does not go through wyng-sys.
 
 mod baseline;
 mod hygiene;
 mod layers;
+mod sbom;
 mod source;
 
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ usage: cargo xtask layers                        check the layers and the rules 
        cargo xtask baseline change OLD NEW       the least that a backup of the change from OLD to NEW costs (JSON)
        cargo xtask baseline copy IMAGE TARGET    a cold sparse copy (JSON)
        cargo xtask baseline check ARCHIVE        the least that a check of an unencrypted ARCHIVE costs (JSON)
+       cargo xtask sbom                          the crates that are linked into the program (CycloneDX)
 Root is needed to drop all caches; without it only the pages of the image itself are dropped.";
 
 fn main() -> ExitCode {
@@ -26,6 +28,7 @@ fn main() -> ExitCode {
         ["baseline", "change", old, new] => baseline::change(Path::new(old), Path::new(new)),
         ["baseline", "copy", image, target] => baseline::copy(Path::new(image), Path::new(target)),
         ["baseline", "check", archive] => baseline::check(Path::new(archive)),
+        ["sbom"] => sbom(),
         ["help" | "--help" | "-h"] => Ok(USAGE.to_owned()),
         _ => {
             eprintln!("{USAGE}");
@@ -47,7 +50,7 @@ fn main() -> ExitCode {
 /// Runs every check and returns the report, or all that is wrong.
 fn check() -> Result<String, String> {
     let root = workspace_root();
-    let members = layers::members(&layers::metadata(&root)?)?;
+    let members = layers::members(&layers::metadata(&root, &["--no-deps"])?)?;
     let mut problems = layers::problems(&members);
     problems.extend(hygiene::problems(&root)?);
     if problems.is_empty() {
@@ -60,6 +63,11 @@ fn check() -> Result<String, String> {
             problems.join("\n  ")
         ))
     }
+}
+
+fn sbom() -> Result<String, String> {
+    let root = workspace_root();
+    sbom::document(&root, &layers::metadata(&root, &["--locked"])?)
 }
 
 /// The folder that holds the workspace's Cargo.toml.

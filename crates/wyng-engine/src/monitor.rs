@@ -9,7 +9,7 @@ use crate::calendar::session_at;
 use crate::error::{EngineError, Result};
 use crate::open::OpenArchive;
 use crate::pairing::{Job, Pairing, Storage, rebase};
-use crate::storage::{fail_all, open_capable, report_notices};
+use crate::storage::{fail_all, frozen, open_capable};
 use wyng_volume::{FreezeRequest, Frozen, Pool, VolumeError};
 
 /// One run of `monitor`.
@@ -85,8 +85,7 @@ impl Run<'_> {
                 label: candidate.job.label(self.open),
             })
             .collect();
-        let frozen = pool.freeze(&requests);
-        report_notices(&*pool, self.reporter);
+        let frozen = frozen(&*pool, &requests, self.reporter);
         for (candidate, frozen) in candidates.into_iter().zip(frozen) {
             self.open.context.cancel.check()?;
             let result = match frozen {

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use wyng_state::StateHome;
 use wyng_sys::fs::FileKind;
 use wyng_volume::{
-    Notes, NotesError, Pool, PoolKind, PoolOptions, TargetOptions, TargetPlan, VolumeError, discards_to_zeros,
-    open_pool,
+    FreezeRequest, Frozen, Notes, NotesError, Pool, PoolKind, PoolOptions, TargetOptions, TargetPlan, VolumeError,
+    discards_to_zeros, open_pool,
 };
 
 /// The notes of local storages, kept in this host's memory.
@@ -118,11 +118,23 @@ pub(crate) fn open_capable(open: &OpenArchive, local: &Path, replace_foreign: bo
     }
 }
 
-/// Tells what a storage found out while it froze volumes.
-pub(crate) fn report_notices(pool: &dyn Pool, reporter: &dyn Reporter) {
+/// Makes the snapshots, between the two events about it, and tells what the storage found out.
+pub(crate) fn frozen(
+    pool: &dyn Pool,
+    requests: &[FreezeRequest],
+    reporter: &dyn Reporter,
+) -> Vec<std::result::Result<Box<dyn Frozen>, VolumeError>> {
+    if requests.is_empty() {
+        return Vec::new();
+    }
+    let volumes: Vec<String> = requests.iter().map(|request| request.name.clone()).collect();
+    reporter.event(Event::Freezing { volumes: &volumes });
+    let frozen = pool.freeze(requests);
+    reporter.event(Event::Frozen { volumes: &volumes });
     for notice in pool.notices() {
         reporter.event(Event::Warning(Warning::PoolFilling(&notice)));
     }
+    frozen
 }
 
 /// All volumes of a storage, which go by `name`, fail for the same reason.

@@ -3,8 +3,10 @@
 use crate::commands::{Done, Run};
 use crate::environment::Environment;
 use crate::errors::{BAD_OPTION, Failure, INTERRUPTED, SOME_FAILED};
+use crate::hooks::{Ended, Hooked};
 use crate::metrics::{self, Ending};
-use crate::options::arguments::{ArchCheckArgs, Manner};
+use crate::options::arguments::{ArchCheckArgs, Manner, ProgressMode};
+use crate::options::command::COMMANDS;
 use crate::options::ini::Config;
 use crate::options::meaning::{check, invocation};
 use crate::options::parse::CommandLine;
@@ -12,13 +14,13 @@ use crate::options::table::{Id, option};
 use crate::options::value::Values;
 use crate::options::{Action, Command, General, Invocation, OptionError, Origin, VolumeValues, help, ini, parse};
 use crate::output::{Lines, Output};
-use crate::progress::{Display, Width, Work};
+use crate::progress::{Display, Shown, Work};
 use crate::render::archive::{RELEASE_DATE, banner};
 use crate::render::json::{self, Document};
 use crate::render::printable;
 use crate::serve::{self, ServeArgs};
 use crate::terminal::Terminal;
-use crate::{error_file, files};
+use crate::{error_file, files, generate};
 use serde_json::{Map, json};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -37,7 +39,8 @@ const METRICS_WAIT: Duration = Duration::from_secs(10);
 
 /// What the arguments ask for.
 enum Asked {
-    Help(String),
+    /// A text that is only printed.
+    Text(String),
     Version,
     Serve(ServeArgs),
     Command(Manner, Box<Invocation>),
@@ -53,7 +56,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, environment: &Environm
     };
     let json = line.values.flag(Id::Json);
     match understood(&line, environment, context, &output) {
-        Ok(Asked::Help(text)) => output.data(&text),
+        Ok(Asked::Text(text)) => output.data(&text),
         Ok(Asked::Version) if json => {
             let report = json::fields(&json!({"wdate": RELEASE_DATE}));
             output.data(&Document::new("version", report, &[], None, 0).to_string());
@@ -79,15 +82,15 @@ fn understood(
     let (command, names) = match command(line) {
         Ok(found) => found,
         // Help does not need a command.
-        Err(_) if line.values.flag(Id::Help) => return Ok(Asked::Help(help::overview())),
+        Err(_) if line.values.flag(Id::Help) => return Ok(Asked::Text(help::overview())),
         Err(error) => return Err((None, error)),
     };
     let wrong = |error| (Some(command), error);
     if line.values.flag(Id::Help) {
-        return Ok(Asked::Help(help::of(command)));
+        return Ok(Asked::Text(help::of(command)));
     }
     if command == Command::Help {
-        return help(names).map(Asked::Help).map_err(wrong);
+        return help(names).map(Asked::Text).map_err(wrong);
     }
     if let Some(path) = line
         .values
@@ -105,6 +108,9 @@ fn understood(
     check(&line.values, &Origin::CommandLine).map_err(wrong)?;
     if command == Command::Version {
         return Ok(Asked::Version);
+    }
+    if command == Command::Generate {
+        return generate::text(names).map(Asked::Text).map_err(wrong);
     }
     if command == Command::Serve {
         return serve::arguments(names, &line.values, environment)
@@ -129,10 +135,11 @@ fn command(line: &CommandLine) -> Result<(Command, &[OsString]), OptionError> {
         return Ok((Command::Version, &[]));
     }
     let Some((first, names)) = line.words.split_first() else {
-        return Err(parse::syntax_error(
-            "a command is missing: arch-init, send, receive, list, status, verify, monitor, diff, prune, delete, rename, tag, \
-             arch-deduplicate, arch-check, add, mount, nbd, serve or version",
-        ));
+        let names: Vec<&str> = COMMANDS.iter().map(|about| about.name).collect();
+        return Err(parse::syntax_error(&format!(
+            "a command is missing: {}",
+            names.join(", ")
+        )));
     };
     let unknown = || parse::syntax_error(&format!("there is no command {:?}", first.to_string_lossy()));
     Ok((first.to_str().and_then(Command::from_name).ok_or_else(unknown)?, names))
@@ -240,10 +247,22 @@ fn execute(invocation: &Invocation, manner: Manner, environment: &Environment, c
         | Action::Mount(_)
         | Action::Nbd(_) => Work::Other,
     };
-    let progress = (environment.shows_progress && !manner.quiet).then(|| -> Width {
-        let environment = environment.clone();
-        Box::new(move || environment.width_now())
-    });
+    let hooked = Arc::new(Hooked::new(
+        general.hooks.clone(),
+        action.command(),
+        &general.destination,
+        &environment.variables,
+        Arc::clone(&output),
+        context.cancel.clone(),
+    ));
+    let shown = match manner.progress {
+        ProgressMode::Json => Shown::Json(action.command().name()),
+        ProgressMode::Auto if environment.shows_progress && !manner.quiet => {
+            let environment = environment.clone();
+            Shown::Line(Box::new(move || environment.width_now()))
+        }
+        _ => Shown::Not,
+    };
     let mut run = Run {
         context,
         environment,
@@ -255,15 +274,16 @@ fn execute(invocation: &Invocation, manner: Manner, environment: &Environment, c
             Arc::clone(&context.clock),
             work,
             manner.verbose > 0,
-            progress,
+            shown,
+            Arc::clone(&hooked),
         )),
         output: Arc::clone(&output),
         requested: BTreeSet::new(),
         measured: None,
     };
-    let result = run.action(action);
+    let result = hooked.before().and_then(|()| run.action(action));
     run.display.finish();
-    let code = conclude(&run, action, result);
+    let code = conclude(&run, action, result, &hooked);
     let code = measured(&run, action, code);
     if let Err(error) = thin_out(context, general) {
         output.warning(&format!("the cache could not be thinned out: {error}"));
@@ -320,7 +340,7 @@ fn thin_out(context: &Context, general: &General) -> Result<(), StateError> {
 }
 
 /// Says how a command ended, for people and for programs. Gives the exit code.
-fn conclude(run: &Run<'_>, action: &Action, result: Result<Done, Failure>) -> u8 {
+fn conclude(run: &Run<'_>, action: &Action, result: Result<Done, Failure>, hooked: &Hooked) -> u8 {
     let (done, failure) = match result {
         Ok(done) => (done, None),
         Err(failure) => {
@@ -363,6 +383,11 @@ fn conclude(run: &Run<'_>, action: &Action, result: Result<Done, Failure>) -> u8
     } else {
         failed
     };
+    let code = hooked.after(&Ended {
+        code,
+        failed: &missing,
+        error: failure.as_ref().map(|failure| failure.message.as_str()),
+    });
     if let Some(path) = action.vols_from().filter(|_| !missing.is_empty() && code != BAD_OPTION)
         && let Err(error) = error_file::write(&*run.context.fs, path, code, &missing)
     {

@@ -59,7 +59,10 @@ const REFUSED: &[(&[&str], i32, &str)] = &[
         9,
         "this program speaks version 1",
     ),
-    // Commands to come.
+    (&["generate"], 2, "generate takes one of bash, zsh, fish"),
+    (&["generate", "csh"], 2, "generate takes one of bash, zsh, fish"),
+    (&["generate", "man", "nosuch"], 2, "there is no command \"nosuch\""),
+    // Selection.
     (&["prune", "--autoprune=full"], 9, "prune needs the name of a volume"),
     (
         &["arch-check", "--from=file:x"],
@@ -140,7 +143,7 @@ const REFUSED: &[(&[&str], i32, &str)] = &[
     (
         &["verify", "v", "--run= "],
         9,
-        "--run=  must begin with the name of a program",
+        "--run=  must be a program with its arguments",
     ),
     (&["list", "--session=yesterday"], 9, "--session=yesterday"),
     (&["list", "--session=20261301-000000"], 9, "--session=20261301-000000"),
@@ -440,6 +443,7 @@ fn help_texts_are_as_reviewed() {
         "serve",
         "mount",
         "nbd",
+        "generate",
         "version",
     ] {
         let arguments: Vec<&str> = ["help", command].into_iter().filter(|word| !word.is_empty()).collect();

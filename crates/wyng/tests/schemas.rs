@@ -106,6 +106,32 @@ fn document(ran: &Ran, command: &str) -> Value {
 }
 
 #[test]
+fn lines_of_progress_fit_their_schema() {
+    let world = World::with_archive();
+    let ran = world.wyng(&["verify", "--all", "--progress=json", "--quiet"]).ends(0);
+    assert_eq!(ran.stdout, "");
+    let lines: Vec<Value> = ran
+        .stderr
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    // At the least one for the first volume, however fast it goes.
+    assert!(!lines.is_empty(), "{ran:#?}");
+    for line in lines {
+        check(&line, &schema("progress"), "progress");
+        assert_eq!(line["progress"]["of"], 2);
+    }
+    for mode in ["off", "auto"] {
+        let ran = world.wyng(&["verify", "--all", &format!("--progress={mode}")]).ends(0);
+        assert_eq!(ran.stderr, "");
+    }
+    world
+        .wyng(&["list", "--progress=loud"])
+        .ends(9)
+        .says("--progress=loud must be one of auto, json, off");
+}
+
+#[test]
 fn documents_fit_their_schemas() {
     let world = World::with_archive();
     let import = "--import-other-from=a.img:|:a.img";

@@ -14,6 +14,16 @@ use wyng_store::remote::Retry;
 pub enum Event<'a> {
     /// Something that the user should know, which is not a failure.
     Warning(Warning<'a>),
+    /// Snapshots of these local volumes are made as soon as this returns: who can bring their users to rest does so now.
+    Freezing {
+        /// Their local names.
+        volumes: &'a [String],
+    },
+    /// The snapshots are made, or failed. Always follows [`Event::Freezing`].
+    Frozen {
+        /// Their local names.
+        volumes: &'a [String],
+    },
     /// Snapshots of a storage are being made.
     Preparing {
         /// `--local`.

@@ -17,7 +17,7 @@ use crate::open::OpenArchive;
 use crate::pairing::{Job, Pairing, Storage};
 use crate::progress::Progress;
 use crate::prune::{Need, Thinner};
-use crate::storage::{fail_all, open_capable, report_notices};
+use crate::storage::{fail_all, frozen, open_capable};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 use volume::{Input, Planned};
@@ -312,8 +312,7 @@ impl Run<'_> {
             })
             .collect();
         let mut plans = Vec::new();
-        let frozen = pool.freeze(&requests);
-        report_notices(&*pool, self.reporter);
+        let frozen = frozen(&*pool, &requests, self.reporter);
         for ((job, pairing), frozen) in paired.into_iter().zip(frozen) {
             let volume = job.name.to_string();
             match frozen

@@ -3,6 +3,7 @@
 use super::command::Command;
 use super::table::Id;
 use super::value::Values;
+use crate::hooks::Hooks;
 use crate::select::tags::Tags;
 use crate::select::volumes::{Storage, Wanted};
 use std::ffi::OsString;
@@ -47,6 +48,8 @@ pub struct General {
     pub metrics: Option<PathBuf>,
     /// How destinations on other machines are reached.
     pub remote: RemoteOptions,
+    /// Programs to run around the command; none with `--dry-run`.
+    pub hooks: Hooks,
 }
 
 /// How destinations on other machines are reached.
@@ -75,10 +78,24 @@ pub struct Manner {
     pub quiet: bool,
     /// How much more to say.
     pub verbose: u8,
+    /// How progress is shown.
+    pub progress: ProgressMode,
     /// One JSON document.
     pub json: bool,
     /// Causes of errors in full.
     pub debug: bool,
+}
+
+/// How progress is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ProgressMode {
+    /// One line that is drawn again and again, on a terminal; else none.
+    #[default]
+    Auto,
+    /// Lines of JSON on standard error.
+    Json,
+    /// None.
+    Off,
 }
 
 impl Manner {
@@ -90,6 +107,11 @@ impl Manner {
             unattended: quiet || values.flag(Id::Unattended),
             quiet,
             verbose: values.count(Id::Verbose),
+            progress: match values.text(Id::Progress).as_deref() {
+                Some("json") => ProgressMode::Json,
+                Some("off") => ProgressMode::Off,
+                _ => ProgressMode::Auto,
+            },
             json: values.flag(Id::Json),
             debug: values.flag(Id::Debug),
         }

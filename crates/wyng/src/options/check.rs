@@ -36,6 +36,20 @@ pub fn text(value: &OsStr) -> Result<(), String> {
     utf8(value).map(drop)
 }
 
+/// A command line in words.
+pub fn words(value: &OsStr) -> Result<(), String> {
+    match command_words(utf8(value)?) {
+        Some(_) => Ok(()),
+        None => Err("must be a program with its arguments, each quote in a pair".to_owned()),
+    }
+}
+
+/// The words of a command line, as a shell splits them; `None` if there are none, or a quote does not end.
+#[must_use]
+pub fn command_words(line: &str) -> Option<Vec<String>> {
+    shell_words::split(line).ok().filter(|words| !words.is_empty())
+}
+
 /// One of a few words.
 pub fn one_of(value: &OsStr, words: &[&str]) -> Result<(), String> {
     let value = utf8(value)?;

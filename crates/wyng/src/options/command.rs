@@ -15,6 +15,8 @@ pub enum Command {
     Verify,
     /// Add empty volumes.
     Add,
+    /// Print manual pages and completions.
+    Generate,
     /// Show the version.
     Version,
     /// Show help.
@@ -76,6 +78,12 @@ impl Command {
     #[must_use]
     pub fn name(self) -> &'static str {
         self.about().name
+    }
+
+    /// Whether it works on an archive of this host's, so that the options for all commands mean something.
+    #[must_use]
+    pub fn opens_an_archive(self) -> bool {
+        !matches!(self, Self::Version | Self::Help | Self::Serve | Self::Generate)
     }
 
     /// What there is to say about it.
@@ -461,6 +469,21 @@ pub static COMMANDS: &[About] = &[
                 "a line of authorized_keys",
             ),
             ("wyng serve --protocol=1 --check", "is this one new enough?"),
+        ],
+    },
+    About {
+        command: Command::Generate,
+        name: "generate",
+        arguments: "WHAT [COMMAND]",
+        summary: "print completions for a shell, or a manual page",
+        text: "Prints the completions for bash, zsh or fish, or with man the manual page of wyng or of one of its commands. \
+               The Debian and RPM packages have them all; this is for who installed the program alone. Needs no archive.",
+        examples: &[
+            (
+                "wyng generate bash >/etc/bash_completion.d/wyng",
+                "completions for bash",
+            ),
+            ("wyng generate man send | man -l -", "read a manual page"),
         ],
     },
     About {

@@ -36,6 +36,7 @@ pub fn overview() -> String {
         Topic::Creating,
         Topic::Remote,
         Topic::Serving,
+        Topic::Hooks,
         Topic::General,
         Topic::Compatibility,
     ] {
@@ -76,7 +77,7 @@ pub fn of(command: Command) -> String {
     options(&mut text, Topic::Compatibility.heading(), |option| {
         own(option) && option.standing == Standing::Compatibility
     });
-    if !matches!(command, Command::Version | Command::Serve) {
+    if command.opens_an_archive() {
         options(&mut text, "Options for all commands", |option| {
             option.commands.is_empty() && option.topic != Topic::Compatibility
         });

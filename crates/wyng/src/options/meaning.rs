@@ -12,6 +12,7 @@ use super::table::{Id, option};
 use super::value::{Value, Values};
 use crate::environment::Environment;
 use crate::files;
+use crate::hooks::Hooks;
 use crate::select::volumes::{Storage, Wanted};
 use crate::select::{import, session, tags, vols_from};
 use std::ffi::{OsStr, OsString};
@@ -94,7 +95,7 @@ pub fn invocation(
         Command::Prune => Action::Prune(reader.prune(names)?),
         Command::Mount => Action::Mount(reader.mount(names)?),
         Command::Nbd => Action::Nbd(reader.nbd(names)?),
-        Command::Version | Command::Help | Command::Serve => {
+        Command::Version | Command::Help | Command::Serve | Command::Generate => {
             return Err(syntax_error(&format!("{} does not work on an archive", command.name())));
         }
     };
@@ -145,7 +146,23 @@ impl Reader<'_> {
             lock_wait: Duration::from_secs(self.values.number(Id::LockWait).unwrap_or_default()),
             metrics: self.metrics(),
             remote: self.remote(),
+            hooks: self.hooks(),
         })
+    }
+
+    fn hooks(&self) -> Hooks {
+        let lines = |id| {
+            let used = option(id).applies_to(self.command) && !self.values.flag(Id::DryRun);
+            let lines = self.values.texts(id).into_iter().filter(|_| used);
+            lines.filter_map(|line| check::command_words(&line)).collect()
+        };
+        Hooks {
+            before: lines(Id::HookBefore),
+            after: lines(Id::HookAfter),
+            failed: lines(Id::HookFailed),
+            freeze: lines(Id::HookFreeze),
+            thaw: lines(Id::HookThaw),
+        }
     }
 
     fn remote(&self) -> RemoteOptions {
@@ -303,7 +320,7 @@ impl Reader<'_> {
             vols_from: self.vols_from_path(),
             session: self.session()?.unwrap_or(SessionChoice::Newest),
             strict: self.strict(),
-            run: self.program()?,
+            run: self.program(),
         })
     }
 

@@ -4,7 +4,7 @@
 //! (decisions.md §1), which clap can't express.
 
 use super::error::OptionError;
-use super::table::{Id, Kind, OPTIONS};
+use super::table::{Id, Kind, OPTIONS, Opt};
 use super::value::{Value, Values};
 use clap::builder::OsStringValueParser;
 use clap::error::ErrorKind;
@@ -76,18 +76,7 @@ pub fn command() -> clap::Command {
         .args_override_self(true)
         .override_usage(USAGE);
     for option in OPTIONS {
-        let mut arg = Arg::new(option.name).long(option.name).help(option.help);
-        arg = match option.short {
-            Some(short) => arg.short(short),
-            None => arg,
-        };
-        arg = arg.aliases(option.aliases.iter().chain(option.old_names).copied());
-        arg = match option.kind {
-            Kind::Flag => arg.action(ArgAction::SetTrue),
-            Kind::Count => arg.action(ArgAction::Count),
-            Kind::Value(metavar) => valued(arg, metavar).action(ArgAction::Set),
-            Kind::List(metavar) => valued(arg, metavar).action(ArgAction::Append),
-        };
+        let arg = argument(option);
         command = if let Some(off) = option.negation() {
             let negation = Arg::new(off.clone()).long(off).action(ArgAction::SetTrue).hide(true);
             command.arg(arg).arg(negation.overrides_with(option.name))
@@ -96,6 +85,22 @@ pub fn command() -> clap::Command {
         };
     }
     command.arg(Arg::new(WORDS).num_args(0..).value_parser(OsStringValueParser::new()))
+}
+
+/// What clap is told about one option.
+#[must_use]
+pub fn argument(option: &Opt) -> Arg {
+    let mut arg = Arg::new(option.name).long(option.name).help(option.help);
+    if let Some(short) = option.short {
+        arg = arg.short(short);
+    }
+    arg = arg.aliases(option.aliases.iter().chain(option.old_names).copied());
+    match option.kind {
+        Kind::Flag => arg.action(ArgAction::SetTrue),
+        Kind::Count => arg.action(ArgAction::Count),
+        Kind::Value(metavar) => valued(arg, metavar).action(ArgAction::Set),
+        Kind::List(metavar) => valued(arg, metavar).action(ArgAction::Append),
+    }
 }
 
 fn valued(arg: Arg, metavar: &'static str) -> Arg {
@@ -208,14 +213,14 @@ fn resolved(prefix: &str) -> Result<Option<String>, OptionError> {
     }
 }
 
-fn original_names(option: &'static super::table::Opt) -> impl Iterator<Item = (Id, String)> {
+fn original_names(option: &'static Opt) -> impl Iterator<Item = (Id, String)> {
     [option.name]
         .into_iter()
         .chain(option.aliases.iter().copied())
         .map(|name| (option.id, name.to_owned()))
 }
 
-fn all_names(option: &'static super::table::Opt) -> impl Iterator<Item = (Id, String)> {
+fn all_names(option: &'static Opt) -> impl Iterator<Item = (Id, String)> {
     let old = option.old_names.iter().map(|&name| name.to_owned());
     original_names(option).chain(old.chain(option.negation()).map(|name| (option.id, name)))
 }

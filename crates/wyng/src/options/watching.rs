@@ -2,7 +2,6 @@
 
 use super::arguments::StatusArgs;
 use super::check;
-use super::error::{OptionError, Origin};
 use super::meaning::Reader;
 use super::table::{Id, option};
 use std::ffi::OsString;
@@ -20,24 +19,11 @@ impl Reader<'_> {
         }
     }
 
-    /// The words of `--run`: those of the only one, or each of several as it is.
-    pub(super) fn program(&self) -> Result<Vec<OsString>, OptionError> {
-        let words = self.values.texts(Id::Run);
-        let (Some(first), more) = (words.first(), words.len() > 1) else {
-            return Ok(Vec::new());
-        };
-        if first.trim().is_empty() {
-            return Err(OptionError::Value {
-                name: "run",
-                origin: Origin::CommandLine,
-                value: first.clone(),
-                reason: "must begin with the name of a program".to_owned(),
-            });
-        }
-        if more {
-            return Ok(words.into_iter().map(OsString::from).collect());
-        }
-        Ok(first.split_whitespace().map(OsString::from).collect())
+    /// The words of `--run`.
+    pub(super) fn program(&self) -> Vec<OsString> {
+        let line = self.values.text(Id::Run);
+        let words = line.and_then(|line| check::command_words(&line)).unwrap_or_default();
+        words.into_iter().map(OsString::from).collect()
     }
 
     /// The file of `--metrics`, for commands that write it. What only says what it would do is no run of a command.

@@ -4,6 +4,7 @@ mod line;
 mod meter;
 
 use crate::errors::Failed;
+use crate::hooks::Hooked;
 use crate::output::Output;
 use crate::render::size::approximate;
 use crate::render::{check, events, json, local, printable, prune, results};
@@ -18,6 +19,9 @@ use wyng_sys::Clock;
 
 /// The progress line is redrawn this often at most.
 const REDRAW: Duration = Duration::from_millis(100);
+
+/// So long after a line of JSON comes the next at the earliest.
+const NEXT_LINE: Duration = Duration::from_secs(1);
 
 /// What a command does with volumes, for its words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,13 +47,24 @@ pub enum Work {
 /// Tells the columns that the terminal has now.
 pub type Width = Box<dyn Fn() -> usize + Send + Sync>;
 
+/// How progress is shown.
+pub enum Shown {
+    /// Not.
+    Not,
+    /// As one line of a terminal.
+    Line(Width),
+    /// As lines of JSON (docs/schemas/progress.schema.json), each with the name of the command.
+    Json(&'static str),
+}
+
 /// Shows the events of a command.
 pub struct Display {
     output: Arc<Output>,
     clock: Arc<dyn Clock>,
     work: Work,
     verbose: bool,
-    terminal: Option<Width>,
+    shown: Shown,
+    hooked: Arc<Hooked>,
     state: Mutex<State>,
 }
 
@@ -81,15 +96,23 @@ impl State {
 }
 
 impl Display {
-    /// A display for one command. `terminal` tells its width if progress is to be shown.
+    /// A display for one command.
     #[must_use]
-    pub fn new(output: Arc<Output>, clock: Arc<dyn Clock>, work: Work, verbose: bool, terminal: Option<Width>) -> Self {
+    pub fn new(
+        output: Arc<Output>,
+        clock: Arc<dyn Clock>,
+        work: Work,
+        verbose: bool,
+        shown: Shown,
+        hooked: Arc<Hooked>,
+    ) -> Self {
         Self {
             output,
             clock,
             work,
             verbose,
-            terminal,
+            shown,
+            hooked,
             state: Mutex::default(),
         }
     }
@@ -140,7 +163,7 @@ impl Display {
     }
 
     fn clear(&self, state: &mut State) {
-        if state.drawn.take().is_some() {
+        if state.drawn.take().is_some() && matches!(self.shown, Shown::Line(_)) {
             self.output.raw_stderr("\r\x1b[K");
         }
     }
@@ -174,11 +197,15 @@ impl Display {
     }
 
     fn progress(&self, state: &mut State, done: u64, total: Option<u64>, moved: u64) {
-        let Some(width) = &self.terminal else { return };
+        let pause = match &self.shown {
+            Shown::Not => return,
+            Shown::Line(_) => REDRAW,
+            Shown::Json(_) => NEXT_LINE,
+        };
         let now = self.clock.monotonic();
         let Some(meter) = &mut state.meter else { return };
         meter.update(now, done);
-        if state.drawn.is_some_and(|drawn| now.saturating_sub(drawn) < REDRAW) {
+        if state.drawn.is_some_and(|drawn| now.saturating_sub(drawn) < pause) {
             return;
         }
         let verb = match self.work {
@@ -195,8 +222,12 @@ impl Display {
             moved: (moved, verb),
             meter: *meter,
         };
-        self.output
-            .raw_stderr(&format!("\r{}\x1b[K", line::line(&view, width().saturating_sub(1))));
+        let text = match &self.shown {
+            Shown::Line(width) => format!("\r{}\x1b[K", line::line(&view, width().saturating_sub(1))),
+            Shown::Json(command) => format!("{}\n", as_json(command, &view)),
+            Shown::Not => return,
+        };
+        self.output.raw_stderr(&text);
         state.drawn = Some(now);
     }
 
@@ -313,6 +344,11 @@ impl Display {
 
 impl Reporter for Display {
     fn event(&self, event: Event<'_>) {
+        match event {
+            Event::Freezing { volumes } => return self.hooked.freeze(volumes),
+            Event::Frozen { volumes } => return self.hooked.thaw(volumes),
+            _ => {}
+        }
         let mut state = self.state();
         if let Event::Progress { done, total, moved } = event {
             return self.progress(&mut state, done, total, moved);
@@ -320,6 +356,22 @@ impl Reporter for Display {
         self.clear(&mut state);
         self.show(&mut state, &event);
     }
+}
+
+/// Progress for programs.
+fn as_json(command: &str, view: &View<'_>) -> Value {
+    let left = view.total.and_then(|total| view.meter.left(total));
+    let (number, of) = view.place.unzip();
+    json!({"progress": {
+        "command": command,
+        "volume": view.name,
+        "number": number,
+        "of": of,
+        "bytes_done": view.done,
+        "bytes_total": view.total,
+        "bytes_moved": view.moved.0,
+        "seconds_left": left.map(|left| left.as_secs()),
+    }})
 }
 
 /// The failures of a report, with the volumes in which damage was found.

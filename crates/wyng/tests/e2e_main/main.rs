@@ -17,6 +17,7 @@
 mod support;
 
 mod formats;
+mod hooks;
 mod imports;
 mod interrupts;
 mod kills;

@@ -55,11 +55,7 @@ fn a_program_proves_a_session_and_that_is_remembered() {
     lab.ok(&["list", "other", "--verbose"]).prints(&[" proof failed: 20"]);
     // Words as they are, and what the program is told.
     let words = [
-        "--run=sh",
-        "--run=-c",
-        "--run=test \"$WYNG_VOLUME\" = other && test -r \"$WYNG_IMAGE\" && test \"$1\" = \"$WYNG_IMAGE\" && echo $WYNG_SESSION. >&2",
-        "--run=sh",
-        "--run={}",
+        "--run=sh -c 'test \"$WYNG_VOLUME\" = other && test -r \"$WYNG_IMAGE\" && test \"$1\" = \"$WYNG_IMAGE\" && echo $WYNG_SESSION. >&2' sh {}",
         "--json",
     ];
     let ran = lab.ok(&[&["verify", "other"][..], &words].concat());
@@ -87,8 +83,7 @@ fn a_signal_ends_the_program_and_the_mount() {
         return;
     }
     let lab = lab();
-    let words = ["--run=sh", "--run=-c", "--run=touch begun; sleep 1000"];
-    let child = lab.start(&[&["verify", "vm.img"][..], &words].concat());
+    let child = lab.start(&["verify", "vm.img", "--run=sh -c 'touch begun; sleep 1000'"]);
     wait_until("the program", || lab.exists("begun"));
     kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
     let output = child.wait_with_output().unwrap();

@@ -1,10 +1,41 @@
 //! The options for the way the program speaks, and what is accepted without effect.
 
-use super::super::command::Command::Send;
-use super::super::option::Topic::{Compatibility, General};
-use super::super::option::{Id, Kind, Opt, flag, list};
+use super::super::check;
+use super::super::command::Command::{self, ArchCheck, ArchDeduplicate, Monitor, Prune, Send, Verify};
+use super::super::option::Topic::{Compatibility, General, Hooks};
+use super::super::option::{Id, Kind, Opt, flag, list, value};
+
+/// The commands that hooks are run for: those that a timer starts.
+const JOBS: &[Command] = &[Send, Monitor, Prune, Verify, ArchCheck, ArchDeduplicate];
+
+/// A hook: a command line each time it is given.
+const fn hook(id: Id, name: &'static str, help: &'static str) -> Opt {
+    list(id, name, "COMMAND", Hooks, help)
+        .check(check::words)
+        .on(JOBS)
+        .ours()
+}
 
 pub(super) const OPTIONS: &[Opt] = &[
+    hook(
+        Id::HookBefore,
+        "hook-before",
+        "run first; if it fails, the command is not run",
+    ),
+    hook(Id::HookAfter, "hook-after", "run when all was done"),
+    hook(Id::HookFailed, "hook-failed", "run when not all was done"),
+    hook(
+        Id::HookFreeze,
+        "hook-freeze",
+        "run right before snapshots of volumes are made",
+    )
+    .on(&[Send, Monitor]),
+    hook(
+        Id::HookThaw,
+        "hook-thaw",
+        "run right after they are made, whatever happened",
+    )
+    .on(&[Send, Monitor]),
     flag(Id::Unattended, "unattended", General, "never ask")
         .short('u')
         .cli(),
@@ -15,6 +46,16 @@ pub(super) const OPTIONS: &[Opt] = &[
         "print only warnings and errors, and never ask",
     ),
     Opt::new(Id::Verbose, "verbose", Kind::Count, General, "say more"),
+    value(
+        Id::Progress,
+        "progress",
+        "MODE",
+        General,
+        "auto: on a terminal; json: a line each second; off",
+    )
+    .is("auto")
+    .check(|value| check::one_of(value, &["auto", "json", "off"]))
+    .ours(),
     flag(Id::Json, "json", General, "print one JSON document"),
     flag(
         Id::Debug,

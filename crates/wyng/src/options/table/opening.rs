@@ -3,7 +3,7 @@
 use super::super::check;
 use super::super::command::Command;
 use super::super::option::Topic::Opening;
-use super::super::option::{Id, Opt, flag, list, value};
+use super::super::option::{Id, Opt, flag, value};
 
 pub(super) const OPTIONS: &[Opt] = &[
     value(
@@ -51,13 +51,14 @@ pub(super) const OPTIONS: &[Opt] = &[
         .cli()
         .on(&[Command::Nbd])
         .ours(),
-    list(
+    value(
         Id::Run,
         "run",
-        "WORD",
+        "COMMAND",
         Opening,
-        "verify: run this program on each session, with {} for its image; once: split at blanks, else a word each",
+        "verify: run this program on each session, with {} for its image",
     )
+    .check(check::words)
     .cli()
     .on(&[Command::Verify])
     .ours(),

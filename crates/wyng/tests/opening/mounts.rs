@@ -277,7 +277,7 @@ fn what_can_not_be_mounted_is_said() {
     lab.run(&["mount", "vm.img", "nowhere"]).expect(1).says(&[
         "can't mount at ",
         "No such file",
-        "the folder must exist",
+        "the folder and /dev/fuse must exist",
     ]);
     lab.run(&["mount", "vm.img", "vm.img"])
         .expect(1)

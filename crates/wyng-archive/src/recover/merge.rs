@@ -63,7 +63,12 @@ impl Archive {
             _ => {
                 let may_again = noted.is_some() && found.merge;
                 let before = self.listed_volinfo(vid).filter(|_| may_again).ok_or_else(pending)?;
-                self.merge_anew(before, vid, &head, guard)?;
+                let ended = self.merge_anew(before, vid, &head, guard);
+                ended.map_err(|error| match error {
+                    // Lists that were replaced already are known to the host that began it alone.
+                    ArchiveError::Damaged(_) if in_place => pending(),
+                    error => error,
+                })?;
             }
         }
         self.load_volumes();

@@ -106,6 +106,14 @@ pub struct Outcome {
     pub stderr_tail: Vec<u8>,
 }
 
+/// The last line that is not blank, without blanks around it; empty if there is none.
+#[must_use]
+pub fn last_line(written: &[u8]) -> String {
+    let text = String::from_utf8_lossy(written);
+    let last = text.lines().rev().map(str::trim).find(|line| !line.is_empty());
+    last.unwrap_or_default().to_owned()
+}
+
 /// Why a child was not run to its end. It is gone then.
 #[derive(Debug, thiserror::Error)]
 pub enum ChildError {

@@ -8,7 +8,7 @@ use crate::options::Command;
 use crate::output::Output;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use wyng_engine::EngineError;
 use wyng_sys::Cancel;
@@ -122,39 +122,46 @@ impl Hooked {
     /// wrong was a hook.
     #[must_use]
     pub fn after(&self, ended: &Ended<'_>) -> u8 {
-        let code = ended.code.max(u8::from(ended.code == 0 && !self.trouble().is_empty()));
+        let code = self.code(ended.code);
         let (name, lines) = if code == 0 {
             ("after", &self.hooks.after)
         } else {
             ("failed", &self.hooks.failed)
         };
         let failed: Vec<&str> = ended.failed.iter().map(String::as_str).collect();
-        let trouble = self.trouble().join("\n");
+        let error = ended.error.map(str::to_owned).or_else(|| self.trouble());
         let told = [
             ("WYNG_EXIT_CODE", code.to_string()),
             ("WYNG_FAILED", failed.join("\n")),
-            ("WYNG_ERROR", ended.error.map_or(trouble, str::to_owned)),
+            ("WYNG_ERROR", error.unwrap_or_default()),
         ];
-        let before = self.trouble().len();
         for line in lines {
             let result = self.run(name, line, &told, &Cancel::new(), TIME_LIMIT);
             self.note(result);
         }
-        if code == 0 && self.trouble().len() > before {
-            1
-        } else {
-            code
-        }
+        self.code(code)
     }
 
-    fn trouble(&self) -> std::sync::MutexGuard<'_, Vec<String>> {
+    /// What went wrong with hooks after which the command went on; a line for each.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        let trouble = self.noted();
+        (!trouble.is_empty()).then(|| trouble.join("\n"))
+    }
+
+    /// `code`, or 1 if all that went wrong was a hook.
+    fn code(&self, code: u8) -> u8 {
+        if code == 0 && !self.noted().is_empty() { 1 } else { code }
+    }
+
+    fn noted(&self) -> MutexGuard<'_, Vec<String>> {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn note(&self, result: Result<(), HookError>) {
         if let Err(error) = result {
             self.output.error(&error.to_string(), None);
-            self.trouble().push(error.to_string());
+            self.noted().push(error.to_string());
         }
     }
 
@@ -179,17 +186,13 @@ impl Hooked {
         if outcome.status.success() {
             return Ok(());
         }
-        let said =
-            [&outcome.stderr_tail[..], &outcome.stdout[..]].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
-        let last = said
-            .iter()
-            .flat_map(|text| text.lines().rev())
-            .find(|line| !line.trim().is_empty());
+        let said = [&outcome.stderr_tail[..], &outcome.stdout].map(child::last_line);
+        let said = said.iter().find(|line| !line.is_empty());
         Err(HookError::Status {
             name,
             program: program.clone(),
             status: outcome.status.to_string(),
-            said: last.map(|line| format!(": {}", line.trim())).unwrap_or_default(),
+            said: said.map(|line| format!(": {line}")).unwrap_or_default(),
         })
     }
 }

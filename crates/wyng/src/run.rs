@@ -6,7 +6,7 @@ use crate::errors::{BAD_OPTION, Failure, INTERRUPTED, SOME_FAILED};
 use crate::hooks::{Ended, Hooked};
 use crate::metrics::{self, Ending};
 use crate::options::arguments::{ArchCheckArgs, Manner, ProgressMode};
-use crate::options::command::COMMANDS;
+use crate::options::command;
 use crate::options::ini::Config;
 use crate::options::meaning::{check, invocation};
 use crate::options::parse::CommandLine;
@@ -135,7 +135,7 @@ fn command(line: &CommandLine) -> Result<(Command, &[OsString]), OptionError> {
         return Ok((Command::Version, &[]));
     }
     let Some((first, names)) = line.words.split_first() else {
-        let names: Vec<&str> = COMMANDS.iter().map(|about| about.name).collect();
+        let names: Vec<&str> = command::names().collect();
         return Err(parse::syntax_error(&format!(
             "a command is missing: {}",
             names.join(", ")
@@ -284,17 +284,16 @@ fn execute(invocation: &Invocation, manner: Manner, environment: &Environment, c
     let result = hooked.before().and_then(|()| run.action(action));
     run.display.finish();
     let code = conclude(&run, action, result, &hooked);
-    let code = measured(&run, action, code);
     if let Err(error) = thin_out(context, general) {
         output.warning(&format!("the cache could not be thinned out: {error}"));
     }
     written(&output, code)
 }
 
-/// Writes the file of `--metrics`. Gives the exit code, which tells if that failed.
-fn measured(run: &Run<'_>, action: &Action, code: u8) -> u8 {
+/// Writes the file of `--metrics`. Gives the exit code and the error if that failed.
+fn measured(run: &Run<'_>, action: &Action, code: u8) -> (u8, Option<String>) {
     let Some(path) = &run.general.metrics else {
-        return code;
+        return (code, None);
     };
     let ending = Ending {
         archive: &run.general.destination,
@@ -303,13 +302,12 @@ fn measured(run: &Run<'_>, action: &Action, code: u8) -> u8 {
         good: code == 0,
     };
     match write_metrics(run, path, &ending) {
-        Ok(()) => code,
+        Ok(()) => (code, None),
         Err(error) => {
-            run.output.error(
-                &format!("--metrics: {error}"),
-                Some("name a file in a folder that this user may write to"),
-            );
-            code.max(1)
+            let message = format!("--metrics: {error}");
+            let hint = "name a file in a folder that this user may write to";
+            run.output.error(&message, Some(hint));
+            (code.max(1), Some(message))
         }
     }
 }
@@ -388,14 +386,22 @@ fn conclude(run: &Run<'_>, action: &Action, result: Result<Done, Failure>, hooke
         failed: &missing,
         error: failure.as_ref().map(|failure| failure.message.as_str()),
     });
+    let (code, unwritten) = measured(run, action, code);
     if let Some(path) = action.vols_from().filter(|_| !missing.is_empty() && code != BAD_OPTION)
         && let Err(error) = error_file::write(&*run.context.fs, path, code, &missing)
     {
         run.output.error(&error.to_string(), None);
     }
     if run.manner.json && action.command() != Command::List {
-        let error = failure.as_ref().map(|failure| failure.message.as_str());
-        let document = Document::new(action.command().name(), done.report, &done.failed, error, code);
+        let error = failure.map(|failure| failure.message);
+        let error = error.or_else(|| hooked.trouble()).or(unwritten);
+        let document = Document::new(
+            action.command().name(),
+            done.report,
+            &done.failed,
+            error.as_deref(),
+            code,
+        );
         run.output.data(&document.to_string());
     }
     code

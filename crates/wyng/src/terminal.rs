@@ -128,14 +128,9 @@ impl Terminal {
             error => failed(error.to_string()),
         })?;
         if !outcome.status.success() {
-            let said = String::from_utf8_lossy(&outcome.stderr_tail);
-            let last = said
-                .lines()
-                .rev()
-                .find(|line| !line.trim().is_empty())
-                .unwrap_or_default();
+            let last = child::last_line(&outcome.stderr_tail);
             let colon = if last.is_empty() { "" } else { ": " };
-            return Err(failed(format!("{}{colon}{}", outcome.status, last.trim())));
+            return Err(failed(format!("{}{colon}{last}", outcome.status)));
         }
         let mut passphrase = outcome.stdout;
         while passphrase.last() == Some(&b'\n') {

@@ -141,6 +141,9 @@ fn documents_fit_their_schemas() {
         (&["status", "a.img", "nosuch", "--local=."], 2),
         (&["status", "--dest=file:nowhere"], 6),
         (&["verify", "--all"], 0),
+        (&["verify", "--all", "--metrics=nowhere/x.prom"], 1),
+        (&["verify", "--all", "--hook-after=false"], 1),
+        (&["verify", "--all", "--hook-before=false"], 1),
         (&["verify", "--all", "nosuch"], 2),
         (&["verify", "nosuch"], 2),
         (&["verify", "a.img", "--dest=file:nowhere"], 6),
@@ -216,6 +219,7 @@ fn documents_fit_their_schemas() {
             ran.code == code || (code == 7 && matches!(ran.code, 0 | 2)),
             "{arguments:?}: {ran:#?}\n{document}"
         );
+        assert!(code != 1 || document["error"].is_string(), "{arguments:?}: {document}");
     }
 }
 

@@ -2,7 +2,7 @@
 
 mod manual;
 
-use crate::options::command::COMMANDS;
+use crate::options::command::{self, COMMANDS};
 use crate::options::parse::{argument, syntax_error};
 use crate::options::table::{Kind, OPTIONS, Opt, Standing};
 use crate::options::{Command, OptionError};
@@ -52,7 +52,7 @@ fn tree() -> clap::Command {
         let words = Arg::new("words").num_args(0..).action(ArgAction::Append);
         let words = match command {
             Command::Mount => words.value_hint(ValueHint::DirPath),
-            Command::Help => words.value_parser(names()),
+            Command::Help => words.value_parser(command::names().collect::<Vec<_>>()),
             Command::Generate => words.value_parser(["bash", "zsh", "fish", "man"]),
             _ => words.value_hint(ValueHint::Other),
         };
@@ -72,10 +72,6 @@ fn named(name: &'static str) -> clap::Command {
         .disable_help_flag(true)
         .disable_version_flag(true)
         .disable_help_subcommand(true)
-}
-
-fn names() -> Vec<&'static str> {
-    COMMANDS.iter().map(|about| about.name).collect()
 }
 
 /// Whether anybody would want to have it completed.

@@ -3,6 +3,7 @@
 pub mod arguments;
 pub mod check;
 pub mod command;
+mod commands;
 pub mod error;
 pub mod help;
 pub mod ini;

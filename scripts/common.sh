@@ -59,5 +59,8 @@ target_folder() {
 # host - the machine's name for cargo, such as x86_64-unknown-linux-gnu.
 host() { rustc -vV | sed -n 's/^host: //p'; }
 
-# built_program - where cargo build --release puts wyng.
+# build_program - wyng as it is shipped. cargo looks for its settings in the folder in which it is started.
+build_program() { (cd "$root" && cargo build --quiet --locked --release -p wyng); }
+
+# built_program - where that is.
 built_program() { printf '%s/%s/release/wyng\n' "$(target_folder)" "$(host)"; }

@@ -15,7 +15,7 @@ use wyng_format::{
     VolumeId,
 };
 use wyng_state::{ArchiveIdentity, ArchiveState, CacheFile, Counters};
-use wyng_store::Store;
+use wyng_store::{Store, StorePath};
 use wyng_sys::{CivilTime, Context};
 
 /// One volume of an archive.
@@ -61,6 +61,8 @@ pub struct Archive {
     pub(crate) from_copy: bool,
     /// `archive.ini.tmp`, if it authenticates; read when first needed.
     next: OnceLock<Option<Root>>,
+    /// `archive.ini.unfinished`, likewise.
+    aside: OnceLock<Option<Root>>,
     /// The renames of a commit have failed half way: what they left must be dealt with before anything else is written,
     /// because `archive.ini.tmp` is the evidence for that.
     pub(crate) unfinished: bool,
@@ -135,6 +137,7 @@ impl Archive {
             repair_salt: unlocked.repair_salt,
             from_copy: unlocked.repair_root,
             next: OnceLock::new(),
+            aside: OnceLock::new(),
             unfinished: false,
             kept: AtomicU8::new(kept::UNKNOWN),
             unrecovered: Vec::new(),
@@ -289,7 +292,7 @@ impl Archive {
         self.vault.history(
             &volume.vid,
             volume.volinfo.clone(),
-            self.next_root(),
+            self.pruned_root(&volume.vid),
             self.is_merging(&volume.vid),
             trust,
         )
@@ -333,16 +336,19 @@ impl Archive {
 
     /// `archive.ini.tmp`, if there is one that authenticates.
     pub(crate) fn next_root(&self) -> Option<&Root> {
-        let read = || {
-            let bytes = self.vault.store.read(&layout::tmp(&layout::root()), ROOT_FILE).ok()??;
-            Root::decode(&bytes, &self.vault.suite).ok()
-        };
+        let read = || self.read_root_at(&layout::tmp(&layout::root()));
         self.next.get_or_init(read).as_ref()
     }
 
     /// There is no `archive.ini.tmp`.
     pub(crate) fn no_next_root(&mut self) {
         self.next = OnceLock::from(None);
+    }
+
+    /// `archive.ini.tmp` has become `archive.ini.unfinished`.
+    pub(crate) fn next_root_is_aside(&mut self) {
+        self.no_next_root();
+        self.aside = OnceLock::new();
     }
 
     pub(crate) fn forget_next_root(&mut self) {
@@ -374,12 +380,28 @@ impl Archive {
         matches!(self.root.in_process(), Ok(Some(InProcess::Merge { vid: merged, .. })) if merged == *vid)
     }
 
+    /// The root that an interrupted prune was to put in place: `archive.ini.tmp`, or what a writer that could not end the prune has
+    /// kept of it.
+    fn pruned_root(&self, vid: &VolumeId) -> Option<&Root> {
+        let aside = || {
+            self.aside
+                .get_or_init(|| self.read_root_at(&layout::path(layout::UNFINISHED)))
+        };
+        let next = self.next_root();
+        next.or_else(|| if self.is_merging(vid) { aside().as_ref() } else { None })
+    }
+
+    fn read_root_at(&self, path: &StorePath) -> Option<Root> {
+        let bytes = self.vault.store.read(path, ROOT_FILE).ok()??;
+        Root::decode(&bytes, &self.vault.suite).ok()
+    }
+
     fn load_volume(&self, vid: &VolumeId, digest: &Digest) -> Result<VolInfo, Damage> {
         match self.vault.volinfo(vid, digest, Trust::Cache) {
             Ok(volinfo) => Ok(volinfo),
             // Past its commit point a prune has renamed `volinfo` before `archive.ini`.
             Err(damage) if self.is_merging(vid) => {
-                let next = self.next_root().and_then(|next| next.volume(vid));
+                let next = self.pruned_root(vid).and_then(|next| next.volume(vid));
                 let read = next.and_then(|digest| self.vault.volinfo(vid, &digest, Trust::Destination).ok());
                 read.ok_or(damage)
             }

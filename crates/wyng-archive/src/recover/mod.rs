@@ -71,7 +71,7 @@ impl Archive {
             match self.settled_leftovers(&vid, noted.as_ref(), guard) {
                 Ok(Some((digest, found))) => irregular.push((vid, digest, found)),
                 Ok(None) => {}
-                Err(error) => self.leave_alone(&vid, &digest, error)?,
+                Err(error) => self.leave_alone(&vid, &digest, error, guard)?,
             }
         }
         if !irregular.is_empty() {
@@ -81,7 +81,7 @@ impl Archive {
         for (vid, digest, found) in irregular {
             match self.recover_volume(&vid, &digest, &found, guard) {
                 Ok(there) => lost |= !there,
-                Err(error) => self.leave_alone(&vid, &digest, error)?,
+                Err(error) => self.leave_alone(&vid, &digest, error, guard)?,
             }
         }
         let entries = self.vault.store.list(&StorePath::root())?.unwrap_or_default();
@@ -91,10 +91,7 @@ impl Archive {
         if entries.iter().any(|entry| entry.name == tmp.as_str()) {
             self.may_change(guard)?;
             if lost && self.next_root().is_some() {
-                // The next commit replaces it, and it may be all that still proves what the volume was.
-                let kept = layout::path(layout::UNFINISHED);
-                self.replace_by(&tmp, &kept)?;
-                self.note(Notice::Unlisted { path: kept.to_string() });
+                self.set_next_root_aside()?;
             } else {
                 self.clear(&tmp)?;
             }
@@ -105,14 +102,30 @@ impl Archive {
         Ok(())
     }
 
-    /// A volume that can't be recovered is not written to, and the others go on, unless what is wrong concerns them all or
-    /// the next commit would overwrite what proves this volume's state.
-    fn leave_alone(&mut self, vid: &VolumeId, digest: &Digest, error: ArchiveError) -> Result<()> {
-        let evidence = self.next_root().is_some_and(|next| next.volume(vid) != Some(*digest));
-        if evidence || concerns_all(&error) {
+    /// A volume that can't be recovered is not written to, and the others go on, unless what is wrong concerns them all. What
+    /// may still prove this volume's state is put where no commit overwrites it.
+    fn leave_alone(&mut self, vid: &VolumeId, digest: &Digest, error: ArchiveError, guard: &Guard<'_>) -> Result<()> {
+        if concerns_all(&error) {
             return Err(error);
         }
+        if self.next_root().is_some_and(|next| next.volume(vid) != Some(*digest)) {
+            // Another volume's is there already.
+            if self.vault.store.stat(&layout::path(layout::UNFINISHED))?.is_some() {
+                return Err(error);
+            }
+            self.may_change(guard)?;
+            self.set_next_root_aside()?;
+        }
         self.leave(vid, &error);
+        Ok(())
+    }
+
+    /// `archive.ini.tmp` may be all that still proves what a volume was, and the next commit would replace it.
+    fn set_next_root_aside(&mut self) -> Result<()> {
+        let (tmp, kept) = (layout::tmp(&layout::root()), layout::path(layout::UNFINISHED));
+        self.replace_by(&tmp, &kept)?;
+        self.next_root_is_aside();
+        self.note(Notice::Unlisted { path: kept.to_string() });
         Ok(())
     }
 

@@ -3,10 +3,11 @@
 
 use super::explorer;
 use super::pairs::cut_prune;
-use crate::common::{ARCHIVE, Lab};
+use crate::common::{ARCHIVE, Lab, restore_from};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use wyng_archive::ArchiveError;
-use wyng_engine::EngineError;
+use wyng_engine::{Purpose, SessionChoice};
+use wyng_sys::fs::ext::remove_tree;
 use wyng_sys::fs::{Fs, Links};
 use wyng_testkit::MemFs;
 
@@ -27,6 +28,16 @@ fn own_files(fs: &MemFs, lab: &Lab) -> Vec<PathBuf> {
         .into_iter()
         .filter(is_own)
         .collect()
+}
+
+/// Removes a file or cuts it.
+fn damage(lab: &Lab, path: &Path, removed: bool) {
+    if removed {
+        lab.remove_file(path);
+    } else {
+        let bytes = lab.fs.read(path).unwrap();
+        lab.fs.write(path, &bytes[..bytes.len() / 2]);
+    }
 }
 
 #[test]
@@ -51,12 +62,7 @@ fn a_prune_is_ended_though_a_file_of_its_own_is_damaged() {
                     removed,
                     state.description()
                 );
-                if removed {
-                    lab.remove_file(&path);
-                } else {
-                    let bytes = lab.fs.read(&path).unwrap();
-                    lab.fs.write(&path, &bytes[..bytes.len() / 2]);
-                }
+                damage(&lab, &path, removed);
                 lab.change("b.img", 5, b"changed");
                 let sent = lab.send(&["b.img"]);
                 let report = sent.unwrap_or_else(|error| panic!("{what}: {error}"));
@@ -105,16 +111,86 @@ fn a_session_in_its_place_is_not_moved_where_the_one_that_had_it_is_nowhere() {
             .rename(Path::new(&target), Path::new("elsewhere"), false)
             .unwrap();
         lab.change("b.img", 5, b"changed");
-        let lock = Path::new(ARCHIVE).join(".wyng-lock");
-        let all = || -> Vec<PathBuf> { lab.files().into_iter().filter(|path| *path != lock).collect() };
-        let before = all();
-        let sent = lab.send(&["b.img"]);
-        assert!(
-            matches!(sent, Err(EngineError::Archive(ArchiveError::Pending { .. }))),
-            "{sent:?}"
-        );
-        assert_eq!(all(), before);
+        let of_volume = || -> Vec<PathBuf> {
+            lab.files()
+                .into_iter()
+                .filter(|path| path.starts_with(volume))
+                .collect()
+        };
+        let before = of_volume();
+        let report = lab.send(&["b.img"]).unwrap();
+        assert!(report.failed.is_empty(), "{report:?}");
+        assert_eq!(of_volume(), before);
+        assert!(lab.files().contains(&Path::new(ARCHIVE).join("archive.ini.unfinished")));
+        assert!(!lab.send(&["a.img"]).unwrap().failed.is_empty());
         tried += 1;
     }
     assert!(tried > 0);
+}
+
+/// What can be read, by volume and session.
+fn readable(lab: &Lab) -> BTreeMap<(String, String), Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let Ok(open) = lab.open(Purpose::Read) else {
+        return found;
+    };
+    for volume in open.listing() {
+        for session in volume.sessions {
+            let name = SessionChoice::Named(session.name.clone());
+            if let Ok(bytes) = restore_from(lab, &open, &volume.name, name) {
+                found.insert((volume.name.clone(), session.name), bytes);
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn another_host_writes_to_other_volumes_whatever_it_can_not_end() {
+    let prune = cut_prune();
+    let (mut ended, mut left, mut ended_at_home) = (0, 0, 0);
+    for state in explorer(&prune).process_kill() {
+        for path in own_files(&state.fs, &prune.lab) {
+            for removed in [false, true] {
+                let lab = Lab::on(state.fs.fork(), prune.lab.clock.clone(), 81);
+                let what = format!(
+                    "{}, {} {}\n{}",
+                    prune.name,
+                    path.display(),
+                    removed,
+                    state.description()
+                );
+                damage(&lab, &path, removed);
+                let host = lab.fs.open_dir(Path::new("/state"), Links::Refuse).unwrap();
+                let (memory, aside) = (Path::new("wyng"), Path::new("first"));
+                host.rename(memory, aside, false).unwrap();
+                let before = readable(&lab);
+                lab.change("b.img", 5, b"changed");
+                let report = lab.send(&["b.img"]).unwrap_or_else(|error| panic!("{what}: {error}"));
+                assert!(report.failed.is_empty(), "{what}: {:?}", report.failed);
+                let after = readable(&lab);
+                let is_same = |(place, bytes): (&(String, String), &Vec<u8>)| after.get(place) == Some(bytes);
+                let pruned = lab.send(&["a.img"]).is_ok_and(|report| report.failed.is_empty());
+                assert!(
+                    pruned || before.iter().all(is_same),
+                    "{what}: it can't be read any more"
+                );
+                if pruned {
+                    ended += 1;
+                    continue;
+                }
+                left += 1;
+                // The host that began it, with what it remembers.
+                remove_tree(&*host, memory).unwrap();
+                host.rename(aside, memory, false).unwrap();
+                lab.change("b.img", 9, b"again");
+                let report = lab.send(&["b.img"]).unwrap_or_else(|error| panic!("{what}: {error}"));
+                assert!(report.failed.is_empty(), "{what}: {:?}", report.failed);
+                let home = lab.send(&["a.img"]).is_ok_and(|report| report.failed.is_empty());
+                ended_at_home += u32::from(home);
+            }
+        }
+    }
+    println!("{ended} prunes ended by another host, {left} left, of which {ended_at_home} were ended by the first");
+    assert!(ended > 200 && left > 0, "{ended} {left}");
 }

@@ -87,7 +87,7 @@ mod tests {
         };
         let mut waiting = Waiting {
             is_alive: &|_, _| true,
-            gone: None,
+            gone: &[],
             clock: &*clock,
             wait: Duration::ZERO,
             cancel: &Cancel::new(),

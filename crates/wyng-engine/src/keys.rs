@@ -1,6 +1,8 @@
 //! Keys of encrypted archives: remembered ones first, then the passphrase (decisions.md §13).
 
+use crate::SecretError;
 use crate::api::{Place, Secrets};
+use std::sync::{Mutex, PoisonError};
 use wyng_archive::{KeySource, Unlocked};
 use wyng_format::MasterKeys;
 use wyng_state::{ArchiveIdentity, RememberedKeys, StateError};
@@ -48,6 +50,37 @@ impl Keys {
             // Keys that are gone by now are simply asked for again.
             let _ = self.remembered.touch(&identity, self.minutes.unsigned_abs());
         }
+    }
+}
+
+/// Asks the user for a passphrase once at most, however often the archive is opened.
+pub(crate) struct AskedOnce<'a> {
+    secrets: &'a dyn Secrets,
+    given: Mutex<Option<Zeroizing<Vec<u8>>>>,
+}
+
+impl<'a> AskedOnce<'a> {
+    pub fn new(secrets: &'a dyn Secrets) -> Self {
+        Self {
+            secrets,
+            given: Mutex::default(),
+        }
+    }
+}
+
+impl Secrets for AskedOnce<'_> {
+    fn passphrase(&self) -> Result<Zeroizing<Vec<u8>>, SecretError> {
+        let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(given) = &*given {
+            return Ok(given.clone());
+        }
+        let passphrase = self.secrets.passphrase()?;
+        *given = Some(passphrase.clone());
+        Ok(passphrase)
+    }
+
+    fn new_passphrase(&self) -> Result<Zeroizing<Vec<u8>>, SecretError> {
+        self.secrets.new_passphrase()
     }
 }
 

@@ -31,6 +31,7 @@ mod prune;
 mod read;
 mod receive;
 mod rename;
+mod reopen;
 mod repair;
 mod scan;
 mod send;

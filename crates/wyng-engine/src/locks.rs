@@ -8,7 +8,7 @@ use std::time::Duration;
 use wyng_archive::{ArchiveError, Expected};
 use wyng_state::{ArchiveIdentity, HostLock, StateError, StateHome, WriterLock, wait_for};
 use wyng_store::Store;
-use wyng_store::lock::{DestinationLock, HolderIdentity, Waiting};
+use wyng_store::lock::{DestinationLock, HolderIdentity, LockHolder, Waiting};
 use wyng_sys::Context;
 
 /// Says what of the destination will be read next.
@@ -29,6 +29,18 @@ impl Locks {
             Some(kept) => Ok(kept.lock().check()?),
             None => Ok(()),
         }
+    }
+
+    /// Holds the destination's lock on over another connection to it.
+    ///
+    /// # Errors
+    /// [`LockLost`](wyng_store::StoreError::LockLost) if somebody else has held it meanwhile; those of the destination.
+    pub fn go_over(&mut self, store: &Arc<dyn Store>) -> Result<()> {
+        if let Some(kept) = &self.destination {
+            let lock = kept.lock().over(store.clone())?;
+            self.destination = Some(KeptAlive::new(lock)?);
+        }
+        Ok(())
     }
 }
 
@@ -106,10 +118,14 @@ pub(crate) fn lock_destination(
         pid: place.process.pid,
         start_time: place.process.start_time,
     };
-    let gone = writer.last_token();
+    let gone = writer.last_tokens();
+    // Before it is asked for: whether it was given may never be known. Without it a writer that comes after a power failure has
+    // to wait until the lock is old.
+    let mine = me.token();
+    let _ = writer.remember_tokens(std::iter::once(mine.as_str()).chain(gone.iter().map(String::as_str)));
     let mut waiting = Waiting {
         is_alive: &wyng_sys::process::is_alive,
-        gone: gone.as_deref(),
+        gone: &gone,
         clock: &*context.clock,
         wait,
         cancel: &context.cancel,
@@ -125,9 +141,12 @@ pub(crate) fn lock_destination(
         // What came with the first attempt is older than the lock.
         announce(&**store);
     }
-    // Without it a writer that comes after a power failure has to wait until the lock is old.
-    let _ = writer.remember_token(&me.token());
-    if let Some(holder) = stolen {
+    let _ = writer.remember_tokens([mine.as_str()]);
+    // Before the connection was cut this process itself may have asked for it.
+    let is_me = |holder: &LockHolder| {
+        holder.pid == me.pid && holder.start_time == me.start_time && holder.boot_id == me.boot_id
+    };
+    if let Some(holder) = stolen.filter(|holder| !is_me(holder)) {
         reporter.event(Event::Warning(Warning::LockStolen {
             holder: &holder.to_string(),
         }));

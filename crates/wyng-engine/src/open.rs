@@ -6,7 +6,7 @@ use crate::api::{
 };
 use crate::calendar;
 use crate::error::{EngineError, Result};
-use crate::keys::Keys;
+use crate::keys::{AskedOnce, Keys};
 use crate::locks::{Locks, take_locks};
 use std::sync::Arc;
 use wyng_archive::{
@@ -14,7 +14,8 @@ use wyng_archive::{
 };
 use wyng_format::{InProcess, LocalTime, SessionName};
 use wyng_state::{ArchiveIdentity, CheckLog, StateHome};
-use wyng_store::{Destination, Durability, Location, OpenMode, Store};
+use wyng_store::remote::Attempts;
+use wyng_store::{Destination, Durability, Location, OpenMode, Store, StoreError};
 use wyng_sys::Context;
 
 /// An archive that is open for one command.
@@ -30,11 +31,31 @@ pub struct OpenArchive {
     pub(crate) keys: Keys,
 }
 
-/// Opens an archive.
+/// Opens an archive; anew if the connection to it is cut meanwhile.
 ///
 /// # Errors
 /// Whatever keeps it from being used; nothing is changed then, except that an interrupted operation may be finished.
 pub fn open(
+    context: &Context,
+    request: &OpenRequest,
+    secrets: &dyn Secrets,
+    reporter: &dyn Reporter,
+) -> Result<OpenArchive> {
+    let secrets = AskedOnce::new(secrets);
+    let mut attempts = Attempts::default();
+    loop {
+        match open_once(context, request, &secrets, reporter) {
+            Err(EngineError::Store(lost @ StoreError::Lost { .. })) => {
+                if !attempts.next(context, &request.place.reach, &lost)? {
+                    return Err(attempts.stays_lost(&Arc::new(lost), None).into());
+                }
+            }
+            opened => return opened,
+        }
+    }
+}
+
+fn open_once(
     context: &Context,
     request: &OpenRequest,
     secrets: &dyn Secrets,

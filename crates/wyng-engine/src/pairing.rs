@@ -40,6 +40,17 @@ impl Job {
         })
     }
 
+    /// Looks at the volume again, in an archive that another run of ours may have tidied up.
+    ///
+    /// # Errors
+    /// As [`Job::existing`].
+    pub fn renew(&mut self, open: &OpenArchive) -> Result<()> {
+        if !self.new {
+            *self = Self::existing(open, self.name.as_str())?;
+        }
+        Ok(())
+    }
+
     /// Takes a frozen volume for one of the newest session's size, if it is larger only because its storage rounds sizes.
     pub fn fit(&self, frozen: &mut dyn Frozen) -> Result<()> {
         if let Some(newest) = &self.newest {

@@ -18,8 +18,10 @@ use wyng_sys::{Context, Result as SysResult, SysError};
 /// How long a waiting writer sleeps between two attempts.
 const POLL: Duration = Duration::from_millis(200);
 
-/// No token is longer, bytes.
-const TOKEN_LIMIT: usize = 256;
+/// The most tokens of the destination's lock that are remembered.
+const MOST_TOKENS: usize = 8;
+/// They are no longer together, bytes.
+const TOKENS_LIMIT: usize = 1024;
 
 /// Device and inode of a file.
 type FileId = (u64, u64);
@@ -119,22 +121,25 @@ impl WriterLock {
         }
     }
 
-    /// The token of the destination lock that was last taken under this lock, if it is known.
+    /// The tokens of the destination lock that were last asked for under this lock, as far as known, newest first.
     ///
-    /// Since there is only one holder of this lock at a time, that one is gone: it was killed, or this host went down.
+    /// Since there is only one holder of this lock at a time, those who asked are gone: they were killed, this host went down,
+    /// or the connection was cut before they knew whether they had it.
     #[must_use]
-    pub fn last_token(&self) -> Option<String> {
-        let text = read_file_limited(&*self.file, TOKEN_LIMIT).ok()?;
-        String::from_utf8(text).ok().filter(|token| !token.is_empty())
+    pub fn last_tokens(&self) -> Vec<String> {
+        let text = read_file_limited(&*self.file, TOKENS_LIMIT).unwrap_or_default();
+        let text = String::from_utf8(text).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
     }
 
-    /// Remembers the token of the destination lock that was taken.
+    /// Remembers tokens of the destination lock, newest first.
     ///
     /// # Errors
     /// The kernel's answer. A token that is lost, also by a power failure, costs the next writer no more than a wait.
-    pub fn remember_token(&self, token: &str) -> Result<()> {
+    pub fn remember_tokens<'a>(&self, tokens: impl IntoIterator<Item = &'a str>) -> Result<()> {
+        let lines: Vec<&str> = tokens.into_iter().take(MOST_TOKENS).collect();
         self.file.set_len(0)?;
-        Ok(write_all_at(&*self.file, token.as_bytes(), 0)?)
+        Ok(write_all_at(&*self.file, lines.join("\n").as_bytes(), 0)?)
     }
 }
 

@@ -61,7 +61,7 @@ impl Scene {
         let cancel = Cancel::new();
         let mut waiting = Waiting {
             is_alive: &is_alive,
-            gone: None,
+            gone: &[],
             clock: &*self.clock,
             wait,
             cancel: &cancel,
@@ -120,7 +120,7 @@ fn a_lock_whose_holder_is_known_to_be_gone_is_stolen_at_once() {
         let cancel = Cancel::new();
         let mut waiting = Waiting {
             is_alive: &|_, _| true,
-            gone: Some(gone),
+            gone: &["x".to_owned(), gone.to_owned()],
             clock: &*scene.clock,
             wait: Duration::ZERO,
             cancel: &cancel,
@@ -255,7 +255,7 @@ fn a_wait_can_be_cancelled() {
     let stop = cancel.clone();
     let mut waiting = Waiting {
         is_alive: &|_, _| true,
-        gone: None,
+        gone: &[],
         clock: &*scene.clock,
         wait: MINUTE,
         cancel: &cancel,

@@ -1,5 +1,6 @@
 //! Sending: imports first, then storage by storage; every volume counts as soon as it is committed.
 
+mod again;
 mod lost;
 mod map;
 mod storing;
@@ -18,10 +19,11 @@ use crate::pairing::{Job, Pairing, Storage};
 use crate::progress::Progress;
 use crate::prune::{Need, Thinner};
 use crate::storage::{fail_all, frozen, open_capable};
+use again::Again;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 use volume::{Input, Planned};
-use wyng_archive::{ArchiveError, DedupIndex, LostChunks};
+use wyng_archive::{ArchiveError, DedupIndex, LostChunks, SessionRecord};
 use wyng_format::{SessionName, Tag, VolumeName};
 use wyng_store::Durability;
 use wyng_sys::Context;
@@ -43,6 +45,9 @@ struct Run<'a> {
     /// Chunks that were lost at the destination, by volume.
     lost: BTreeMap<String, LostChunks>,
     report: SendReport,
+    again: Again,
+    /// A commit of which nobody has told whether it counts.
+    unanswered: Option<(SessionRecord, VolumeSent)>,
 }
 
 /// Backs up volumes.
@@ -85,6 +90,8 @@ pub fn send(open: &mut OpenArchive, request: &SendRequest, reporter: &dyn Report
         announced: false,
         lost: BTreeMap::new(),
         report,
+        again: Again::default(),
+        unanswered: None,
     };
     let ended = run.all();
     let Run {
@@ -180,10 +187,11 @@ fn following(context: &Context, newest: &SessionName, ahead: i64) -> Result<Sess
 
 impl Run<'_> {
     fn all(&mut self) -> Result<()> {
-        if let Some(thinner) = &mut self.thinner {
-            thinner.begin(self.open, self.reporter)?;
-        }
-        self.index_chunks()?;
+        self.over_connections(|run| match &mut run.thinner {
+            Some(thinner) => thinner.begin(run.open, run.reporter),
+            None => Ok(()),
+        })?;
+        self.over_connections(Self::index_chunks)?;
         for import in &self.request.imports {
             self.import(import)?;
         }
@@ -206,7 +214,7 @@ impl Run<'_> {
     fn make_room(
         &mut self,
         job: &mut Job,
-        bytes: impl FnOnce(&OpenArchive) -> Result<u64>,
+        bytes: &dyn Fn(&OpenArchive) -> Result<u64>,
         was_full: bool,
     ) -> Result<bool> {
         let Some(thinner) = &mut self.thinner else {
@@ -273,7 +281,7 @@ impl Run<'_> {
                 Input::Stream(StreamSource::new(self.request.stdin.clone().ok_or_else(missing)?))
             }
         };
-        let job = self.job(name, &import.volume)?;
+        let job = self.over_connections(|run| run.job(name.clone(), &import.volume))?;
         self.imported(job, input)
     }
 
@@ -291,7 +299,7 @@ impl Run<'_> {
         self.reporter.event(Event::Preparing { local: &set.local });
         let mut jobs: Vec<Job> = Vec::new();
         for volume in in_order(&set.volumes) {
-            match self.prepare(&*pool, volume) {
+            match self.over_connections(|run| run.prepare(&*pool, volume)) {
                 Ok(Some(mut job)) => {
                     // New ids are random and not yet listed, so two could be the same.
                     while job.new && jobs.iter().any(|other| other.vid == job.vid) {
@@ -361,7 +369,7 @@ impl Run<'_> {
                 local: job.name.as_str(),
                 take_over: !self.request.no_takeover,
             };
-            match Pairing::look(self.open, &job, Some(&storage)) {
+            match self.over_connections(|run| Pairing::look(run.open, &job, Some(&storage))) {
                 Ok(pairing) => paired.push((job, pairing)),
                 Err(error) => self.settle(job.name.to_string(), Err(error))?,
             }

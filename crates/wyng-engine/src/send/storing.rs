@@ -15,21 +15,22 @@ use wyng_volume::StreamSource;
 
 /// A source that is ready to be read.
 pub(super) enum Reading<'a> {
-    File {
-        file: wyng_sys::fs::FileRef,
-        next_data: &'a NextData<'a>,
-    },
+    File(Readable<'a>),
     Stream(StreamSource),
 }
 
-impl Reading<'_> {
+/// A file or device.
+#[derive(Clone)]
+pub(super) struct Readable<'a> {
+    pub file: wyng_sys::fs::FileRef,
+    pub next_data: &'a NextData<'a>,
+}
+
+impl<'a> Reading<'a> {
     /// The same, to be read a second time; `None` of what can be read once only.
-    pub fn again(&self) -> Option<Self> {
+    pub fn again(&self) -> Option<Readable<'a>> {
         match self {
-            Self::File { file, next_data } => Some(Self::File {
-                file: file.clone(),
-                next_data: *next_data,
-            }),
+            Self::File(readable) => Some(readable.clone()),
             Self::Stream(_) => None,
         }
     }
@@ -86,17 +87,14 @@ impl Run<'_> {
 
     /// The destination was full in mid-transfer, though there had seemed to be room: removes old sessions of the volume as its
     /// rules allow. Tells whether any went, so that it is worth trying once more.
-    pub(super) fn room_after_all(&mut self, job: &mut Job, scan: &Scan, source: &Reading<'_>) -> Result<bool> {
-        let Reading::File { next_data, .. } = source else {
-            return Ok(false);
-        };
+    pub(super) fn room_after_all(&mut self, job: &mut Job, scan: &Scan, source: &Readable<'_>) -> Result<bool> {
         if let Some(index) = &mut self.dedup {
             index.abandoned();
         }
         let nothing = Spans::all(0);
         let spans = scan.spans.as_ref().unwrap_or(&nothing);
-        let needed = |open: &OpenArchive| data_bytes(next_data, spans, open.archive.chunk_size());
-        self.make_room(job, needed, true)
+        let needed = |open: &OpenArchive| data_bytes(source.next_data, spans, open.archive.chunk_size());
+        self.make_room(job, &needed, true)
     }
 
     /// The chunk list of the newest session, if anything is to be compared with it.
@@ -133,7 +131,7 @@ impl Run<'_> {
     ) -> Result<Transferred> {
         let chunk = self.open.archive.chunk_size();
         let total = match (&source, &scan.spans) {
-            (Reading::File { next_data, .. }, Some(spans)) => Some(data_bytes(next_data, spans, chunk)?),
+            (Reading::File(readable), Some(spans)) => Some(data_bytes(readable.next_data, spans, chunk)?),
             _ => None,
         };
         self.reporter.event(Event::VolumeStart {
@@ -150,7 +148,7 @@ impl Run<'_> {
         let before = before.without(lost.map(|lost| lost.ranges.clone()).unwrap_or_default());
         let none = Spans::all(0);
         let source = match source {
-            Reading::File { file, next_data } => Source::File {
+            Reading::File(Readable { file, next_data }) => Source::File {
                 file,
                 next_data,
                 spans: scan.spans.as_ref().unwrap_or(&none),

@@ -1,7 +1,7 @@
 //! One volume of a send: what is looked at, what becomes of it, and the commit.
 
 use super::Run;
-use super::storing::{Reading, Stored};
+use super::storing::{Readable, Reading, Stored};
 use super::transfer::{Transferred, data_bytes};
 use crate::api::{ChangeMap, Event, FullScanReason, SendKind, VolumeSent, Warning};
 use crate::compare::NextData;
@@ -12,6 +12,7 @@ use crate::scan::{Scan, Spans};
 use std::ops::Range;
 use wyng_archive::{Changes, Draft, Predecessor, SessionRecord, Sizes, View};
 use wyng_format::Permissions;
+use wyng_store::Durability;
 use wyng_volume::{Frozen, Import, SourceInfo, StreamSource};
 
 /// What will be done for one volume of a storage.
@@ -56,9 +57,12 @@ impl Run<'_> {
     /// Finds out what of a frozen volume has to be looked at. Nothing is read of it yet.
     pub(super) fn plan(&mut self, job: Job, pairing: Pairing, mut frozen: Box<dyn Frozen>) -> Result<Planned> {
         job.fit(&mut *frozen)?;
-        let mut scan = pairing.scan(self.open, &job, &mut *frozen)?;
         let facts = self.facts(frozen.info(), Some(frozen.info().size));
-        self.look_for_lost(&job, &mut scan, facts.size)?;
+        let scan = self.steadily(&job.vid, |run, _| {
+            let mut scan = pairing.scan(run.open, &job, &mut *frozen)?;
+            run.look_for_lost(&job, &mut scan, facts.size)?;
+            Ok(scan)
+        })?;
         self.report_full_scan(&job, &scan);
         if let Some(extents) = frozen.slow_extents() {
             let volume = job.name.as_str();
@@ -101,7 +105,12 @@ impl Run<'_> {
         let nothing = Spans::all(0);
         let spans = scan.spans.as_ref().unwrap_or(&nothing);
         let needed = |open: &OpenArchive| data_bytes(next_data, spans, open.archive.chunk_size());
-        self.make_room(job, needed, false).map(drop)
+        self.steadily(&job.vid.clone(), |run, is_again| {
+            if is_again {
+                job.renew(run.open)?;
+            }
+            run.make_room(job, &needed, false).map(drop)
+        })
     }
 
     fn timed(&mut self, act: impl FnOnce(&mut Self) -> Result<VolumeSent>) -> Result<VolumeSent> {
@@ -150,10 +159,10 @@ impl Run<'_> {
             let cut = |range: Range<u64>| range.start.min(size)..range.end.min(size);
             Ok(frozen.next_data(from)?.map(cut))
         };
-        let source = Reading::File {
+        let source = Reading::File(Readable {
             file: frozen.file(),
             next_data: &next_data,
-        };
+        });
         let (sent, stored) = self.transfer(&mut job, &scan, &facts, source, &|| Ok(()), Some(&pairing))?;
         if self.request.dry_run {
             frozen.discard()?;
@@ -166,8 +175,11 @@ impl Run<'_> {
     fn import_of(&mut self, mut job: Job, import: &Import, map: Option<&ChangeMap>) -> Result<VolumeSent> {
         let info = import.info();
         let facts = self.facts(info, Some(info.size));
-        let mut scan = self.scan_of_import(&job, import, map);
-        self.look_for_lost(&job, &mut scan, facts.size)?;
+        let mut scan = self.steadily(&job.vid, |run, _| {
+            let mut scan = run.scan_of_import(&job, import, map);
+            run.look_for_lost(&job, &mut scan, facts.size)?;
+            Ok(scan)
+        })?;
         self.report_full_scan(&job, &scan);
         self.announce();
         let next_data = |from: u64| Ok(import.next_data(from)?);
@@ -175,10 +187,10 @@ impl Run<'_> {
         if self.request.verify_map {
             self.verify_map(&job, import, &mut scan, &next_data)?;
         }
-        let source = Reading::File {
+        let source = Reading::File(Readable {
             file: import.file(),
             next_data: &next_data,
-        };
+        });
         Ok(self
             .transfer(&mut job, &scan, &facts, source, &|| Ok(import.unchanged()?), None)?
             .0)
@@ -187,7 +199,7 @@ impl Run<'_> {
     fn streamed(&mut self, mut job: Job, stream: StreamSource) -> Result<VolumeSent> {
         // How long it is nobody knows; its last session was this long.
         let length = job.newest.as_ref().map_or(0, |newest| newest.info.volsize);
-        self.make_room(&mut job, |_| Ok(length), false)?;
+        self.make_room(&mut job, &|_| Ok(length), false)?;
         let newest = job.newest.as_ref();
         let permissions = newest.map_or(Permissions::None, |newest| newest.info.permissions.clone());
         let facts = SourceFacts {
@@ -236,8 +248,33 @@ impl Run<'_> {
             || newest.info.permissions != facts.permissions
     }
 
-    /// Reads, stores and commits. Returns whether a session was recorded.
+    /// Reads, stores and commits, over as many connections as it takes if the source can be read again. Returns whether a session
+    /// was recorded.
     fn transfer(
+        &mut self,
+        job: &mut Job,
+        scan: &Scan,
+        facts: &SourceFacts,
+        source: Reading<'_>,
+        unchanged: &dyn Fn() -> Result<()>,
+        pairing: Option<&Pairing>,
+    ) -> Result<(VolumeSent, bool)> {
+        let Some(again) = source.again() else {
+            return self.transfer_once(job, scan, facts, source, unchanged, pairing);
+        };
+        self.steadily(&job.vid.clone(), |run, is_again| {
+            if is_again {
+                if let Some(sent) = run.published(job)? {
+                    return Ok((sent, true));
+                }
+                job.renew(run.open)?;
+            }
+            let source = Reading::File(again.clone());
+            run.transfer_once(job, scan, facts, source, unchanged, pairing)
+        })
+    }
+
+    fn transfer_once(
         &mut self,
         job: &mut Job,
         scan: &Scan,
@@ -252,7 +289,7 @@ impl Run<'_> {
             && error.is_destination_full()
             && self.room_after_all(job, scan, &source)?
         {
-            stored = self.store(job, scan, facts, source, unchanged);
+            stored = self.store(job, scan, facts, Reading::File(source), unchanged);
         }
         let Stored {
             view,
@@ -287,19 +324,20 @@ impl Run<'_> {
         if let Some(pairing) = pairing {
             pairing.intend(self.open, job, self.session)?;
         }
-        self.commit(job, facts, &done, view.as_ref(), &draft, (&changes, sizes))?;
-        Ok((self.sent(job, scan.kind.clone(), &done, true), true))
+        let sent = self.sent(job, scan.kind.clone(), &done, true);
+        let record = self.record(job, facts, &done, view.as_ref(), &changes)?;
+        self.commit(job, record, &draft, (&changes, sizes), &sent)?;
+        Ok((sent, true))
     }
 
-    fn commit(
-        &mut self,
+    fn record(
+        &self,
         job: &Job,
         facts: &SourceFacts,
         done: &Transferred,
         view: Option<&View>,
-        draft: &Draft,
-        (changes, sizes): (&Changes, Sizes),
-    ) -> Result<()> {
+        changes: &Changes,
+    ) -> Result<SessionRecord> {
         let newest = job.newest.as_ref();
         let unchanged_view = newest.filter(|newest| changes.is_empty() && newest.info.volsize == done.size);
         let mfcs = match unchanged_view
@@ -309,7 +347,7 @@ impl Run<'_> {
             Some(same) => same,
             None => changes.mfcs(view, done.size)?,
         };
-        let record = SessionRecord {
+        Ok(SessionRecord {
             name: self.session,
             source_time: facts.time,
             permissions: facts.permissions.clone(),
@@ -320,18 +358,36 @@ impl Run<'_> {
                 name: newest.name,
                 sequence: newest.info.sequence,
             }),
-        };
+        })
+    }
+
+    fn commit(
+        &mut self,
+        job: &Job,
+        record: SessionRecord,
+        draft: &Draft,
+        (changes, sizes): (&Changes, Sizes),
+        sent: &VolumeSent,
+    ) -> Result<()> {
         if self.open.max_sync {
             self.open.archive.store().sync()?;
         }
         let (archive, guard) = self.open.writing();
-        let durability = archive.commit(draft, &record, changes, sizes, &guard)?;
+        let committed = archive.commit(draft, &record, changes, sizes, &guard);
+        if committed.is_err() {
+            self.unanswered = Some((record, sent.clone()));
+        }
+        self.committed(job, committed?);
+        Ok(())
+    }
+
+    /// Notes that a volume has its new session.
+    pub(super) fn committed(&mut self, job: &Job, durability: Durability) {
         self.open.report_notices(self.reporter);
         self.note_durability(durability);
         if let Some(index) = &mut self.dedup {
             index.committed(&job.vid, self.session);
         }
-        Ok(())
     }
 
     fn sent(&self, job: &Job, kind: SendKind, done: &Transferred, stored: bool) -> VolumeSent {

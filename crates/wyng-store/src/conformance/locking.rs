@@ -70,7 +70,7 @@ fn waiting<T>(wait: Duration, act: impl FnOnce(&mut Waiting<'_>) -> T) -> T {
     let epoch = |_| CivilTime::EPOCH;
     act(&mut Waiting {
         is_alive: &|pid, _| pid != GONE,
-        gone: None,
+        gone: &[],
         clock: &SystemClock::new(Box::new(epoch)),
         wait,
         cancel: &Cancel::new(),

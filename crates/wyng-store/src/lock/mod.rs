@@ -54,8 +54,8 @@ pub struct Begun {
 pub struct Waiting<'a> {
     /// Whether a process of this host, of this boot and of this pid namespace, still runs: its pid and start time.
     pub is_alive: &'a dyn Fn(u32, u64) -> bool,
-    /// The token of a holder that is known to be gone, whatever its lock says.
-    pub gone: Option<&'a str>,
+    /// The tokens of holders that are known to be gone, whatever their locks say.
+    pub gone: &'a [String],
     /// Time by this host.
     pub clock: &'a dyn Clock,
     /// How long to wait for a busy lock; zero looks once.
@@ -67,6 +67,7 @@ pub struct Waiting<'a> {
 }
 
 /// The files of one attempt.
+#[derive(Clone)]
 struct Names {
     lock: StorePath,
     /// A file of our own, touched to learn the destination's time.
@@ -132,6 +133,23 @@ impl DestinationLock {
         let stolen = stolen?;
         self.held.store(true, Ordering::Relaxed);
         Ok((self, stolen))
+    }
+
+    /// The same lock over another connection, after the one that it was taken over was cut; nothing is done through that one any
+    /// more. Nobody else has been a writer meanwhile if this succeeds.
+    ///
+    /// # Errors
+    /// As [`DestinationLock::check`].
+    pub fn over(&self, store: Arc<dyn Store>) -> Result<Self> {
+        self.held.store(false, Ordering::Relaxed);
+        let lock = Self {
+            store,
+            names: self.names.clone(),
+            me: self.me.clone(),
+            held: AtomicBool::new(true),
+        };
+        lock.check()?;
+        Ok(lock)
     }
 
     /// Looks whether the lock is still ours; to be called right before each step that can't be undone.
@@ -279,7 +297,7 @@ impl Attempt<'_> {
     /// Whether the holder is provably gone, or has not refreshed its lock for too long.
     fn is_stale(&mut self, found: &Found, holder: Option<&LockHolder>, waiting: &Waiting<'_>) -> Result<bool> {
         if holder.is_some_and(|holder| {
-            waiting.gone == Some(holder.token.as_str())
+            waiting.gone.contains(&holder.token)
                 || holder.shares_processes_with(self.me) && !holder.is_alive(waiting.is_alive)
         }) {
             return Ok(true);

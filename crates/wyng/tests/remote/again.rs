@@ -2,15 +2,19 @@
 
 use crate::far::{Far, Kind};
 use crate::relay::{Fate, Relay, free_port};
-use crate::support::Lab;
 use crate::support::serving::{can_mount, mounted};
+use crate::support::{Lab, PASSPHRASE, folders, full, import, volume_folder};
 use crate::trouble::{BOTH, signal};
 use rustix::process::Signal;
+use serde_json::Value;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::FileExt;
 use std::process::Child;
 use wyng_testkit::patterns::Pattern;
+use wyng_testkit::pools::LoopPool;
+use wyng_testkit::reader::assert_strict;
+use wyng_testkit::rng::test_rounds;
 
 /// A far side that is reached through a relay.
 struct Led {
@@ -160,6 +164,159 @@ fn a_connection_that_stays_cut_ends_the_command_with_the_number_of_attempts() {
         );
         assert!(told.contains("hint: run the same command again"), "{kind:?}: {told}");
         assert_eq!(led.relay.connections(), before + fates.len() + 1, "{kind:?}");
+    }
+}
+
+#[test]
+fn a_send_goes_on_after_a_cut_and_sends_nothing_twice_that_was_noted() {
+    for (kind, encrypted) in [
+        (Kind::SftpOnly, false),
+        (Kind::Installed, false),
+        (Kind::Installed, true),
+    ] {
+        let Some(led) = Led::new(kind) else { return };
+        let lab = led.lab();
+        let mut settings = vec!["--compression=zstd:1"];
+        settings.extend((!encrypted).then_some("--encrypt=off"));
+        lab.init(&settings);
+        // SFTP notes after 32 MiB what is stored; our own protocol only after much more.
+        let source = Pattern::Noise.bytes(42, 44 << 20);
+        lab.write("a", &source);
+        led.relay.next(&archives(kind, Fate::CutAfterRequests(40 << 20)));
+        // No keys are remembered, and the passphrase is given once.
+        let send = ["send", &import("a"), "--json", "--authmin=-1"];
+        let asked = format!("{PASSPHRASE}\n");
+        let done = lab.run_with(&send, asked.as_bytes()).expect(0);
+        let told = done.err();
+        assert_eq!(told.matches("connecting again").count(), 1, "{kind:?}: {told}");
+        assert!(told.contains(ONCE_CUT), "{kind:?}: {told}");
+        let document: Value = serde_json::from_slice(&done.stdout).unwrap();
+        let sent = &document["volumes"][0];
+        let [resumed, stored] = ["bytes_resumed", "bytes_stored"].map(|name| sent[name].as_u64().unwrap());
+        if kind == Kind::SftpOnly {
+            assert!(resumed >= 32 << 20 && stored <= 13 << 20, "{resumed}, {stored}");
+        }
+        assert!(resumed + stored >= 44 << 20, "{kind:?}: {resumed}, {stored}");
+        assert_eq!(document["exit_code"], 0, "{kind:?}");
+        let volume = volume_folder(&led.far.archive());
+        assert_eq!(folders(&volume, "S_").len(), 1, "{kind:?}");
+        let restored = lab.run_with(&["receive", "a", "--save-to=-"], asked.as_bytes());
+        assert!(restored.expect(0).stdout == source, "{kind:?}");
+        assert_strict(&led.far.archive(), encrypted.then_some(PASSPHRASE), false);
+        assert_eq!((lab.drafts(), lab.journals()), (0, 0), "{kind:?}");
+    }
+}
+
+/// A disk image on Btrfs whose sends are cut at one place after the other of their end.
+fn sends_cut_at_their_end(kind: Kind) {
+    let Some(pool) = LoopPool::btrfs(256 << 20) else { return };
+    let Some(led) = Led::new(kind) else { return };
+    let lab = led.lab();
+    lab.init(&["--encrypt=off"]);
+    let local = format!("--local={}", pool.path().display());
+    let mut source = Pattern::Noise.bytes(43, 1 << 20);
+    let image = pool.join("a.img");
+    // A change of one chunk, always as long.
+    let mut round = 0;
+    let mut change = || {
+        round += 1;
+        source[round..round + 100_000].copy_from_slice(&Pattern::Noise.bytes(round as u64, 100_000));
+        std::fs::write(&image, &source).unwrap();
+        source.clone()
+    };
+    let send = |fate: Option<Fate>| {
+        fate.inspect(|fate| led.relay.next(&archives(kind, *fate)));
+        let done = lab.ok(&["send", "a.img", &local, "--json"]);
+        let document: Value = serde_json::from_slice(&done.stdout).unwrap();
+        (document["volumes"][0].clone(), done.err())
+    };
+    change();
+    send(None);
+    change();
+    send(None);
+    let (requests, answers) = led.relay.bytes();
+    let mut sessions = 2;
+    let mut cuts = 0;
+    let places = test_rounds(if full() { 60 } else { 5 });
+    // From after the greeting to after the last rename.
+    let spread = |bytes: u64, index: u64| bytes - bytes / 2 * index / places;
+    for index in 0..places {
+        for fate in [
+            Fate::CutAfterRequests(spread(requests, index)),
+            Fate::CutAfterAnswers(spread(answers, index)),
+        ] {
+            let source = change();
+            let (sent, told) = send(Some(fate));
+            cuts += told.matches("connecting again").count();
+            let what = format!("{kind:?} {fate:?}: {sent} {told}");
+            assert_eq!(sent["kind"], "incremental", "{what}");
+            assert_eq!(sent["session_stored"], true, "{what}");
+            sessions += 1;
+            assert_eq!(lab.session_count("a.img"), sessions, "{what}");
+            lab.assert_newest("a.img", &source);
+            assert_eq!((lab.drafts(), lab.journals()), (0, 0), "{what}");
+        }
+    }
+    println!("{kind:?}: {cuts} cuts of {} sends", 2 * places);
+    assert!(cuts as u64 > places, "{cuts}");
+    assert_eq!(send(None).0["kind"], "unchanged");
+    lab.ok(&["arch-check"]);
+    assert_strict(&led.far.archive(), None, false);
+}
+
+#[test]
+fn a_send_that_is_cut_anywhere_near_its_commit_counts_once_over_sftp() {
+    sends_cut_at_their_end(Kind::SftpOnly);
+}
+
+#[test]
+fn a_send_that_is_cut_anywhere_near_its_commit_counts_once_over_our_protocol() {
+    sends_cut_at_their_end(Kind::Installed);
+}
+
+#[test]
+fn a_send_does_not_go_on_where_somebody_else_may_have_written() {
+    for kind in BOTH {
+        let Some((led, _)) = Led::with_noise(kind, 4 << 20) else {
+            return;
+        };
+        led.lab().write("a", &Pattern::Noise.bytes(44, 4 << 20));
+        led.relay.next(&archives(kind, Fate::CutAfterRequests(2 << 20)));
+        let mut send = led.lab().start(&["send", &import("a")]);
+        err_until(&mut send, ONCE_CUT);
+        std::fs::remove_file(led.far.archive().join(".wyng-lock")).unwrap();
+        let (code, told) = ended(send);
+        assert_eq!(code, Some(1), "{kind:?}: {told}");
+        assert!(told.contains("a program that has ended since"), "{kind:?}: {told}");
+        assert_eq!(led.lab().session_count("a"), 1, "{kind:?}");
+        led.lab().ok(&["send", &import("a")]);
+        assert_eq!((led.lab().drafts(), led.lab().journals()), (0, 0), "{kind:?}");
+    }
+}
+
+#[test]
+fn a_send_whose_connection_stays_cut_or_whose_source_is_gone_ends() {
+    for kind in BOTH {
+        let Some((led, before)) = Led::with_noise(kind, 4 << 20) else {
+            return;
+        };
+        let source = Pattern::Noise.bytes(45, 4 << 20);
+        led.lab().write("a", &source);
+        led.relay.next(&archives(kind, Fate::CutAfterRequests(2 << 20)));
+        // What was read from a pipe can't be read again.
+        let told = led.lab().run_with(&["send", "--import-other-from=a:|:-"], &source);
+        let told = told.expect(1).err();
+        assert!(told.contains("hint: run the same command again"), "{kind:?}: {told}");
+        assert!(!told.contains("connecting again"), "{kind:?}: {told}");
+        led.relay.next(&archives(kind, Fate::CutAfterRequests(2 << 20)));
+        led.relay.close();
+        let told = led.lab().run(&["send", &import("a"), "--retries=2"]).expect(4).err();
+        assert!(
+            told.contains("could not be made again in 2 attempts"),
+            "{kind:?}: {told}"
+        );
+        led.relay.open();
+        led.lab().assert_newest("a", &before);
     }
 }
 

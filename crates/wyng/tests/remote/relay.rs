@@ -12,6 +12,8 @@ use std::thread::{JoinHandle, spawn};
 pub enum Fate {
     /// It is cut once so many bytes have come from the server.
     CutAfterAnswers(u64),
+    /// It is cut once so many bytes have gone to the server.
+    CutAfterRequests(u64),
     /// It goes through.
     Whole,
     /// It is ended at once.
@@ -80,11 +82,22 @@ impl Relay {
         self.shared.closed.store(true, Ordering::SeqCst);
     }
 
+    /// Lets connections through again.
+    pub fn open(&self) {
+        self.shared.closed.store(false, Ordering::SeqCst);
+    }
+
     /// Cuts what is open.
     pub fn cut(&self) {
         for stream in self.shared.open.lock().unwrap().drain(..) {
             let _ = stream.shutdown(Shutdown::Both);
         }
+    }
+
+    /// Bytes to the server and from it, of the last connection.
+    pub fn bytes(&self) -> (u64, u64) {
+        let count = |count: &AtomicU64| count.load(Ordering::SeqCst);
+        (count(&self.shared.requests), count(&self.shared.answers))
     }
 
     /// Connections so far.
@@ -121,7 +134,10 @@ impl Shared {
             Fate::CutAfterAnswers(bytes) => Some(bytes),
             _ => None,
         });
-        let requests = u64::MAX;
+        let requests = limit(|fate| match fate {
+            Fate::CutAfterRequests(bytes) => Some(bytes),
+            _ => None,
+        });
         let ways = [
             (server.try_clone().unwrap(), client.try_clone().unwrap(), answers, true),
             (client, server, requests, false),

@@ -44,9 +44,13 @@ pub fn far_processes(far: &Far) -> Vec<u32> {
 
 /// Starts a send of a large source that is slowed down, and waits until it stores chunks.
 fn slow_send(far: &Far) -> Child {
-    let child = far
-        .lab
-        .start(&["send", &import("a"), "--limit-rate=1M", "--link-timeout=12"]);
+    let child = far.lab.start(&[
+        "send",
+        &import("a"),
+        "--limit-rate=1M",
+        "--link-timeout=12",
+        "--retries=0",
+    ]);
     wait_until("a first chunk", || {
         let volume = std::fs::read_dir(far.archive()).unwrap().find_map(|entry| {
             let path = entry.unwrap().path();
@@ -175,7 +179,9 @@ fn what_a_killed_or_cut_send_had_noted_is_not_sent_again() {
         far.lab.init(&["--encrypt=off", "--compression=zstd:1"]);
         let source = Pattern::Noise.bytes(9, megabytes << 20);
         far.lab.write("a", &source);
-        let mut send = far.lab.start(&["send", &import("a"), "--limit-rate=100M"]);
+        let mut send = far
+            .lab
+            .start(&["send", &import("a"), "--limit-rate=100M", "--retries=0"]);
         // 44 bytes for each chunk of 64 KiB, which come after the journal itself.
         let whole = (noted << 4) * 44;
         wait_until("a note", || far.lab.journal_sizes().iter().any(|size| *size > whole));

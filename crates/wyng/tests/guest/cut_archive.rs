@@ -1,7 +1,7 @@
 //! The power fails while archives are written to: every session reported complete restores, and the next send works.
 
 use crate::logged::{Logged, make_file_system, mount};
-use crate::place::{Place, full, import, tool};
+use crate::place::{Place, Ssh, full, import, tool};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -49,8 +49,15 @@ fn image(volume: &str, version: usize) -> Vec<u8> {
     bytes
 }
 
+const ARCHIVE: &str = "disk/archive";
+const STATE: &str = "disk/state";
+
 /// In the guest: sends on a logged file system of this kind, with a mark after each that reported success.
 fn record(kind: PoolKind, starter: &[String]) {
+    record_in(kind, || Place::through(starter, ARCHIVE, STATE));
+}
+
+fn record_in(kind: PoolKind, place: impl FnOnce() -> Place) {
     let mut logged = Logged::new();
     logged.mount(kind, "disk", &DISK);
     make_file_system(PoolKind::Btrfs, &guest::disk(2));
@@ -60,7 +67,7 @@ fn record(kind: PoolKind, starter: &[String]) {
     }
     tool(&["sync"]);
     logged.mark("mounted");
-    let place = Place::through(starter, "disk/archive", "disk/state");
+    let place = place();
     place.init();
     logged.mark("made");
     let local = format!("--local={}", pool.display());
@@ -104,9 +111,12 @@ impl Recording {
 
     /// Cuts the power at many points; nothing may be wrong after any.
     fn assert_safe(&self, kind: PoolKind, seed: u64) {
+        self.assert_safe_at(if full() { 100 } else { 25 }, kind, seed);
+    }
+
+    fn assert_safe_at(&self, count: usize, kind: PoolKind, seed: u64) {
         let log = Log::open(&self.log);
         let mut rng = Rng::new(seed);
-        let count = if full() { 100 } else { 25 };
         let points = log.choose_points(&mut rng, "mounted", "end", "sent-", count);
         let failures = self.failures(kind, &log, &points, &mut rng);
         assert!(failures.is_empty(), "seed {seed}: {failures:#?}");
@@ -162,8 +172,8 @@ impl Found {
     fn check(&self, kind: PoolKind, state: &Path) {
         let root = TempDir::new();
         let _mounted = MountedImage::new(kind, state, &DISK, root.join("disk")).unwrap();
-        let memory = if self.remembers { "disk/state" } else { "no-state" };
-        let place = Place::in_root(root.path(), "disk/archive", memory);
+        let memory = if self.remembers { STATE } else { "no-state" };
+        let place = Place::in_root(root.path(), ARCHIVE, memory);
         if !self.made && place.run(&["list"]).code != Some(0) {
             place.init();
         }
@@ -239,6 +249,41 @@ fn sends_to_btrfs_survive_power_cuts() {
         return;
     };
     recording.assert_safe(PoolKind::Btrfs, seed);
+}
+
+/// In the guest: archive and power are those of another machine.
+fn record_by_ssh(far: Ssh, options: &[&str]) {
+    record_in(PoolKind::Ext4, || Place::by_ssh(far, options, ARCHIVE, STATE));
+}
+
+fn assert_far_side_safe(recording: &Recording, seed: u64) {
+    recording.assert_safe_at(if full() { 100 } else { 15 }, PoolKind::Ext4, seed);
+}
+
+#[test]
+fn sends_over_our_protocol_survive_power_cuts_of_the_far_side() {
+    let Some(recording) = Recording::new(PoolKind::Ext4) else {
+        return;
+    };
+    let seed = test_seed(6);
+    let Some(_) = recording.guest().run(|| record_by_ssh(Ssh::Helper, &[])) else {
+        return;
+    };
+    assert_far_side_safe(&recording, seed);
+}
+
+/// It promises nothing of chunks unless each is synced.
+#[test]
+fn sends_over_sftp_survive_power_cuts_of_the_far_side() {
+    let Some(recording) = Recording::new(PoolKind::Ext4) else {
+        return;
+    };
+    let seed = test_seed(7);
+    let synced = ["--maxsync", "--no-upload"];
+    let Some(_) = recording.guest().run(|| record_by_ssh(Ssh::Sftp, &synced)) else {
+        return;
+    };
+    assert_far_side_safe(&recording, seed);
 }
 
 /// With sends whose syncs are lies, every point right after a send that reported success must be noticed.

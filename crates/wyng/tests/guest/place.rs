@@ -25,6 +25,15 @@ pub fn full() -> bool {
 /// Where guests mount what they keep. The memory of an archive depends on its path, so that the host looks at it there, too.
 pub const ROOT: &str = "/mnt";
 
+/// Who answers on the far side.
+#[derive(Clone, Copy, Debug)]
+pub enum Ssh {
+    /// `wyng serve`.
+    Helper,
+    /// An SFTP server.
+    Sftp,
+}
+
 /// An archive, state, and the program.
 pub struct Place {
     program: Program,
@@ -70,6 +79,33 @@ impl Place {
             archive: Path::new(ROOT).join(archive),
             state: Path::new(ROOT).join(state),
         }
+    }
+
+    /// As [`Place::new`], with the archive on a far side that is this machine all the same: a stand-in for `ssh` runs what it is told
+    /// to, or an SFTP server. All commands have these options, too.
+    pub fn by_ssh(far: Ssh, options: &[&str], archive: &str, state: &str) -> Self {
+        let mut place = Self::through(&[], archive, state);
+        let ssh = place.program.home().join("ssh");
+        let there = match far {
+            Ssh::Helper => Path::new(WYNG).parent().unwrap().display().to_string() + ":",
+            Ssh::Sftp => String::new(),
+        };
+        let text = format!(
+            "#!/bin/sh\nfor word; do :; done\n\
+             [ \"$word\" = sftp ] && exec /usr/lib/openssh/sftp-server\n\
+             PATH={there}/usr/bin:/bin exec sh -c \"$word\"\n"
+        );
+        std::fs::write(&ssh, text).unwrap();
+        std::fs::set_permissions(&ssh, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let path = format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", place.program.home().display());
+        place.program = place.program.env("PATH", &path);
+        for word in &mut place.prefix {
+            if word.starts_with("--dest=") {
+                *word = format!("--dest=ssh://far{ROOT}/{archive}");
+            }
+        }
+        place.prefix.extend(options.iter().map(|option| (*option).to_owned()));
+        place
     }
 
     /// Makes the archive, unencrypted, of 64 KiB chunks.

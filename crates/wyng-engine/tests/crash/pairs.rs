@@ -1,5 +1,6 @@
 //! A command after one that was cut off, cut off as well: whatever the first has left, the second is done or not.
 
+use super::repairs::{repair, tidy};
 use super::{Acknowledged, Recorded, add, depth, explorer, full, judge_all, of, record, record_on, send, tag};
 use crate::common::{Contents, Lab, POOL, image};
 use std::time::Duration;
@@ -35,6 +36,19 @@ const DEDUPLICATE: Command = command("arch-deduplicate", |lab, _| {
     wyng_engine::deduplicate(&mut open, false, &lab.reporter).unwrap();
 });
 const ADD: Command = command("add", add);
+const CLEAN: Command = command("arch-check --clean", |lab, _| tidy(lab));
+/// Of an archive whose copies are gone: what is in place is right, so that the sessions are the same before and after.
+const REPAIR: Command = command("repair", |lab, _| {
+    for path in lab.files() {
+        if ["archive.ini.bak", "volinfo.bak"]
+            .iter()
+            .any(|name| path.ends_with(name))
+        {
+            lab.remove_file(&path);
+        }
+    }
+    repair(lab);
+});
 const SEND_THAT_PRUNES: Command = Command {
     name: "send that prunes",
     act: send_that_prunes,
@@ -50,7 +64,7 @@ const SEND_THAT_PRUNES: Command = Command {
 };
 
 /// The first is cut off.
-const PAIRS: [(Command, Command); 14] = [
+const PAIRS: [(Command, Command); 21] = [
     (SEND, PRUNE),
     (SEND, SEND_THAT_PRUNES),
     (SEND, TAG),
@@ -65,6 +79,13 @@ const PAIRS: [(Command, Command); 14] = [
     (TAG, PRUNE),
     (DEDUPLICATE, PRUNE),
     (RENAME, PRUNE),
+    (SEND, CLEAN),
+    (PRUNE, CLEAN),
+    (DELETE, CLEAN),
+    (SEND, REPAIR),
+    (PRUNE, REPAIR),
+    (REPAIR, PRUNE),
+    (REPAIR, SEND),
 ];
 
 /// Four sessions of a volume that shares data with another, and is to be sent; then a month goes by.

@@ -55,7 +55,7 @@ fn damage(lab: &Lab, file: &Path) {
     lab.fs.write(file, &bytes);
 }
 
-fn repair(lab: &Lab) {
+pub(super) fn repair(lab: &Lab) {
     for _ in 0..4 {
         let mut open = lab.open(Purpose::Write).unwrap();
         let plan = wyng_engine::plan_repair(&open, &RepairRequest::default(), &lab.reporter).unwrap();
@@ -67,7 +67,7 @@ fn repair(lab: &Lab) {
     }
 }
 
-fn tidy(lab: &Lab) {
+pub(super) fn tidy(lab: &Lab) {
     let mut open = lab.open(Purpose::Write).unwrap();
     let plan = wyng_engine::plan_tidy(&open).unwrap();
     wyng_engine::tidy(&mut open, plan, &lab.reporter).unwrap();

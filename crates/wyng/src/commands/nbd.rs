@@ -10,6 +10,8 @@ use crate::render::{json, printable};
 use rustix::io::Errno;
 use serde_json::json;
 use std::ffi::OsStr;
+use std::fmt::Write;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -61,9 +63,8 @@ impl Run<'_> {
         };
         let (folder, name) = self.socket_place(&args.socket)?;
         let listener = listen(&*folder, &name).map_err(EngineError::from)?;
-        let shown = args.socket.display().to_string();
         self.output.say(&format!(
-            "{} {} ({}, {}) at nbd+unix:///?socket={}\n",
+            "{} {} ({}, {}) at {}\n",
             printable(&args.volume),
             session.session,
             size(session.size),
@@ -72,9 +73,9 @@ impl Run<'_> {
             } else {
                 "read-only"
             },
-            printable(&shown)
+            uri(&args.socket)
         ));
-        let served = self.serve(archive, &listener, &export, args.once);
+        let served = self.serve(archive, &listener, &export, args.once, &AtomicBool::new(false));
         // It may be gone already.
         let _ = folder.remove_file(Path::new(&name));
         served.map_err(EngineError::from)?;
@@ -86,7 +87,8 @@ impl Run<'_> {
         self.counted(&gallery);
         let (chunks_fetched, chunks_cached) = gallery.counts();
         let report = json!({
-            "volume": args.volume, "session": session.session, "size": session.size, "socket": shown,
+            "volume": args.volume, "session": session.session, "size": session.size,
+            "socket": args.socket.display().to_string(),
             "chunks_fetched": chunks_fetched, "chunks_cached": chunks_cached,
         });
         Ok(Done {
@@ -95,13 +97,20 @@ impl Run<'_> {
         })
     }
 
-    /// Serves until the user or the last client ends it, or the connection to the archive is over.
-    fn serve(&self, archive: &OpenArchive, listener: &Listener, export: &Export, once: bool) -> Result<(), SysError> {
+    /// Serves until the user or the last client ends it, the connection to the archive is over, or `ended` is set.
+    pub(super) fn serve(
+        &self,
+        archive: &OpenArchive,
+        listener: &Listener,
+        export: &Export,
+        once: bool,
+        ended: &AtomicBool,
+    ) -> Result<(), SysError> {
         let (ends, over) = (Cancel::new(), AtomicBool::new(false));
         std::thread::scope(|scope| {
             let watch = || {
                 while !over.load(Ordering::Acquire) {
-                    if self.context.cancel.is_set() || archive.lost().is_some() {
+                    if self.context.cancel.is_set() || archive.lost().is_some() || ended.load(Ordering::Acquire) {
                         ends.set();
                     }
                     std::thread::sleep(TICK);
@@ -130,8 +139,22 @@ impl Run<'_> {
     }
 }
 
+/// The address of a disk that is served at a socket. A path may hold what has a meaning in an address.
+pub(super) fn uri(socket: &Path) -> String {
+    let mut uri = "nbd+unix:///?socket=".to_owned();
+    for byte in socket.as_os_str().as_bytes() {
+        if byte.is_ascii_alphanumeric() || b"/-._~".contains(byte) {
+            uri.push(char::from(*byte));
+        } else {
+            // Writing to a String can't fail.
+            let _ = write!(uri, "%{byte:02X}");
+        }
+    }
+    uri
+}
+
 /// Listens at a new socket. One that is left over from a program that is gone is replaced.
-fn listen(folder: &dyn Dir, name: &str) -> Result<Listener, SysError> {
+pub(super) fn listen(folder: &dyn Dir, name: &str) -> Result<Listener, SysError> {
     match socket::listen(folder, name) {
         Err(error) if error.errno() == Some(Errno::ADDRINUSE) => {
             let path = Path::new(name);
@@ -146,5 +169,20 @@ fn listen(folder: &dyn Dir, name: &str) -> Result<Listener, SysError> {
             }
         }
         listening => listening,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_holds_any_path() {
+        for (path, address) in [
+            ("/run/vm-1.sock", "nbd+unix:///?socket=/run/vm-1.sock"),
+            ("/a b/ü?&#%", "nbd+unix:///?socket=/a%20b/%C3%BC%3F%26%23%25"),
+        ] {
+            assert_eq!(uri(Path::new(path)), address);
+        }
     }
 }

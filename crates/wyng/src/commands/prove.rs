@@ -1,19 +1,23 @@
-//! `verify --run`: a program of the user's looks at sessions, each as an image file in a mount of its own.
+//! `verify --run`: a program of the user's looks at sessions, each as an image file in a mount of its own, or over the network
+//! block device protocol.
 
 use super::mount::{disk, tell};
+use super::nbd::{listen, uri};
 use super::{Done, Run};
 use crate::errors::{Failed, Failure};
 use crate::options::arguments::VerifyArgs;
+use crate::options::check::{AS_FILE, AS_NBD};
 use crate::output::Output;
 use crate::render::{json, printable, size};
 use serde::Serialize;
 use serde_json::json;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::Read;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use wyng_engine::{EngineError, OpenArchive, SessionImage, VolumeFailure};
+use wyng_export::nbd::Export;
 use wyng_export::{Image, Tree};
 use wyng_sys::child::{self, ChildError, Outcome, Spec};
 use wyng_sys::fs::Links;
@@ -24,6 +28,9 @@ const CACHE: u64 = 256 << 20;
 
 /// Bytes of the program's output that are shown at once.
 const PIECE: usize = 8 << 10;
+
+/// The socket at which a session is served.
+const SOCKET: &str = "nbd";
 
 /// What a program found.
 #[derive(Debug, Serialize)]
@@ -85,7 +92,7 @@ impl Run<'_> {
         })
     }
 
-    /// Mounts a session, runs the program, and unmounts it. Fails for what concerns all volumes alike.
+    /// Shows a session to the program and runs that. Fails for what concerns all volumes alike.
     fn prove_one(
         &self,
         archive: &OpenArchive,
@@ -94,24 +101,41 @@ impl Run<'_> {
         words: &[OsString],
     ) -> Result<Result<Proof, Failed>, Failure> {
         let begun = self.context.clock.monotonic();
-        let folder = MountPoint::new(self.context, &self.general.state_home)?;
+        let place = Place::new(self.context, &self.general.state_home)?;
         let (date, bytes) = (session.session.clone(), session.size);
-        let file = format!("{date}.img");
-        let image = Image {
-            size: bytes,
-            mtime: session.mtime,
-            writable: false,
-            open: Box::new(move || disk(&session, None, Path::new(""))),
-        };
-        let mut tree = Tree::default();
-        tree.image("", &file, image);
         self.output.say(&format!(
             "\n{} {date}, as {} sees it:\n",
             printable(name),
             printable(&program(words))
         ));
-        let spec = self.spec(words, &folder.path.join(file), (name, &date));
-        let ran = match self.run_mounted(archive, tree, &folder.path, &spec)? {
+        let ran = if words.iter().any(|word| contains(word, AS_NBD)) {
+            let shown = uri(&place.path.join(SOCKET));
+            let spec = self.spec(words, (AS_NBD, shown.as_ref()), (name, &date));
+            let disk = match (disk(&session, None, Path::new("")), archive.lost()) {
+                (Ok(disk), _) => disk,
+                (Err(_), Some(lost)) => return Err(lost.into()),
+                (Err(error), None) => return Ok(Err(Failed::damaged(name, error.to_string()))),
+            };
+            let export = Export {
+                name: name.to_owned(),
+                description: format!("{date} of {name}"),
+                disk,
+            };
+            self.run_served(archive, &export, &place, &spec)?
+        } else {
+            let file = format!("{date}.img");
+            let spec = self.spec(words, (AS_FILE, place.path.join(&file).as_os_str()), (name, &date));
+            let image = Image {
+                size: bytes,
+                mtime: session.mtime,
+                writable: false,
+                open: Box::new(move || disk(&session, None, Path::new(""))),
+            };
+            let mut tree = Tree::default();
+            tree.image("", &file, image);
+            self.run_mounted(archive, tree, &place.path, &spec)?
+        };
+        let ran = match ran {
             Ok(outcome) => outcome,
             Err(ChildError::Cancelled(cancelled)) => return Err(EngineError::from(cancelled).into()),
             Err(error) => return Ok(Err(Failed::damaged(name, error.to_string()))),
@@ -132,9 +156,9 @@ impl Run<'_> {
         }))
     }
 
-    /// The program with its words, in which `{}` is the path of the image.
-    fn spec(&self, words: &[OsString], image: &Path, (volume, session): (&str, &str)) -> Spec {
-        let mut words = words.iter().map(|word| with_path(word, image));
+    /// The program with its words, in which the image stands in the place of `sign`.
+    fn spec(&self, words: &[OsString], (sign, image): (&str, &OsStr), (volume, session): (&str, &str)) -> Spec {
+        let mut words = words.iter().map(|word| with_image(word, sign, image));
         let mut spec = Spec::new(words.next().unwrap_or_default(), words);
         spec.env = self.environment.variables.clone();
         spec.env.extend([
@@ -143,6 +167,46 @@ impl Run<'_> {
             ("WYNG_SESSION".into(), session.into()),
         ]);
         spec
+    }
+
+    /// Runs the program, and `serve` until it has ended: that is given what tells so.
+    fn run_beside<T>(
+        &self,
+        spec: &Spec,
+        serve: impl FnOnce(&AtomicBool) -> T,
+    ) -> Result<(Result<Outcome, ChildError>, T), Failure> {
+        let ended = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let run = || {
+                let ran = child::run_reading(spec, &self.context.cancel, |read| show(read, &self.output));
+                ended.store(true, Ordering::Release);
+                ran.map(|((), outcome)| outcome)
+            };
+            let running = std::thread::Builder::new().spawn_scoped(scope, run);
+            let running = running.map_err(|error| EngineError::from(SysError::new("start", "a thread", error)))?;
+            let served = serve(&ended);
+            let ran = running.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            Ok((ran, served))
+        })
+    }
+
+    /// Serves an image over the network block device protocol while the program runs.
+    fn run_served(
+        &self,
+        archive: &OpenArchive,
+        export: &Export,
+        place: &Place<'_>,
+        spec: &Spec,
+    ) -> Result<Result<Outcome, ChildError>, Failure> {
+        let folder = self.context.fs.open_dir(&place.path, Links::Beneath);
+        let folder = folder.map_err(EngineError::from)?;
+        let listener = listen(&*folder, SOCKET).map_err(EngineError::from)?;
+        let ran = self.run_beside(spec, |ended| self.serve(archive, &listener, export, false, ended));
+        // The place can't go before it.
+        let _ = folder.remove_file(Path::new(SOCKET));
+        let (ran, served) = ran?;
+        served.map_err(EngineError::from)?;
+        Ok(ran)
     }
 
     fn run_mounted(
@@ -160,25 +224,16 @@ impl Run<'_> {
             false,
             Box::new(move |error| tell(&output, error)),
         )?;
-        let ended = AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            let run = || {
-                let ran = child::run_reading(spec, &self.context.cancel, |read| show(read, &self.output));
-                ended.store(true, Ordering::Release);
-                ran.map(|((), outcome)| outcome)
-            };
-            let running = std::thread::Builder::new().spawn_scoped(scope, run);
-            let running = running.map_err(|error| EngineError::from(SysError::new("start", "a thread", error)))?;
+        let (ran, served) = self.run_beside(spec, |ended| {
             let stops = || ended.load(Ordering::Acquire) || archive.lost().is_some();
-            let served = mounted.wait(stops, self.environment.for_storage_tools(), |error, command| {
+            mounted.wait(stops, self.environment.for_storage_tools(), |error, command| {
                 self.output.warning(&format!(
                     "{error}; it goes on until what uses it ends and it is unmounted with: {command}"
                 ));
-            });
-            let ran = running.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            served?;
-            Ok(ran)
-        })
+            })
+        })?;
+        served?;
+        Ok(ran)
     }
 }
 
@@ -210,28 +265,34 @@ fn show(read: &mut dyn Read, output: &Output) {
     }
 }
 
-/// A word with the path of the image in place of `{}`.
-fn with_path(word: &OsString, image: &Path) -> OsString {
-    let (bytes, mut made) = (word.as_bytes(), Vec::new());
-    let mut rest = bytes;
-    while let Some(at) = rest.windows(2).position(|pair| pair == b"{}") {
+/// Whether a word has this sign in it.
+fn contains(word: &OsStr, sign: &str) -> bool {
+    word.as_bytes()
+        .windows(sign.len())
+        .any(|found| found == sign.as_bytes())
+}
+
+/// A word with the image in the place of each sign.
+fn with_image(word: &OsStr, sign: &str, image: &OsStr) -> OsString {
+    let (mut rest, mut made) = (word.as_bytes(), Vec::new());
+    while let Some(at) = rest.windows(sign.len()).position(|found| found == sign.as_bytes()) {
         let (before, after) = rest.split_at(at);
         made.extend_from_slice(before);
-        made.extend_from_slice(image.as_os_str().as_bytes());
-        rest = after.get(2..).unwrap_or_default();
+        made.extend_from_slice(image.as_bytes());
+        rest = after.get(sign.len()..).unwrap_or_default();
     }
     made.extend_from_slice(rest);
     OsString::from_vec(made)
 }
 
-/// An empty folder that only this user can look into, removed when this is dropped.
-struct MountPoint<'a> {
+/// A folder that only this user can look into, for a mount or a socket; removed when this is dropped.
+struct Place<'a> {
     context: &'a Context,
     parent: &'a Path,
     path: PathBuf,
 }
 
-impl<'a> MountPoint<'a> {
+impl<'a> Place<'a> {
     fn new(context: &'a Context, parent: &'a Path) -> Result<Self, EngineError> {
         let path = parent.join(format!("wyng-image-{}", wyng_sys::process::id()));
         context.fs.make_dirs(&path, 0o700)?;
@@ -239,7 +300,7 @@ impl<'a> MountPoint<'a> {
     }
 }
 
-impl Drop for MountPoint<'_> {
+impl Drop for Place<'_> {
     fn drop(&mut self) {
         let folder = self.context.fs.open_dir(self.parent, Links::Beneath);
         if let (Ok(folder), Some(name)) = (folder, self.path.file_name()) {
@@ -254,15 +315,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_pair_of_braces_is_the_path() {
-        for (word, expected) in [
-            ("{}", "/i"),
-            ("file={},ro", "file=/i,ro"),
-            ("{}{}", "/i/i"),
-            ("{x}", "{x}"),
-            ("", ""),
+    fn the_image_stands_wherever_its_sign_is() {
+        for (word, sign, expected) in [
+            ("{}", AS_FILE, "/i"),
+            ("file={},ro", AS_FILE, "file=/i,ro"),
+            ("{}{}", AS_FILE, "/i/i"),
+            ("{x}", AS_FILE, "{x}"),
+            ("", AS_FILE, ""),
+            ("file={nbd},ro{nbd}", AS_NBD, "file=/i,ro/i"),
+            ("{nb", AS_NBD, "{nb"),
         ] {
-            assert_eq!(with_path(&word.into(), Path::new("/i")), expected, "{word}");
+            assert_eq!(with_image(word.as_ref(), sign, "/i".as_ref()), expected, "{word}");
+            assert_eq!(contains(word.as_ref(), sign), word != expected, "{word}");
         }
     }
 }

@@ -44,6 +44,21 @@ pub fn words(value: &OsStr) -> Result<(), String> {
     }
 }
 
+/// Stands for the image, as the path of a file, in the words of `--run`.
+pub const AS_FILE: &str = "{}";
+/// Stands for it as the address of a network block device.
+pub const AS_NBD: &str = "{nbd}";
+
+/// A command line in words for one image, which it is given in one way.
+pub fn program(value: &OsStr) -> Result<(), String> {
+    words(value)?;
+    let line = utf8(value)?;
+    if line.contains(AS_FILE) && line.contains(AS_NBD) {
+        return Err(format!("must have {AS_FILE} or {AS_NBD}, not both"));
+    }
+    Ok(())
+}
+
 /// The words of a command line, as a shell splits them; `None` if there are none, or a quote does not end.
 #[must_use]
 pub fn command_words(line: &str) -> Option<Vec<String>> {

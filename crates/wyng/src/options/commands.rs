@@ -114,7 +114,8 @@ pub static COMMANDS: &[About] = &[
                as receive would, without writing anything. Goes on after damage and lists every bad range. list --verbose \
                shows when a session was last verified. With --run a program of yours is to find out: the session is shown to it \
                as a read-only image file in a mount of its own (FUSE), its words get the path for {}, and its environment has \
-               WYNG_IMAGE, WYNG_VOLUME and WYNG_SESSION. No shell is used. An exit code other than 0 fails the volume. Only what \
+               WYNG_IMAGE, WYNG_VOLUME and WYNG_SESSION. With {nbd} in its words it gets a network block device instead, at an \
+               address such as qemu takes, and needs no FUSE. No shell is used. An exit code other than 0 fails the volume. Only what \
                the program looks at is fetched and checked.",
         examples: &[
             ("wyng verify --all", "the newest session of everything"),
@@ -122,6 +123,10 @@ pub static COMMANDS: &[About] = &[
             (
                 "wyng verify vm1.img --run='fsck.ext4 -f -n {}'",
                 "is the file system in it whole?",
+            ),
+            (
+                "wyng verify vm1.img --run='qemu-img check -f qcow2 {nbd}'",
+                "a qcow2 image, without FUSE",
             ),
         ],
     },

@@ -12,6 +12,7 @@
     reason = "a test sets up files and programs, and ends at the first surprise"
 )]
 
+mod boot;
 mod mounts;
 mod nbd;
 mod proofs;

@@ -56,9 +56,9 @@ pub(super) const OPTIONS: &[Opt] = &[
         "run",
         "COMMAND",
         Opening,
-        "verify: run this program on each session, with {} for its image",
+        "verify: run this program on each session, with {} or {nbd} for its image",
     )
-    .check(check::words)
+    .check(check::program)
     .cli()
     .on(&[Command::Verify])
     .ours(),

@@ -115,6 +115,9 @@ fn location(url: &str, working_dir: &Path) -> Parsed<Location> {
     if url.chars().any(char::is_control) {
         return Err("it has control characters");
     }
+    if url.starts_with('/') {
+        return Err("a folder has file: before its path");
+    }
     let Some((scheme, rest)) = url.split_once(':') else {
         return Err("it has to begin with file:, ssh:, qubes: or qubes-ssh:");
     };
@@ -348,7 +351,8 @@ mod tests {
     fn what_is_not_a_destination_is_refused_with_the_reason() {
         for (url, part) in [
             ("", "begin with"),
-            ("/srv/backup", "begin with"),
+            ("/srv/backup", "file: before its path"),
+            ("srv/backup", "begin with"),
             ("http://host/x", "kind is unknown"),
             ("file:/a\nb", "control characters"),
             ("file:/a\u{85}b", "control characters"),

@@ -353,8 +353,8 @@ fn system_hint(error: &SysError) -> Option<String> {
 fn option_hint(error: &OptionError) -> Option<String> {
     Some(match error {
         OptionError::NoDestination => {
-            "name it with --dest=file:/path, or with a line \"dest = file:/path\" in the ini file\n      \
-             (wyng --help shows how); a new one is made by: wyng --dest=file:/path arch-init"
+            "name it with --dest=file:/path, or by a line \"dest = file:/path\" in the ini\n      \
+             file; a new one is made by: wyng --dest=file:/path arch-init"
                 .to_owned()
         }
         OptionError::NothingToDelete => "wyng help delete shows examples".to_owned(),

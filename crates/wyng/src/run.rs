@@ -6,7 +6,6 @@ use crate::errors::{BAD_OPTION, Failure, INTERRUPTED, SOME_FAILED};
 use crate::hooks::{Ended, Hooked};
 use crate::metrics::{self, Ending};
 use crate::options::arguments::{ArchCheckArgs, Manner, ProgressMode};
-use crate::options::command;
 use crate::options::ini::Config;
 use crate::options::meaning::{check, invocation};
 use crate::options::parse::CommandLine;
@@ -135,13 +134,9 @@ fn command(line: &CommandLine) -> Result<(Command, &[OsString]), OptionError> {
         return Ok((Command::Version, &[]));
     }
     let Some((first, names)) = line.words.split_first() else {
-        let names: Vec<&str> = command::names().collect();
-        return Err(parse::syntax_error(&format!(
-            "a command is missing: {}",
-            names.join(", ")
-        )));
+        return Err(parse::no_command());
     };
-    let unknown = || parse::syntax_error(&format!("there is no command {:?}", first.to_string_lossy()));
+    let unknown = || parse::unknown_command(first);
     Ok((first.to_str().and_then(Command::from_name).ok_or_else(unknown)?, names))
 }
 
@@ -150,10 +145,7 @@ fn help(names: &[OsString]) -> Result<String, OptionError> {
         [] => Ok(help::overview()),
         [name] => match name.to_str().and_then(Command::from_name) {
             Some(command) => Ok(help::of(command)),
-            None => Err(parse::syntax_error(&format!(
-                "there is no command {:?}",
-                name.to_string_lossy()
-            ))),
+            None => Err(parse::unknown_command(name)),
         },
         _ => Err(parse::syntax_error("help takes one command")),
     }

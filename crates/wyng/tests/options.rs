@@ -18,9 +18,17 @@ use std::os::unix::fs::PermissionsExt;
 /// Arguments, exit code, part of standard error.
 const REFUSED: &[(&[&str], i32, &str)] = &[
     // Syntax.
-    (&[], 2, "a command is missing"),
-    (&["lsit"], 2, "there is no command \"lsit\""),
-    (&["LIST"], 2, "there is no command"),
+    (
+        &[],
+        2,
+        "a command is missing\n\n  tip: wyng help lists all commands; a first backup is made by\n",
+    ),
+    (
+        &["lsit"],
+        2,
+        "there is no command \"lsit\"\n\n  tip: did you mean list?\n",
+    ),
+    (&["LIST"], 2, "tip: did you mean list?"),
     (
         &["list", "--nosuch"],
         2,
@@ -33,7 +41,7 @@ const REFUSED: &[(&[&str], i32, &str)] = &[
     (&["list", "--sess=x"], 2, "ambiguous"),
     (&["list", "--all=1"], 2, "Usage: wyng"),
     (&["list", "--session"], 2, "Usage: wyng"),
-    (&["help", "nosuch"], 2, "there is no command"),
+    (&["help", "nosuch"], 2, "tip: wyng help lists all commands"),
     // The far side.
     (&["serve", "name"], 9, "serve takes no names, and 1 are given"),
     (
@@ -387,8 +395,8 @@ fn without_a_destination_a_hint_tells_how_to_begin() {
     assert_eq!(
         ran.stderr,
         "error: no archive was named\n\
-         hint: name it with --dest=file:/path, or with a line \"dest = file:/path\" in the ini file\n      \
-         (wyng --help shows how); a new one is made by: wyng --dest=file:/path arch-init\n"
+         hint: name it with --dest=file:/path, or by a line \"dest = file:/path\" in the ini\n      \
+         file; a new one is made by: wyng --dest=file:/path arch-init\n"
     );
 }
 

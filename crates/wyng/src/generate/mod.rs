@@ -3,7 +3,7 @@
 mod manual;
 
 use crate::options::command::{self, COMMANDS};
-use crate::options::parse::{argument, syntax_error};
+use crate::options::parse::{argument, syntax_error, unknown_command};
 use crate::options::table::{Kind, OPTIONS, Opt, Standing};
 use crate::options::{Command, OptionError};
 use crate::render::archive::WVERSION;
@@ -27,7 +27,7 @@ pub fn text(words: &[OsString]) -> Result<String, OptionError> {
         ["man"] => Ok(manual::overview()),
         ["man", name] => match Command::from_name(name) {
             Some(command) => Ok(manual::of(command)),
-            None => Err(syntax_error(&format!("there is no command {name:?}"))),
+            None => Err(unknown_command(name.as_ref())),
         },
         _ => Err(syntax_error(&format!("generate takes one of {KINDS}"))),
     }

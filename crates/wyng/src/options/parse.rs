@@ -3,6 +3,7 @@
 //! clap does the parsing; the prefixes of long options are resolved before, because the original's names go first
 //! (decisions.md §1), which clap can't express.
 
+use super::command;
 use super::error::OptionError;
 use super::table::{Id, Kind, OPTIONS, Opt};
 use super::value::{Value, Values};
@@ -162,18 +163,43 @@ fn expanded(argument: OsString) -> Result<OsString, OptionError> {
 
 /// There is no such option; names the one that is probably meant, if there is one.
 fn unknown_option(name: &str) -> OptionError {
-    let plain = |name: &str| name.to_ascii_lowercase().replace('_', "-");
-    let name_as_ours = plain(name);
-    let distance = |known: &str| typing_errors(&name_as_ours, &plain(known));
-    let near = (OPTIONS.iter().flat_map(all_names).map(|(_, known)| known))
-        .map(|known| (distance(&known), known))
-        .filter(|(distance, known)| *distance <= (known.len() + 1) / 5)
-        .min();
-    let tip = near.map_or_else(
+    let tip = nearest(name, OPTIONS.iter().flat_map(all_names).map(|(_, known)| known)).map_or_else(
         || "wyng --help lists all options".to_owned(),
-        |(_, known)| format!("did you mean --{known}?"),
+        |known| format!("did you mean --{known}?"),
     );
     syntax_error(&format!("there is no option --{name}\n\n  tip: {tip}"))
+}
+
+/// There is no such command; names the one that is probably meant, if there is one.
+#[must_use]
+pub fn unknown_command(name: &OsStr) -> OptionError {
+    let name = name.to_string_lossy();
+    let tip = nearest(&name, command::names().map(str::to_owned)).map_or_else(
+        || "wyng help lists all commands".to_owned(),
+        |known| format!("did you mean {known}?"),
+    );
+    syntax_error(&format!("there is no command {name:?}\n\n  tip: {tip}"))
+}
+
+/// Nothing was asked for.
+#[must_use]
+pub fn no_command() -> OptionError {
+    syntax_error(
+        "a command is missing\n\n  tip: wyng help lists all commands; a first backup is made by\n    \
+         wyng --dest=file:/mnt/disk/backup arch-init\n    \
+         wyng --dest=file:/mnt/disk/backup --local=/var/lib/images send vm1.img",
+    )
+}
+
+/// The name that is probably meant.
+fn nearest(name: &str, known: impl Iterator<Item = String>) -> Option<String> {
+    let plain = |name: &str| name.to_ascii_lowercase().replace('_', "-");
+    let name_as_ours = plain(name);
+    let near = known
+        .map(|known| (typing_errors(&name_as_ours, &plain(&known)), known))
+        .filter(|(distance, known)| *distance <= (known.len() + 1) / 5)
+        .min();
+    near.map(|(_, known)| known)
 }
 
 /// How many letters are wrong, missing, surplus or exchanged with the next.

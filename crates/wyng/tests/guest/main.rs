@@ -15,6 +15,7 @@
 
 mod cut_archive;
 mod cut_pool;
+mod guide;
 mod logged;
 mod place;
 mod thin;

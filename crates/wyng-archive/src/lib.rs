@@ -5,6 +5,7 @@
 //! [`Draft`]. Nothing is used before it is authenticated, and damage of one object never blocks another.
 
 mod archive;
+mod census;
 mod changes;
 mod check;
 mod dedup;

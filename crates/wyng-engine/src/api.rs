@@ -13,6 +13,7 @@ mod monitor;
 mod prune;
 mod receive;
 mod repair;
+mod report;
 mod send;
 mod status;
 
@@ -40,6 +41,7 @@ pub use receive::{
 };
 pub(crate) use repair::Means;
 pub use repair::{RepairPlan, RepairReport, RepairRequest, RepairStep, StepFailed, TidyReport};
+pub use report::{ArchiveReport, ReportRequest, ReportedSession, ReportedTag, Stored, VolumeReport};
 pub use send::{
     Barrier, FullScanReason, ImportSource, ImportSpec, SendKind, SendReport, SendRequest, SetVolume, StorageSet,
     VolumeSent,

@@ -1,7 +1,7 @@
 //! The operations of the program, without a terminal: what is asked comes in as a request, what was done goes out as a
 //! report, what happens meanwhile as [`Event`]s.
 //!
-//! [`init`], [`open`], [`send`], [`monitor`], [`plan_receive`] and [`receive`], [`verify`], [`status()`], [`check()`], [`diff`],
+//! [`init`], [`open`], [`send`], [`monitor`], [`plan_receive`] and [`receive`], [`verify`], [`status()`], [`report()`], [`check()`], [`diff`],
 //! [`plan_prune`] and [`prune`], [`plan_clean`] and [`clean`], [`plan_delete`] and [`delete`], [`rename`], [`tag`],
 //! [`deduplicate`], [`change_uuid`] and [`add`] each are one straight line here: plan, apply, report.
 
@@ -33,6 +33,7 @@ mod receive;
 mod rename;
 mod reopen;
 mod repair;
+mod report;
 mod scan;
 mod send;
 mod status;
@@ -61,6 +62,7 @@ pub use prune::{plan_prune, prune};
 pub use receive::{plan_receive, receive};
 pub use rename::rename;
 pub use repair::{plan_repair, repair};
+pub use report::report;
 pub use send::send;
 pub use status::status;
 pub use tag::tag;

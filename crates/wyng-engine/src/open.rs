@@ -300,17 +300,10 @@ impl OpenArchive {
     /// Everything that a listing shows, in the order of the archive's index; damaged volumes come last, without a name.
     #[must_use]
     pub fn listing(&self) -> Vec<VolumeListing> {
-        let checks = self.archive.state().and_then(|state| state.check_log().ok());
-        let checks = checks.unwrap_or_default();
+        let checks = self.checks();
         let readable = self.archive.volumes().iter().map(|volume| {
             let history = self.archive.history(volume, Trust::Cache);
-            VolumeListing {
-                name: volume.volinfo.name.as_str().to_owned(),
-                vid: volume.vid.to_string(),
-                description: volume.volinfo.description.as_str().to_owned(),
-                sessions: session_listings(&self.context, &history, &checks),
-                damage: self.damage_of(&history),
-            }
+            self.listing_of(&history, &checks)
         });
         let damaged = self.archive.damaged().iter().map(|(vid, damage)| VolumeListing {
             name: String::new(),
@@ -320,6 +313,23 @@ impl OpenArchive {
             damage: vec![damage.to_string()],
         });
         readable.chain(damaged).collect()
+    }
+
+    /// What this host remembers of checks; nothing if that is lost.
+    pub(crate) fn checks(&self) -> CheckLog {
+        let checks = self.archive.state().and_then(|state| state.check_log().ok());
+        checks.unwrap_or_default()
+    }
+
+    /// What a listing shows of one volume.
+    pub(crate) fn listing_of(&self, history: &History, checks: &CheckLog) -> VolumeListing {
+        VolumeListing {
+            name: history.volinfo.name.as_str().to_owned(),
+            vid: history.vid.to_string(),
+            description: history.volinfo.description.as_str().to_owned(),
+            sessions: session_listings(&self.context, history, checks),
+            damage: self.damage_of(history),
+        }
     }
 
     /// What is wrong with the sessions of a volume, a line each.

@@ -14,7 +14,7 @@ use wyng_state::{ArchiveState, CacheFile};
 /// The most bytes of the file in which monitor notes how much changed.
 const CHANGED_LIMIT: u64 = 64;
 
-const NANOS: i64 = 1_000_000_000;
+pub(crate) const NANOS: i64 = 1_000_000_000;
 
 /// Looks at all volumes of the archive; those that can't be read at all are left out, see [`OpenArchive::unreadable`].
 ///
@@ -25,6 +25,18 @@ pub fn status(open: &OpenArchive, request: &StatusRequest, reporter: &dyn Report
     let listing = open.listing().into_iter().filter(|volume| !volume.name.is_empty());
     let mut volumes: Vec<VolumeStatus> = listing.map(|listing| volume(open, listing, at)).collect();
     volumes.sort_by(|a, b| a.volume.cmp(&b.volume));
+    Ok(StatusReport {
+        orphan_snapshots: match &request.local {
+            Some(local) => orphan_snapshots(open, local, reporter)?,
+            None => None,
+        },
+        volumes,
+        ..around(open, at)?
+    })
+}
+
+/// What is not about one volume of the archive.
+pub(crate) fn around(open: &OpenArchive, at: i64) -> Result<StatusReport> {
     let space = open.archive.store().space().ok().flatten();
     open.context.cancel.check()?;
     Ok(StatusReport {
@@ -36,15 +48,12 @@ pub fn status(open: &OpenArchive, request: &StatusRequest, reporter: &dyn Report
             total_bytes: space.total_bytes,
             free_inodes: space.free_inodes,
         }),
-        orphan_snapshots: match &request.local {
-            Some(local) => orphan_snapshots(open, local, reporter)?,
-            None => None,
-        },
-        volumes,
+        ..StatusReport::default()
     })
 }
 
-fn volume(open: &OpenArchive, listing: VolumeListing, at: i64) -> VolumeStatus {
+/// How one volume stands.
+pub(crate) fn volume(open: &OpenArchive, listing: VolumeListing, at: i64) -> VolumeStatus {
     let mut status = VolumeStatus {
         sessions: listing.sessions.len(),
         damage: listing.damage,
@@ -77,12 +86,12 @@ fn volume(open: &OpenArchive, listing: VolumeListing, at: i64) -> VolumeStatus {
     status
 }
 
-fn date(session: &SessionListing) -> String {
+pub(crate) fn date(session: &SessionListing) -> String {
     session.name.strip_prefix("S_").unwrap_or(&session.name).to_owned()
 }
 
 /// When a session was made, seconds since 1970, if the host that made it has the time zone of this one.
-fn made_at(open: &OpenArchive, session: &SessionName) -> i64 {
+pub(crate) fn made_at(open: &OpenArchive, session: &SessionName) -> i64 {
     calendar::unix_nanos(&open.context, session).div_euclid(NANOS)
 }
 

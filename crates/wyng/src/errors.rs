@@ -378,6 +378,10 @@ fn option_hint(error: &OptionError) -> Option<String> {
             format!("wyng help {} shows examples", command.name())
         }
         OptionError::SaveToFolder(_) => "name the file in it, or restore into the folder with --local".to_owned(),
+        OptionError::NoPage => {
+            "name the file to write, or - for standard output: wyng report --html=backup.html".to_owned()
+        }
+        OptionError::PageFolder(_) => "name the file in it, such as backup.html".to_owned(),
         OptionError::SaveToCount(_) => "restore several volumes into a folder with --local".to_owned(),
         OptionError::VolsFrom { .. } => {
             "the file looks like this: {\"/var/lib/images\": [[\"archive name\", \"local name\"], …]}".to_owned()

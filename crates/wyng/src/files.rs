@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use wyng_sys::SysError;
 use wyng_sys::fs::ext::write_new;
-use wyng_sys::fs::{Fs, Links, OpenHow, Stat};
+use wyng_sys::fs::{File, Fs, Links, OpenHow, Stat};
 
 /// Reads the whole file `path`, of at most `limit` bytes; `None` if it does not exist. Also tells what it is.
 ///
@@ -101,12 +101,17 @@ fn replace_with(fs: &dyn Fs, path: &Path, data: &[u8], public: bool) -> Result<(
     if public {
         file.set_mode(0o644)?;
     }
+    let done = write_whole(&*file, data)
+        .and_then(|()| folder.rename(&temporary, &name, true))
+        .and_then(|()| folder.sync());
+    done.inspect_err(|_| drop(folder.remove_file(&temporary)))
+}
+
+fn write_whole(file: &dyn File, data: &[u8]) -> Result<(), SysError> {
     let mut written = 0;
     while let Some(rest) = data.get(written..).filter(|rest| !rest.is_empty()) {
         let count = file.write_at(rest, u64::try_from(written).unwrap_or(u64::MAX))?;
         written = written.saturating_add(count);
     }
-    file.sync()?;
-    folder.rename(&temporary, &name, true)?;
-    folder.sync()
+    file.sync()
 }

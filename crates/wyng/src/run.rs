@@ -207,6 +207,7 @@ fn lines(manner: Manner, action: &Action) -> Lines {
         Action::List(_) => Lines::Stdout,
         _ if manner.quiet => Lines::Nowhere,
         Action::Receive(args) if args.to_stdout() => Lines::Stderr,
+        Action::Report(args) if args.page.is_none() => Lines::Stderr,
         _ if manner.json => Lines::Stderr,
         _ => Lines::Stdout,
     }
@@ -229,6 +230,7 @@ fn execute(invocation: &Invocation, manner: Manner, environment: &Environment, c
         Action::Init(_)
         | Action::List(_)
         | Action::Status(_)
+        | Action::Report(_)
         | Action::Clean(_)
         | Action::Delete(_)
         | Action::Rename(_)

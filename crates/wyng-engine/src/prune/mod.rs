@@ -10,8 +10,9 @@ use crate::api::{
 };
 use crate::error::Result;
 use crate::open::OpenArchive;
-use plan::{Batch, Planner};
+use plan::{Batch, Old, Planner};
 pub(crate) use room::{Need, Thinner};
+use wyng_archive::{History, Volume};
 use wyng_store::Durability;
 
 /// Works out what is to be done. Nothing is changed.
@@ -22,6 +23,29 @@ pub fn plan_prune(open: &OpenArchive, request: &PruneRequest) -> Result<PrunePla
     open.check_may_remove("prune")?;
     let old = plan::old(open, request);
     Planner::new(open, request, &old, Batch::without_need(request.autoprune)).plan()
+}
+
+/// Tells volume by volume what `prune` would do next, whether it may or not.
+pub(crate) struct Outlook<'a> {
+    open: &'a OpenArchive,
+    request: &'a PruneRequest,
+    old: Old,
+}
+
+impl<'a> Outlook<'a> {
+    pub fn new(open: &'a OpenArchive, request: &'a PruneRequest) -> Self {
+        let old = plan::old(open, request);
+        Self { open, request, old }
+    }
+
+    /// What would become of each session of a volume.
+    ///
+    /// # Errors
+    /// Damage of its metadata.
+    pub fn of(&self, volume: &Volume, history: &History) -> Result<VolumePrunePlan> {
+        let batch = Batch::without_need(self.request.autoprune);
+        Planner::new(self.open, self.request, &self.old, batch).sessions(volume, history)
+    }
 }
 
 /// Carries out what was planned. A volume that fails keeps the sessions that are left of it, whole, and the others go on.

@@ -103,6 +103,12 @@ impl<'a> Planner<'a> {
 
     /// Plans one volume.
     pub fn volume(&mut self, volume: &Volume) -> Result<VolumePrunePlan> {
+        let history = self.open.archive.history(volume, Trust::Cache);
+        self.sessions(volume, &history)
+    }
+
+    /// Plans one volume, whose sessions were read before.
+    pub fn sessions(&mut self, volume: &Volume, history: &History) -> Result<VolumePrunePlan> {
         let mut plan = VolumePrunePlan {
             volume: volume.volinfo.name.to_string(),
             vid: volume.vid.clone(),
@@ -114,7 +120,6 @@ impl<'a> Planner<'a> {
             plan.note = Some(PruneNote::Metadata);
             return Ok(plan);
         }
-        let history = self.open.archive.history(volume, Trust::Cache);
         if let Some(damage) = history.damage().next() {
             return Err(ArchiveError::Damaged(damage.clone()).into());
         }
@@ -123,14 +128,14 @@ impl<'a> Planner<'a> {
             plan.note = Some(PruneNote::TooFew);
         }
         let mut decided = self.decide(volume, &sessions, &mut plan);
-        self.spare(&history, &mut decided)?;
+        self.spare(history, &mut decided)?;
         let goes: Vec<SessionName> = decided
             .iter()
             .filter(|(_, goes, _)| *goes)
             .map(|(name, ..)| *name)
             .collect();
-        plan.runs = PruneRun::of(&history, &goes).map_err(ArchiveError::Damaged)?;
-        let bytes = self.measure(&history, &plan.runs)?;
+        plan.runs = PruneRun::of(history, &goes).map_err(ArchiveError::Damaged)?;
+        let bytes = self.measure(history, &plan.runs)?;
         plan.sessions = decided
             .into_iter()
             .map(|(name, remove, rule)| PlannedSession {

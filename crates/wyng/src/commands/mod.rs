@@ -15,6 +15,7 @@ mod prove;
 mod prune;
 mod receive;
 mod rename;
+mod report;
 mod send;
 mod status;
 mod tag;
@@ -86,6 +87,7 @@ impl Run<'_> {
             Action::Clean(args) => self.clean(args),
             Action::List(args) => self.list(args),
             Action::Status(args) => self.status(args),
+            Action::Report(args) => self.report(args),
             Action::Delete(args) => self.delete(args),
             Action::Rename(request) => self.rename(request),
             Action::Tag(args) => self.tag(args),

@@ -1,5 +1,7 @@
 //! The commands with everything they need, as the options ask for them.
 
+pub use super::watching::ReportArgs;
+
 use super::command::Command;
 use super::table::Id;
 use super::value::Values;
@@ -133,6 +135,8 @@ pub enum Action {
     List(ListArgs),
     /// `status`.
     Status(StatusArgs),
+    /// `report`.
+    Report(ReportArgs),
     /// `monitor`.
     Monitor(MonitorArgs),
     /// `diff`.
@@ -173,6 +177,7 @@ impl Action {
             Self::Verify(_) => Command::Verify,
             Self::List(_) => Command::List,
             Self::Status(_) => Command::Status,
+            Self::Report(_) => Command::Report,
             Self::Monitor(_) => Command::Monitor,
             Self::Diff(_) => Command::Diff,
             Self::Clean(_) | Self::Delete(_) => Command::Delete,

@@ -41,6 +41,8 @@ pub enum Command {
     ArchDeduplicate,
     /// Tell how old the backups are.
     Status,
+    /// Show an archive in a browser.
+    Report,
     /// Show sessions as files.
     Mount,
     /// Serve a session as a block device.

@@ -106,6 +106,31 @@ pub static COMMANDS: &[About] = &[
         ],
     },
     About {
+        command: Command::Report,
+        name: "report",
+        arguments: "[VOLUME]...",
+        summary: "write a page about the archive for a browser",
+        text: "Writes one file that any browser shows, needs no other and runs no program: the state of the archive and of each \
+               volume, its sessions on a time line with tags, what each added, what it takes at the destination, when it was last \
+               verified, and what wyng prune --all would remove next by the rules of the ini file or of this command. Without \
+               names: of all volumes. Only reads, and never waits for another wyng. The file is replaced in one step, and anybody \
+               may read it (mode 0644). Damage is shown in the page; the exit code is 2 then.",
+        examples: &[
+            (
+                "wyng report --html=/var/www/html/backup.html",
+                "from a timer, for a web server",
+            ),
+            (
+                "wyng report --html=/tmp/backup.html --keep-daily=14 --keep-weekly=8",
+                "what would these rules remove?",
+            ),
+            (
+                "wyng report --html=- vm1.img >vm1.html",
+                "one volume, to standard output",
+            ),
+        ],
+    },
+    About {
         command: Command::Verify,
         name: "verify",
         arguments: "[VOLUME]...",

@@ -148,6 +148,12 @@ pub enum OptionError {
     /// `--save-to` names a folder.
     #[error("--save-to={} is a folder; one file or device is needed", .0.display())]
     SaveToFolder(PathBuf),
+    /// `report` was not told where to write.
+    #[error("report needs --html=FILE")]
+    NoPage,
+    /// `--html` names a folder.
+    #[error("--html={} is a folder; a file is needed", .0.display())]
+    PageFolder(PathBuf),
     /// A name is not UTF-8, or no valid name of a volume.
     #[error("{name:?} can't be the name of a volume: {reason}")]
     VolumeName {

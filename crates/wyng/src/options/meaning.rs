@@ -83,6 +83,7 @@ pub fn invocation(
         Command::Receive => Action::Receive(reader.receive(names)?),
         Command::Verify => Action::Verify(reader.verify(names)?),
         Command::Status => Action::Status(reader.status(names)),
+        Command::Report => Action::Report(reader.report(names)?),
         Command::Monitor => Action::Monitor(reader.monitor(names)?),
         Command::Diff => Action::Diff(reader.diff(names)?),
         Command::Delete => reader.delete(names)?,
@@ -396,11 +397,16 @@ impl Reader<'_> {
 
     /// Refuses a folder where `--save-to` needs a file or device: a name is not added to it silently.
     fn refuse_folder(&self, path: &OsStr) -> Result<(), OptionError> {
-        let is_dir = |stat: Option<Stat>| stat.is_some_and(|stat| stat.kind == FileKind::Dir);
-        if path.as_encoded_bytes().ends_with(b"/") || self.fs.stat(Path::new(path)).is_ok_and(is_dir) {
+        if self.is_folder(path) {
             return Err(OptionError::SaveToFolder(path.into()));
         }
         Ok(())
+    }
+
+    /// A path names a folder, or is written as the name of one.
+    pub(super) fn is_folder(&self, path: &OsStr) -> bool {
+        let is_dir = |stat: Option<Stat>| stat.is_some_and(|stat| stat.kind == FileKind::Dir);
+        path.as_encoded_bytes().ends_with(b"/") || self.fs.stat(Path::new(path)).is_ok_and(is_dir)
     }
 
     fn headroom(&self) -> Headroom {

@@ -75,6 +75,7 @@ pub enum Id {
     KeepWithin,
     MaxAge,
     Metrics,
+    Html,
     Overlay,
     CacheSize,
     AllowOther,
@@ -314,6 +315,6 @@ pub(super) const fn list(id: Id, name: &'static str, metavar: &'static str, topi
 pub(super) const fn keep(id: Id, name: &'static str, help: &'static str) -> Opt {
     value(id, name, "N", Topic::Pruning, help)
         .check(|value| check::whole(value, 0, 1_000_000))
-        .on(&[Command::Send, Command::Prune])
+        .on(&[Command::Send, Command::Prune, Command::Report])
         .ours()
 }

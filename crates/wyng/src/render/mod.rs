@@ -10,6 +10,7 @@ pub mod listing;
 pub mod local;
 pub mod manage;
 pub mod prune;
+pub mod report;
 pub mod results;
 pub mod size;
 pub mod status;

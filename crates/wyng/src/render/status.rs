@@ -89,7 +89,7 @@ fn since(report: &StatusReport, at: Option<i64>) -> String {
 }
 
 /// Seconds in the largest unit that fits: `59 s`, `12 min`, `3 h`, `12 d`.
-fn ago(seconds: u64) -> String {
+pub(super) fn ago(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds} s"),
         60..3600 => format!("{} min", seconds / 60),

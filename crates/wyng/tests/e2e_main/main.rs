@@ -27,6 +27,7 @@ mod maps;
 mod modes;
 mod pools;
 mod prune;
+mod report;
 mod restores;
 mod sends;
 mod sets;

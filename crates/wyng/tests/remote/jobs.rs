@@ -44,6 +44,20 @@ fn month(kind: Kind) {
     lab.ok(&["add", "d"]);
     lab.ok(&["tag", "a", "--hold", "--session=newest"]);
     lab.ok(&["arch-deduplicate"]);
+    let report = lab.ok(&["report", "--html=page.html", "--json", "--keep-last=1"]).out();
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    let stored = &report["volumes"][0]["stored"];
+    assert_eq!(stored["sampled"], stored["chunks"], "{kind:?}: {report:#}");
+    let is_sftp = matches!(kind, Kind::SftpOnly | Kind::NoUpload);
+    assert_eq!(
+        stored["stored_bytes"].is_null(),
+        is_sftp,
+        "{kind:?}: SFTP does not tell of links"
+    );
+    assert_eq!(
+        (&report["may_remove"], &report["volumes"][0]["history"][0]["remove"]),
+        (&true.into(), &true.into())
+    );
     lab.ok(&["prune", "a", &format!("--session={}", sessions[0]), "--force"]);
     lab.assert_newest("a", &second[..2_000_000]);
     assert_eq!(lab.restored("a", &sessions[1]), second, "{kind:?}");

@@ -163,6 +163,11 @@ fn assert_nothing_is_removed(case: &Case) {
         let ended = case.administrator(arguments).expect(5);
         assert!(ended.err().contains("--accept-root"), "{arguments:?}: {}", ended.err());
     }
+    let page = case
+        .administrator(&["report", "--html=-", "--keep-last=1"])
+        .expect(0)
+        .out();
+    assert!(page.contains("not from this host: the destination only takes new sessions"));
     assert_eq!(case.kept().len(), before);
 }
 

@@ -124,9 +124,9 @@ pub(super) const OPTIONS: &[Opt] = &[
         "budget",
         "TIME",
         Archive,
-        "arch-check: stop after this time, such as 30m or 2h; the next goes on there",
+        "arch-check: stop after this time, such as 30m or 2h, the next goes on there; report: look no longer than this (1m)",
     )
     .check(check::budget)
-    .on(&[Command::ArchCheck])
+    .on(&[Command::ArchCheck, Command::Report])
     .ours(),
 ];

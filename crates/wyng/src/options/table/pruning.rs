@@ -1,7 +1,7 @@
 //! The options for removing old sessions.
 
 use super::super::check;
-use super::super::command::Command::{self, Prune, Send};
+use super::super::command::Command::{self, Prune, Report, Send};
 use super::super::option::Topic::Pruning;
 use super::super::option::{Id, Opt, flag, keep, list, value};
 use crate::select::prune::{check_keep, check_within};
@@ -23,7 +23,7 @@ pub(super) const OPTIONS: &[Opt] = &[
         "keep this session, those with ^TAG, or ^all that have any",
     )
     .check(check_keep)
-    .on(&[Send, Prune]),
+    .on(&[Send, Prune, Report]),
     value(
         Id::Autoprune,
         "autoprune",
@@ -33,7 +33,7 @@ pub(super) const OPTIONS: &[Opt] = &[
     )
     .is("off")
     .check(check::autoprune)
-    .on(&[Send, Prune]),
+    .on(&[Send, Prune, Report]),
     value(
         Id::Apdays,
         "apdays",
@@ -43,7 +43,7 @@ pub(super) const OPTIONS: &[Opt] = &[
     )
     .is("0:62:1:2")
     .check(check::apdays)
-    .on(&[Send, Prune]),
+    .on(&[Send, Prune, Report]),
     keep(Id::KeepLast, "keep-last", "keep the newest N sessions"),
     keep(
         Id::KeepHourly,
@@ -62,6 +62,6 @@ pub(super) const OPTIONS: &[Opt] = &[
         "keep all of this time before the newest, such as 30d or 1y6m2w",
     )
     .check(check_within)
-    .on(&[Send, Prune])
+    .on(&[Send, Prune, Report])
     .ours(),
 ];

@@ -26,4 +26,15 @@ pub(super) const OPTIONS: &[Opt] = &[
     .check(check::path)
     .on(&[Send, Monitor, Verify, Prune, Command::Status])
     .ours(),
+    value(
+        Id::Html,
+        "html",
+        "FILE",
+        Watching,
+        "report: write the page there; - is standard output",
+    )
+    .check(check::path)
+    .cli()
+    .on(&[Command::Report])
+    .ours(),
 ];

@@ -74,12 +74,22 @@ impl Failed {
     /// The line on standard error.
     #[must_use]
     pub fn line(&self) -> String {
-        if self.error.contains(&self.volume) {
+        if names(&self.error, &self.volume) {
             self.error.clone()
         } else {
             format!("{}: {}", self.volume, self.error)
         }
     }
+}
+
+/// Whether a text has a volume's name in it as a word of its own.
+fn names(text: &str, volume: &str) -> bool {
+    let ends = |c: Option<char>| c.is_none_or(|c| !c.is_alphanumeric() && c != '_' && c != '-');
+    text.match_indices(volume).any(|(at, found)| {
+        let before = text.get(..at).and_then(|before| before.chars().next_back());
+        let after = text.get(at.saturating_add(found.len())..);
+        ends(before) && ends(after.and_then(|after| after.chars().next()))
+    })
 }
 
 impl From<&VolumeFailure> for Failed {
@@ -468,5 +478,12 @@ mod tests {
             "v.img: cannot write /x: No space left on device (os error 28)"
         );
         assert_eq!(failed.hint.unwrap(), "make room there, then run the same command again");
+        // Not where its name is a part of another word.
+        let unknown = |volume: &str| Failed {
+            error: "fsck was ended by a signal, see /pool/v".to_owned(),
+            ..Failed::unknown(volume)
+        };
+        assert!(unknown("s").line().starts_with("s: "));
+        assert!(unknown("v").line().starts_with("fsck "));
     }
 }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use std::path::Path;
 use std::sync::Arc;
 use wyng_format::Blake2b;
-use wyng_sys::fs::{DirRef, Fs, Links, LockKind, ext};
+use wyng_sys::fs::{DirRef, Fs, Links, LockKind, Stat, ext};
 
 /// The register of archives: JSON object, `/a_…` → [uuid, URL].
 const REGISTER: &str = "cached";
@@ -70,6 +70,11 @@ impl StateHome {
         self.dir.path()
     }
 
+    /// The file system that holds it.
+    pub(crate) fn fs(&self) -> &dyn Fs {
+        &*self.fs
+    }
+
     /// The open base folder.
     pub(crate) fn dir(&self) -> &DirRef {
         &self.dir
@@ -115,6 +120,32 @@ impl StateHome {
             }
         }
         Ok(known)
+    }
+
+    /// The uuid and URL of every archive that is registered here, of all users, in order of the register.
+    ///
+    /// # Errors
+    /// [`StateError::System`].
+    pub fn registered(&self) -> Result<Vec<(String, String)>> {
+        let register = self.read_register()?;
+        let entries = register.values().filter_map(register_entry);
+        Ok(entries.map(|(uuid, url)| (uuid.to_owned(), url.to_owned())).collect())
+    }
+
+    /// The lock files here, whether somebody holds them or not: name and what the kernel knows of each.
+    ///
+    /// # Errors
+    /// [`StateError::System`].
+    pub fn lock_files(&self) -> Result<Vec<(String, Stat)>> {
+        let mut found = Vec::new();
+        for entry in file::found(self.dir.list(Path::new(LOCKS)))?.unwrap_or_default() {
+            let (Some(name), path) = (entry.name.to_str(), Path::new(LOCKS).join(&entry.name)) else {
+                continue;
+            };
+            found.extend(self.dir.stat(&path)?.map(|stat| (name.to_owned(), stat)));
+        }
+        found.sort_by(|one, other| one.0.cmp(&other.0));
+        Ok(found)
     }
 
     /// Tries to take the write lock of an archive (decisions.md §4).

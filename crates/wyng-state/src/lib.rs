@@ -14,6 +14,7 @@
 //! | [`keys`] | keys kept in memory for some minutes |
 //! | [`unconfirmed`] | how large the chunks were of a session that a destination has not confirmed |
 //! | [`reduce`] | what of the cache may go again |
+//! | [`survey`] | nothing: what lies here is looked at |
 //! | [`scratch`] | nothing: files without a name for what is too large for memory |
 //!
 //! Nothing here is needed to restore an archive. What is lost or damaged costs time (a fetch, a full scan, a
@@ -38,6 +39,7 @@ pub mod record;
 pub mod reduce;
 pub mod scratch;
 pub mod seen;
+pub mod survey;
 pub mod unconfirmed;
 
 pub use archive::{ArchiveState, CacheFile};

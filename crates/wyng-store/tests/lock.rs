@@ -9,7 +9,7 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use wyng_store::lock::{DestinationLock, HolderIdentity, LockHolder, STALE_AFTER, Waiting};
+use wyng_store::lock::{DestinationLock, HolderIdentity, LOCK_NAME, LockHolder, STALE_AFTER, Waiting, sight};
 use wyng_store::{
     Capabilities, Durability, Entry, FolderStore, Meta, OpenMode, Rename, Result, Store, StoreError, StorePath,
     StoreWriter,
@@ -449,6 +449,31 @@ fn a_lock_that_was_found_lost_is_not_released() {
     scene.store.rename(&aside, &lock, Rename::Keep).unwrap();
     drop(robbed);
     assert_eq!(scene.lock_files(), [".wyng-lock"]);
+}
+
+#[test]
+fn who_only_looks_sees_the_holder_and_whether_it_is_gone_and_changes_nothing() {
+    let scene = scene();
+    let is_alive = |pid: u32, start: u64| pid != GONE && start == 9;
+    let look = |boot: &str| sight(&*scene.store, &identity(9, 90, boot), &is_alive).unwrap();
+    assert_eq!(look("one"), None);
+    for (pid, boot, is_left) in [(10, "one", false), (GONE, "one", true), (GONE, "other", false)] {
+        let (lock, _) = scene.acquire(&identity(1, pid, "one"), Duration::ZERO).unwrap();
+        let files = scene.lock_files();
+        let seen = look(boot).unwrap();
+        assert_eq!(seen.holder.unwrap().to_string(), format!("process {pid} on host1"));
+        assert_eq!(seen.is_left, is_left, "{pid}, {boot}");
+        assert_eq!(scene.lock_files(), files);
+        lock.check().unwrap();
+    }
+    // A part of a line, and what is no lock at all.
+    for bytes in [&b"{\"token\""[..], b"\n", &[b'x'; 8000]] {
+        let path = StorePath::new(LOCK_NAME).unwrap();
+        scene.store.create(&path, bytes).unwrap();
+        let seen = look("one").unwrap();
+        assert_eq!((seen.holder, seen.is_left), (None, false));
+        scene.store.remove(&path).unwrap();
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code)]
 
+use crate::fs::Stat;
 use crate::{Result, SysError};
 use rustix::process::{DumpableBehavior, Pid, Resource, Rlimit};
 use std::path::{Path, PathBuf};
@@ -28,6 +29,61 @@ pub fn real_uid() -> u32 {
 #[must_use]
 pub fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// The version of the kernel: `6.1.0-42-amd64`.
+#[must_use]
+pub fn kernel_release() -> String {
+    rustix::system::uname().release().to_string_lossy().into_owned()
+}
+
+/// The name of a process, as `ps -o comm` shows it; `None` if it is gone or `/proc` does not tell.
+#[must_use]
+pub fn command_name(pid: u32) -> Option<String> {
+    read_proc(&format!("/proc/{pid}/comm")).map(|text| text.trim_end_matches('\n').to_owned())
+}
+
+/// Who holds a lock on a file (`flock` or a record lock), by the kernel's list: nothing is locked in order to find out.
+/// `None` if nobody does; or if it is a process of another pid namespace, which is not shown here.
+#[must_use]
+pub fn lock_holder(file: &Stat) -> Option<u32> {
+    let locks = read_proc("/proc/locks")?;
+    let mut holders = locks.lines().filter_map(parse_lock);
+    holders.find_map(|(pid, device, inode)| {
+        // Of Btrfs and overlays the list has another device number than `stat`, so the open files of the process decide.
+        let holds = || has_open(pid, file).unwrap_or(device == file.device);
+        (inode == file.inode && holds()).then_some(pid)
+    })
+}
+
+/// A line of `/proc/locks`: process, device (as `st_dev`) and inode number. One that still waits holds nothing.
+///
+/// `3: FLOCK  ADVISORY  WRITE 4711 fe:01:1234 0 EOF`
+fn parse_lock(line: &str) -> Option<(u32, u64, u64)> {
+    let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+    let [_, "FLOCK" | "POSIX", _, _, pid, place, ..] = fields.as_slice() else {
+        return None;
+    };
+    let mut place = place.split(':');
+    let number = |text: Option<&str>| u32::from_str_radix(text?, 16).ok();
+    let (major, minor) = (number(place.next())?, number(place.next())?);
+    let inode = place.next()?.parse().ok()?;
+    Some((pid.parse().ok()?, rustix::fs::makedev(major, minor), inode))
+}
+
+/// Whether a process has this file open; `None` if its open files can't be looked at.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "/proc is not a file system to be replaced in tests"
+)]
+fn has_open(pid: u32, file: &Stat) -> Option<bool> {
+    use std::os::unix::fs::MetadataExt;
+    let open = std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
+    let is_it = |entry: std::fs::DirEntry| {
+        let found = std::fs::metadata(entry.path()).ok();
+        found.is_some_and(|found| (found.dev(), found.ino()) == (file.device, file.inode))
+    };
+    Some(open.flatten().any(is_it))
 }
 
 /// The random id of this boot, if `/proc` tells it.
@@ -134,11 +190,33 @@ mod tests {
     }
 
     #[test]
+    fn the_list_of_locks_is_read() {
+        let line = "3: FLOCK  ADVISORY  WRITE 4711 fe:01:1234 0 EOF";
+        let device = rustix::fs::makedev(0xfe, 1);
+        assert_eq!(parse_lock(line), Some((4711, device, 1234)));
+        assert_eq!(
+            parse_lock("12: POSIX  ADVISORY  READ  8 00:2f:9 0 0"),
+            Some((8, rustix::fs::makedev(0, 0x2f), 9))
+        );
+        for other in [
+            "",
+            "3: -> FLOCK  ADVISORY  WRITE 4711 fe:01:1234 0 EOF",
+            "3: LEASE  ACTIVE    READ 4711 fe:01:1234 0 EOF",
+            "3: FLOCK  ADVISORY  WRITE -1 fe:01:1234 0 EOF",
+            "3: FLOCK  ADVISORY  WRITE 4711 fe:01 0 EOF",
+            "3: FLOCK  ADVISORY  WRITE 4711 zz:01:1 0 EOF",
+        ] {
+            assert_eq!(parse_lock(other), None, "{other}");
+        }
+    }
+
+    #[test]
     fn this_process_is_alive_and_a_former_one_is_not() {
         let start = start_time(id()).unwrap();
         assert!(is_alive(id(), start));
         assert!(!is_alive(id(), start + 1), "same id, but begun at another time");
         assert!(!is_alive(u32::MAX, start) && !is_alive(0, start) && !is_alive(0x3fff_ffff, start));
+        assert!(kernel_release().contains('.') && command_name(id()).is_some_and(|name| !name.is_empty()));
         assert!(pid_namespace().is_some() && boot_id().is_some_and(|id| id.len() == 36));
     }
 }

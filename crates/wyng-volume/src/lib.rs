@@ -22,20 +22,23 @@ mod owners;
 mod pool;
 mod privilege;
 mod ranges;
+mod standing;
 pub mod target;
 
 pub use error::{NoBase, PlainReason, PoolPart, Property, Result, VolumeError};
 pub use files::Origin;
 pub use import::{Import, StreamSource};
 pub use label::Label;
-pub use lvm::discards_to_zeros;
+pub use lvm::{LvmTool, discards_to_zeros, lvm_tools};
 pub use options::{Headroom, Notes, NotesError, PoolOptions};
 pub use owners::Owners;
 pub use pool::{
     BaseEvidence, Changed, FileEvidence, FreezeRequest, Frozen, Inherited, LocalSnapshot, LvmEvidence, Method,
     OpenBase, Pool, PoolKind, PoolNotice, SnapshotKind, SourceInfo, Stamp, Tuning, open_pool,
 };
+pub use privilege::is_machine_admin;
 pub use ranges::Ranges;
+pub use standing::{FolderSnapshots, FolderStanding, PoolFill, PoolRoom, Reserved, Standing, ThinStanding, WhyCopies};
 pub use target::{
     Holds, InPlace, Pair, Restore, Restored, Start, TargetKind, TargetOptions, TargetPlan, TargetSpec, TargetWriter,
 };

@@ -17,6 +17,8 @@ pub struct PoolOptions {
     pub tool_folders: Vec<PathBuf>,
     /// Where it notes what must survive a crash. Without it a thin pool can't tell what changed.
     pub notes: Option<Arc<dyn Notes>>,
+    /// Nothing is put right when a storage is opened: what a killed run reserved stays reserved.
+    pub only_look: bool,
     /// Snapshots of other archives that are in the way are removed.
     pub replace_foreign: bool,
     /// How full a thin pool may be.
@@ -31,6 +33,7 @@ impl Default for PoolOptions {
             environment: Vec::new(),
             tool_folders: vec!["/usr/sbin".into(), "/sbin".into()],
             notes: None,
+            only_look: false,
             replace_foreign: false,
             headroom: Headroom::default(),
             tuning: Tuning::default(),

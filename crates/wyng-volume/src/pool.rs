@@ -1,6 +1,7 @@
 //! What a local storage can do, whatever kind it is, and how its kind is recognised.
 
 use crate::files::{FilePool, Origin};
+use crate::standing::Standing;
 use crate::target::{TargetOptions, TargetPlan};
 use crate::{Label, NoBase, PlainReason, PoolOptions, PoolPart, Ranges, Result, VolumeError};
 use rustix::io::Errno;
@@ -270,6 +271,11 @@ pub trait Pool: Send + Sync + Debug {
     fn kind(&self) -> PoolKind;
     /// The folder as the user named it.
     fn path(&self) -> &Path;
+    /// How it stands: what decides about the next [`freeze`](Self::freeze). Nothing is changed.
+    ///
+    /// # Errors
+    /// What keeps it from being found out.
+    fn standing(&self) -> Result<Standing>;
     /// What the volume `name` is now.
     ///
     /// # Errors
@@ -332,11 +338,16 @@ pub trait Pool: Send + Sync + Debug {
     /// # Errors
     /// What the kernel says; there may be no usable base then.
     fn finish(&self, name: &str, label: &Label, journal: &str, session: &str) -> Result<Option<BaseEvidence>>;
-    /// Opens the base that `evidence` proves. Nothing is changed.
+    /// Opens the base that `evidence` proves; a thin volume is activated for that. Nothing else is changed.
     ///
     /// # Errors
     /// [`NoBase`] if there is none or it is another one; as [`look`](Self::look), but a missing volume is none.
     fn open_base(&self, name: &str, label: &Label, evidence: &BaseEvidence) -> Result<OpenBase>;
+    /// Fails if there is no base that `evidence` proves. Nothing is changed.
+    ///
+    /// # Errors
+    /// As [`open_base`](Self::open_base).
+    fn check_base(&self, name: &str, label: &Label, evidence: &BaseEvidence) -> Result<(), NoBase>;
     /// Fails if the base is no longer what it was when it was opened. To be called after its data was used.
     ///
     /// # Errors

@@ -18,7 +18,8 @@ const MOST_NAMES: usize = 2000;
 /// Asked before a snapshot is made, since without it the snapshot could not be deleted again (docs/btrfs-deltas.md,
 /// "Without root"). The capability of a container's own user namespace does not count for the kernel here; such a
 /// namespace maps fewer ids than all.
-pub(crate) fn is_machine_admin(fs: &dyn Fs) -> bool {
+#[must_use]
+pub fn is_machine_admin(fs: &dyn Fs) -> bool {
     let Ok(status) = crate::io::read_text(fs, Path::new(STATUS)) else {
         return false;
     };

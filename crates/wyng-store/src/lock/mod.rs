@@ -229,6 +229,35 @@ impl Found {
     }
 }
 
+/// A lock as it is found by who does not want it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sight {
+    /// Who holds it, by its own word; `None` if the file can't be understood.
+    pub holder: Option<LockHolder>,
+    /// When it was last refreshed, by the destination's clock, nanoseconds since 1970.
+    pub refreshed: i64,
+    /// The next writer takes it away, since its holder is provably gone.
+    pub is_left: bool,
+}
+
+/// Looks at the lock of a destination and changes nothing there; `None` if nobody holds it. `me` is who looks, and
+/// `is_alive` tells whether a process of this host still runs, by its pid and start time.
+///
+/// # Errors
+/// The store's answer.
+pub fn sight(store: &dyn Store, me: &HolderIdentity, is_alive: &dyn Fn(u32, u64) -> bool) -> Result<Option<Sight>> {
+    let Some(found) = look(store, &StorePath::new(LOCK_NAME)?)? else {
+        return Ok(None);
+    };
+    let (holder, me) = (found.holder(), me.holder(0));
+    let is_gone = |holder: &LockHolder| holder.shares_processes_with(&me) && !holder.is_alive(is_alive);
+    Ok(Some(Sight {
+        is_left: holder.as_ref().is_some_and(is_gone),
+        holder,
+        refreshed: found.mtime,
+    }))
+}
+
 /// One attempt to get the lock.
 struct Attempt<'a> {
     store: &'a dyn Store,

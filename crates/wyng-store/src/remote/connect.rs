@@ -17,6 +17,9 @@ const MOST_PROGRAM: usize = 256 << 20;
 /// The name under which our program is kept on the far side: what has this name there need not be sent again.
 const PROGRAM_ID: &str = concat!(env!("CARGO_PKG_VERSION"), "-1");
 
+/// Why there is no helper where ours could be sent, and was not.
+pub const NOT_SENT: &str = "sending it was forbidden";
+
 /// Who is at the other end.
 pub(super) enum Peer {
     /// Our helper, with its answer to our first frame.
@@ -79,7 +82,7 @@ fn sftp_server(context: &Context, url: &str, way: Way<'_>, reach: &Reach, found:
             Greeted::Shell(system, processor) if !is_ours(system, processor) => {
                 format!("it runs {system} on {processor}, for which this program can't be sent")
             }
-            Greeted::Shell(..) => "sending it was forbidden".to_owned(),
+            Greeted::Shell(..) => NOT_SENT.to_owned(),
             _ => "this program was sent there, but could not be stored or run".to_owned(),
         };
         return Err(StoreError::NoHelper {

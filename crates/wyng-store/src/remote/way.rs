@@ -72,6 +72,22 @@ impl Way<'_> {
     }
 }
 
+impl Reach {
+    /// The same for who only looks: one attempt, nobody is asked for a passphrase, and this program is not sent there.
+    #[must_use]
+    pub fn to_look(&self) -> Self {
+        let options = self.ssh_options.clone();
+        let options = options.unwrap_or_else(|| SSH_OPTIONS.map(str::to_owned).to_vec());
+        // Of an option that is given twice the first counts.
+        let silent = ["-o".to_owned(), "BatchMode=yes".to_owned()];
+        Self {
+            program: None,
+            ssh_options: Some(silent.into_iter().chain(options).collect()),
+            ..self.once()
+        }
+    }
+}
+
 fn ssh(reach: &Reach, host: &SshHost, far: Far<'_>) -> Vec<String> {
     let mut words = match &reach.ssh_options {
         Some(options) => options.clone(),
@@ -148,6 +164,26 @@ mod tests {
         let found = words(Way::Ssh(&host), &Reach::default(), Far::Script("a; b"));
         assert_eq!(found.first().unwrap(), "-x");
         assert_eq!(found.last().unwrap(), "exec sh -c 'a; b'");
+    }
+
+    #[test]
+    fn who_only_looks_is_asked_nothing() {
+        let host = SshHost {
+            user: None,
+            host: "host".to_owned(),
+            port: None,
+        };
+        for (options, next) in [(None, "-x"), (Some(vec!["-i".to_owned(), "key".to_owned()]), "-i")] {
+            let reach = Reach {
+                ssh_options: options,
+                program: Some("wyng".into()),
+                ..Reach::default()
+            };
+            let look = reach.to_look();
+            let found = words(Way::Ssh(&host), &look, Far::Sftp);
+            assert_eq!(found.get(..3).unwrap(), ["-o", "BatchMode=yes", next]);
+            assert_eq!((look.program, look.retries), (None, 0));
+        }
     }
 
     #[test]

@@ -29,6 +29,12 @@ use rustix::io::Errno;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// Whether the kernel resolves whole names below a folder for this process (`openat2`).
+#[must_use]
+pub fn resolves_in_kernel() -> bool {
+    Walk::detect() == Walk::InKernel
+}
+
 /// The file systems of this machine.
 #[derive(Clone, Debug)]
 pub struct RealFs {

@@ -48,6 +48,8 @@ fn a_lock_keeps_other_processes_out_until_its_holder_is_gone() {
         let file = file(&dir, name);
         let other = other_process(name, &folder.join(name));
         assert!(!file.try_lock(kind).unwrap(), "{kind:?}");
+        let holder = wyng_sys::process::lock_holder(&file.stat().unwrap());
+        assert_eq!(holder, Some(other.id()), "{kind:?}");
         drop(other);
         assert!(eventually(|| file.try_lock(kind).unwrap()), "{kind:?}");
         assert!(file.try_lock(kind).unwrap(), "one's own lock is no obstacle");

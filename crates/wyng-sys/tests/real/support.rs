@@ -91,6 +91,11 @@ impl Helper {
         helper
     }
 
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Reads the helper's output up to a line that ends with `text`, and gives all of it.
     pub fn wait_for(&mut self, text: &str) -> String {
         use std::io::Read;

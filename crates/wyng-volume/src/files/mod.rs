@@ -14,8 +14,9 @@ use crate::name::{Place, Root};
 use crate::pool::{
     BaseEvidence, FreezeRequest, Frozen, Inherited, LocalSnapshot, OpenBase, Pool, PoolKind, PoolNotice, SourceInfo,
 };
+use crate::standing::{FolderSnapshots, FolderStanding, Standing, WhyCopies};
 use crate::target::{TargetOptions, TargetPlan, TargetSpec};
-use crate::{Label, NoBase, Ranges, Result, Tuning, VolumeError, privilege};
+use crate::{Label, NoBase, PlainReason, Ranges, Result, Tuning, VolumeError, privilege};
 use base::Base;
 pub(crate) use base::base_from;
 use frozen::{FrozenFile, Holder};
@@ -154,6 +155,39 @@ impl FilePool {
         Snapshot::make(&self.outside, path, root, archive).map(Some)
     }
 
+    /// How images in the folder itself are frozen; as [`Self::snapshot_of_group`] decides for each.
+    fn folder_snapshots(&self) -> Result<FolderSnapshots> {
+        let fs = self.outside.fs.as_ref();
+        let why = match self.kind {
+            PoolKind::Plain(reason) => return Ok(FolderSnapshots::None(reason)),
+            PoolKind::Btrfs => {
+                // What else there may be, a send finds out for each image.
+                if let Err(error) = shares_data(self.root.folder.as_ref(), self.outside.random.as_ref())
+                    && error.is_permission()
+                {
+                    return Ok(FolderSnapshots::None(PlainReason::NotWritable));
+                }
+                let stat = fs.stat(&self.root.real)?.map(|stat| stat.device);
+                let root = match stat {
+                    Some(device) => snapshot::find_root(fs, &self.root.real, device)?,
+                    None => None,
+                };
+                match root {
+                    None => WhyCopies::RootNotReached,
+                    Some(path) => {
+                        let folder = fs.open_dir(&path, Links::Refuse)?;
+                        if privilege::is_machine_admin(fs) || privilege::can_delete_snapshot(fs, folder.as_ref())? {
+                            return Ok(FolderSnapshots::Subvolume(path));
+                        }
+                        WhyCopies::NotAllowed
+                    }
+                }
+            }
+            PoolKind::Reflink(_) | PoolKind::LvmThin => WhyCopies::NoSubvolumes,
+        };
+        Ok(FolderSnapshots::Copies(why))
+    }
+
     fn freeze_for(&self, who: Who, requests: &[FreezeRequest]) -> Vec<Result<Box<dyn Frozen>>> {
         if let PoolKind::Plain(reason) = self.kind {
             let refused = || {
@@ -260,6 +294,14 @@ impl Pool for FilePool {
         &self.root.path
     }
 
+    fn standing(&self) -> Result<Standing> {
+        Ok(Standing::Folder(FolderStanding {
+            fs: self.root.folder.kind()?,
+            snapshots: self.folder_snapshots()?,
+            space: self.root.folder.space()?,
+        }))
+    }
+
     fn look(&self, name: &str) -> Result<SourceInfo> {
         self.found(name).map(|found| found.info)
     }
@@ -334,6 +376,10 @@ impl Pool for FilePool {
 
     fn open_base(&self, name: &str, label: &Label, evidence: &BaseEvidence) -> Result<OpenBase> {
         opened::open(self, name, label, evidence)
+    }
+
+    fn check_base(&self, name: &str, label: &Label, evidence: &BaseEvidence) -> Result<(), NoBase> {
+        Ok(opened::open(self, name, label, evidence).map(drop)?)
     }
 
     fn prove(&self, base: &OpenBase) -> Result<(), NoBase> {
@@ -457,6 +503,6 @@ fn random_text(random: &dyn Random) -> String {
 }
 
 /// File systems on which a place that FIEMAP tells is one place: not so on Bcachefs, which tells no device.
-fn places_are_unique(kind: FsKind) -> bool {
+pub(crate) fn places_are_unique(kind: FsKind) -> bool {
     matches!(kind, FsKind::Btrfs | FsKind::Xfs)
 }

@@ -11,6 +11,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+/// Without these nobody can tell what changed.
+pub(super) const TOOLS: [&str; 2] = ["thin_ls", "thin_delta"];
+
 /// What the volumes of a run share.
 #[derive(Debug)]
 struct Shared {
@@ -158,7 +161,7 @@ impl Reserved {
         let Some(notes) = &lvm.options.notes else {
             return Err(NoBase::NoNotes);
         };
-        lvm.tools.require(&["thin_ls", "thin_delta"])?;
+        lvm.tools.require(&TOOLS)?;
         let pool = lvm.pool_of(thin);
         let reservation = Reservation::take(&lvm.tools, &pool, notes, wait_until)?;
         let listed = lvm.tools.run(

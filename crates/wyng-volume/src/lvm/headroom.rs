@@ -2,7 +2,7 @@
 
 use super::names::PoolName;
 use super::status::PoolStatus;
-use crate::{Headroom, PoolNotice, PoolPart, Result, VolumeError};
+use crate::{Headroom, PoolFill, PoolNotice, PoolPart, PoolRoom, Result, VolumeError};
 
 const MIB: u64 = 1 << 20;
 /// Size of a block of metadata, bytes.
@@ -10,34 +10,57 @@ const METADATA_BLOCK: u64 = 4096;
 
 /// Refuses, or tells what fills up. `size` is that of the pool in bytes.
 pub(super) fn check(pool: &PoolName, size: u64, status: PoolStatus, allowed: Headroom) -> Result<Vec<PoolNotice>> {
+    let mut notices = Vec::new();
+    for PoolFill { room, notice } in fill(pool, size, status, allowed) {
+        match room {
+            PoolRoom::Enough => {}
+            PoolRoom::Little => notices.push(notice),
+            PoolRoom::TooLittle => {
+                let PoolNotice {
+                    pool,
+                    part,
+                    percent,
+                    limit,
+                    command,
+                } = notice;
+                return Err(VolumeError::PoolFull {
+                    pool,
+                    part,
+                    percent,
+                    limit,
+                    command,
+                });
+            }
+        }
+    }
+    Ok(notices)
+}
+
+/// How full the metadata and the data space are, in this order.
+pub(super) fn fill(pool: &PoolName, size: u64, status: PoolStatus, allowed: Headroom) -> [PoolFill; 2] {
     let parts = [
         (PoolPart::Metadata, status.metadata, allowed.metadata),
         (PoolPart::Data, status.data, allowed.data),
     ];
-    let mut notices = Vec::new();
-    for (part, (used, all), limit) in parts {
+    parts.map(|(part, (used, all), limit)| {
         let percent = percent(used, all);
-        let command = command(pool, part, all, size);
-        if percent >= limit && limit < 100 {
-            return Err(VolumeError::PoolFull {
+        PoolFill {
+            room: if percent >= limit && limit < 100 {
+                PoolRoom::TooLittle
+            } else if percent >= limit.min(100).saturating_sub(Headroom::WARN_BEFORE) {
+                PoolRoom::Little
+            } else {
+                PoolRoom::Enough
+            },
+            notice: PoolNotice {
                 pool: pool.full_name(),
                 part,
                 percent,
                 limit,
-                command,
-            });
+                command: command(pool, part, all, size),
+            },
         }
-        if percent >= limit.min(100).saturating_sub(Headroom::WARN_BEFORE) {
-            notices.push(PoolNotice {
-                pool: pool.full_name(),
-                part,
-                percent,
-                limit,
-                command,
-            });
-        }
-    }
-    Ok(notices)
+    })
 }
 
 fn percent(used: u64, all: u64) -> u8 {
@@ -76,6 +99,7 @@ mod tests {
             metadata: (metadata, 2048),
             data: (data, 6400),
             held_root: None,
+            broken: false,
         };
         let notices = check(&pool, 400 * MIB, status, allowed)?;
         Ok(notices

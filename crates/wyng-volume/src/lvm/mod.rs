@@ -22,6 +22,7 @@ mod tools;
 use crate::pool::{
     BaseEvidence, FreezeRequest, Frozen, Inherited, LocalSnapshot, OpenBase, Pool, PoolKind, PoolNotice, SourceInfo,
 };
+use crate::standing::{Standing, ThinStanding};
 use crate::target::{TargetOptions, TargetPlan};
 use crate::{Label, NoBase, PoolOptions, Ranges, Result, VolumeError};
 use base::prove;
@@ -36,6 +37,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use survey::{Survey, Thin, Volume};
 pub(crate) use target::LvPlan;
 use tools::Tools;
+pub use tools::{LvmTool, lvm_tools};
 use wyng_sys::fs::{FileKind, FileRef, Fs, OpenHow};
 
 /// A thin pool, and all thin volumes of its group.
@@ -202,6 +204,23 @@ impl Pool for LvmPool {
         &self.path
     }
 
+    fn standing(&self) -> Result<Standing> {
+        let (tools, pool, options) = (&self.lvm.tools, &self.pool, &self.lvm.options);
+        let size = self
+            .survey
+            .find(&pool.group, &pool.name)
+            .map_or(0, |volume| volume.size);
+        let status = status::PoolStatus::of(tools, pool)?;
+        let missing = comparison::TOOLS.into_iter().filter(|tool| !tools.has(tool));
+        Ok(Standing::Thin(ThinStanding {
+            pool: pool.full_name(),
+            fill: headroom::fill(pool, size, status, options.headroom),
+            broken: status.broken,
+            reserved: reservation::look(tools, pool, options.notes.as_deref())?,
+            missing: missing.collect(),
+        }))
+    }
+
     fn look(&self, name: &str) -> Result<SourceInfo> {
         let (volume, _) = self.lvm.thin(&self.survey, name)?;
         Ok(self.lvm.source_info(volume, volume))
@@ -277,6 +296,10 @@ impl Pool for LvmPool {
             file: self.lvm.open(&base)?,
             size: base.size,
         })
+    }
+
+    fn check_base(&self, name: &str, label: &Label, evidence: &BaseEvidence) -> Result<(), NoBase> {
+        self.proven(name, label, evidence).map(drop)
     }
 
     fn prove(&self, base: &OpenBase) -> Result<(), NoBase> {

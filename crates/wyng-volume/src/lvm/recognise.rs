@@ -13,7 +13,7 @@ const NEEDED: [&str; 5] = ["dmsetup", "lvcreate", "lvchange", "lvrename", "lvrem
 
 /// Opens the thin pool `path`; `None` if it is no volume or group of LVM, or LVM is not installed.
 ///
-/// What a killed run reserved in the pool is released.
+/// What a killed run reserved in the pool is released, unless the caller only looks.
 ///
 /// # Errors
 /// [`VolumeError::NoPool`] for a group alone, [`VolumeError::NotAPool`] for other volumes, [`VolumeError::Inactive`],
@@ -43,7 +43,7 @@ pub(crate) fn open(context: &Context, path: &Path, options: &PoolOptions) -> Res
         uuid: pool.uuid.clone(),
     };
     tools.require(&NEEDED)?;
-    if let Some(notes) = options.notes.as_deref() {
+    if let Some(notes) = options.notes.as_deref().filter(|_| !options.only_look) {
         reservation::recover(&tools, &name, notes)?;
     }
     let lvm = Lvm {

@@ -7,6 +7,7 @@
 use super::PoolName;
 use super::status::PoolStatus;
 use super::tools::Tools;
+use crate::standing::Reserved;
 use crate::{NoBase, Notes, Result, VolumeError};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -189,6 +190,28 @@ pub(super) fn recover(tools: &Tools, pool: &PoolName, notes: &dyn Notes) -> Resu
         None if noted(pool, notes)?.is_some_and(|note| note.is_in_use()) => Ok(()),
         None => notes.remove(&pool.note()).map_err(noting),
     }
+}
+
+/// Who holds what is reserved in a pool. Nothing is changed.
+pub(super) fn look(tools: &Tools, pool: &PoolName, notes: Option<&dyn Notes>) -> Result<Option<Reserved>> {
+    let Some(root) = PoolStatus::of(tools, pool)?.held_root else {
+        return Ok(None);
+    };
+    let note = match notes {
+        Some(notes) => noted(pool, notes)?,
+        None => None,
+    };
+    let ours = note.filter(|note| note.pool == pool.uuid && note.root == Some(root));
+    Ok(Some(match ours {
+        Some(note) if note.is_in_use() => Reserved::InUse {
+            pid: note.holder.map(|holder| holder.pid),
+        },
+        Some(_) => Reserved::Left,
+        None => Reserved::ByOther {
+            root,
+            device: pool.device(),
+        },
+    }))
 }
 
 /// The note of a pool, if it can be read.
@@ -399,6 +422,29 @@ mod tests {
         fake.noted_by(dead(), Some(44));
         drop(fake.take().unwrap());
         assert_eq!((fake.held(), fake.text()), (None, None));
+    }
+
+    #[test]
+    fn who_holds_a_reservation_can_be_seen_without_changing_anything() {
+        let fake = Fake::new();
+        let look = |notes| look(&fake.tools, &fake.pool, notes).unwrap();
+        assert_eq!(look(Some(fake.notes.as_ref())), None);
+        fake.script("held", "44");
+        let other = Reserved::ByOther {
+            root: 44,
+            device: "vg-pool-tpool".to_owned(),
+        };
+        assert_eq!(look(Some(fake.notes.as_ref())), Some(other.clone()));
+        for (holder, root, seen) in [
+            (living(), 44, Reserved::InUse { pid: Some(1) }),
+            (dead(), 44, Reserved::Left),
+            (dead(), 43, other.clone()),
+        ] {
+            let text = fake.noted_by(holder, Some(root));
+            assert_eq!(look(Some(fake.notes.as_ref())), Some(seen));
+            assert_eq!((fake.held().as_deref(), fake.text()), (Some("44"), Some(text)));
+        }
+        assert_eq!(look(None), Some(other));
     }
 
     #[test]

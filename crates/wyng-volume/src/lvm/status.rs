@@ -16,6 +16,8 @@ pub(super) struct PoolStatus {
     pub data: (u64, u64),
     /// The block at which a reserved state of the metadata begins.
     pub held_root: Option<u64>,
+    /// The kernel has made it read-only, or wants its metadata checked: something has failed.
+    pub broken: bool,
 }
 
 impl PoolStatus {
@@ -47,10 +49,13 @@ impl PoolStatus {
             "-" => None,
             root => Some(root.parse().ok()?),
         };
+        // Without room for data it is `out_of_data_space`, which is mended by making room.
+        let mode = fields.next();
         Some(Self {
             metadata,
             data,
             held_root,
+            broken: mode == Some("ro") || fields.any(|field| field == "needs_check"),
         })
     }
 }
@@ -117,11 +122,23 @@ mod tests {
             PoolStatus {
                 metadata: (215, 2048),
                 data: (54, 6400),
-                held_root: None
+                held_root: None,
+                broken: false,
             }
         );
         let held = PoolStatus::parse(&free.replace(" - rw", " 44 rw")).unwrap();
         assert_eq!(held.held_root, Some(44));
+        for (text, broken) in [
+            (free.replace(" rw ", " out_of_data_space "), false),
+            (free.replace(" rw ", " ro "), true),
+            (free.replace("space - 512", "space needs_check 512"), true),
+            (
+                free.replace(" rw no_discard_passdown queue_if_no_space - 512", " rw"),
+                false,
+            ),
+        ] {
+            assert_eq!(PoolStatus::parse(&text).unwrap().broken, broken, "{text}");
+        }
         for bad in [
             "",
             "0 819200 thin-pool Fail",

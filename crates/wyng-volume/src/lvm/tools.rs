@@ -115,6 +115,58 @@ impl Tools {
     }
 }
 
+/// A tool that thin volumes need.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LvmTool {
+    /// Its name.
+    pub name: &'static str,
+    /// It is installed.
+    pub found: bool,
+    /// Its version, as far as it tells.
+    pub version: Option<String>,
+}
+
+/// How each tool is asked for its version, and what stands before that.
+const VERSIONS: [(&str, &str, &str); 4] = [
+    ("lvs", "--version", "LVM version:"),
+    ("dmsetup", "--version", "Library version:"),
+    ("thin_ls", "--version", ""),
+    ("thin_delta", "--version", ""),
+];
+
+/// A tool that only tells its version takes no longer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The tools that thin volumes need, and whether they are there.
+#[must_use]
+pub fn lvm_tools(context: &Context, options: &PoolOptions) -> Vec<LvmTool> {
+    let tools = Tools::new(context, options);
+    let look = |(name, argument, before): (&'static str, &str, &str)| {
+        let spec = tools.spec(name, &[argument]).ok().map(|spec| Spec {
+            time_limit: Some(PATIENCE),
+            ..spec
+        });
+        let told = spec.as_ref().and_then(|spec| child::run(spec, &tools.cancel).ok());
+        LvmTool {
+            name,
+            found: spec.is_some(),
+            version: told.and_then(|told| version(&String::from_utf8_lossy(&told.stdout), before)),
+        }
+    };
+    VERSIONS.into_iter().map(look).collect()
+}
+
+/// The first number that follows `before` at the begin of a line: of `  LVM version:     2.03.16(2) (2022-05-18)` it is
+/// `2.03.16`.
+fn version(text: &str, before: &str) -> Option<String> {
+    let rest = text.lines().find_map(|line| line.trim().strip_prefix(before))?;
+    let number = rest
+        .split_whitespace()
+        .find(|word| word.starts_with(|c: char| c.is_ascii_digit()))?;
+    let end = number.find(|c: char| !c.is_ascii_digit() && c != '.');
+    number.get(..end.unwrap_or(number.len())).map(str::to_owned)
+}
+
 /// Fails with what the tool said, unless it succeeded.
 pub(super) fn succeeded(tool: &'static str, arguments: &[&str], outcome: &Outcome) -> Result<()> {
     if outcome.status.success() {
@@ -134,4 +186,25 @@ pub(super) fn succeeded(tool: &'static str, arguments: &[&str], outcome: &Outcom
         command: format!("{tool} {}", arguments.join(" ")),
         detail,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_found_in_what_tools_say() {
+        let lvs = "  LVM version:     2.03.16(2) (2022-05-18)\n  Library version: 1.02.185 (2022-05-18)\n";
+        let dmsetup = "Library version:   1.02.185 (2022-05-18)\nDriver version:    4.47.0\n";
+        for (text, before, expected) in [
+            (lvs, "LVM version:", Some("2.03.16")),
+            (dmsetup, "Library version:", Some("1.02.185")),
+            ("0.9.0\n", "", Some("0.9.0")),
+            ("thin_delta 1.0.6\n", "", Some("1.0.6")),
+            ("what?\n", "", None),
+            ("", "LVM version:", None),
+        ] {
+            assert_eq!(version(text, before).as_deref(), expected, "{text}");
+        }
+    }
 }

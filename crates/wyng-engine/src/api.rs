@@ -5,6 +5,7 @@
 mod check;
 mod clean;
 mod diff;
+mod doctor;
 mod event;
 mod kept;
 mod manage;
@@ -23,6 +24,9 @@ pub use check::{
 };
 pub use clean::{CleanPlan, CleanReport, CleanRequest, CleanScope, SnapshotRemoved};
 pub use diff::{ComparedWith, DiffPair, DiffReport, DiffRequest, Differences, Stretch, VolumeCompared};
+pub use doctor::{
+    DestinationKind, Device, Diagnosis, DoctorReport, DoctorRequest, Files, KeysIn, Level, Locked, Part, Symptom,
+};
 pub use event::{Event, Reporter, Warning};
 pub use kept::{AcceptPlan, KeptChoice, KeptState, ReturnPlan, VolumeLost, VolumeReturned};
 pub use manage::{
@@ -49,7 +53,10 @@ pub use send::{
 pub use status::{DestinationSpace, StatusReport, StatusRequest, VolumeStatus};
 
 pub use wyng_store::remote::{Reach, Retry, Tell};
-pub use wyng_volume::{LocalSnapshot, SnapshotKind};
+pub use wyng_volume::{
+    FolderSnapshots, FolderStanding, LocalSnapshot, LvmTool, PlainReason, PoolFill, PoolPart, PoolRoom, Reserved,
+    SnapshotKind, WhyCopies,
+};
 
 use crate::EngineError;
 use serde::Serialize;

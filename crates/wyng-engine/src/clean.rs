@@ -37,6 +37,16 @@ pub fn plan_clean(open: &OpenArchive, request: &CleanRequest) -> Result<CleanPla
     })
 }
 
+/// Which of the snapshots of a storage are of this archive, but of no volume that it has.
+///
+/// # Errors
+/// Trouble with the state folder.
+pub(crate) fn orphans<'s>(open: &OpenArchive, snapshots: &'s [LocalSnapshot]) -> Result<Vec<&'s LocalSnapshot>> {
+    let (own, known) = (open.archive.root().uuid(), recorded(open)?);
+    let is_one = |snapshot: &&LocalSnapshot| snapshot.archive == own && is_orphan(open, snapshot, &known);
+    Ok(snapshots.iter().filter(is_one).collect())
+}
+
 /// Carries out what was planned.
 ///
 /// # Errors

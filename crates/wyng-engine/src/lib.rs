@@ -1,7 +1,7 @@
 //! The operations of the program, without a terminal: what is asked comes in as a request, what was done goes out as a
 //! report, what happens meanwhile as [`Event`]s.
 //!
-//! [`init`], [`open`], [`send`], [`monitor`], [`plan_receive`] and [`receive`], [`verify`], [`status()`], [`report()`], [`check()`], [`diff`],
+//! [`init`], [`open`], [`send`], [`monitor`], [`plan_receive`] and [`receive`], [`verify`], [`status()`], [`report()`], [`doctor()`], [`check()`], [`diff`],
 //! [`plan_prune`] and [`prune`], [`plan_clean`] and [`clean`], [`plan_delete`] and [`delete`], [`rename`], [`tag`],
 //! [`deduplicate`], [`change_uuid`] and [`add`] each are one straight line here: plan, apply, report.
 
@@ -15,6 +15,7 @@ mod compare;
 mod deduplicate;
 mod delete;
 mod diff;
+mod doctor;
 mod error;
 mod image;
 mod init;
@@ -51,6 +52,7 @@ pub use clean::{clean, plan_clean};
 pub use deduplicate::deduplicate;
 pub use delete::{delete, plan_delete};
 pub use diff::diff;
+pub use doctor::doctor;
 pub use error::{EngineError, Result};
 pub use image::{Gallery, Image, ImageDamage, OnDamage, SessionImage, VolumeImages};
 pub use init::{add, init};

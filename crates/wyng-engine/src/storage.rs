@@ -85,10 +85,7 @@ impl OpenArchive {
 
     /// What local storages are told.
     pub(crate) fn storage_options(&self, replace_foreign: bool) -> PoolOptions {
-        let notes = self
-            .home
-            .clone()
-            .map(|home| Arc::new(HostNotes(home)) as Arc<dyn Notes>);
+        let notes = self.home.clone().map(host_notes);
         PoolOptions {
             environment: self.storage.environment.clone(),
             notes,
@@ -99,8 +96,13 @@ impl OpenArchive {
     }
 }
 
+/// The notes of local storages in this host's memory.
+pub(crate) fn host_notes(home: StateHome) -> Arc<dyn Notes> {
+    Arc::new(HostNotes(home))
+}
+
 /// Whether a path is written as `VG/POOL`: two names, nothing before them.
-fn is_group_and_pool(path: &Path) -> bool {
+pub(crate) fn is_group_and_pool(path: &Path) -> bool {
     let mut parts = path.components();
     let is_name = |part: Option<Component<'_>>| matches!(part, Some(Component::Normal(_)));
     is_name(parts.next()) && is_name(parts.next()) && parts.next().is_none()

@@ -255,6 +255,12 @@ fn archive_code(error: &ArchiveError) -> u8 {
     }
 }
 
+/// An error in one line, and what the user can do about it, for who goes on after it.
+#[must_use]
+pub fn told(error: &EngineError) -> (String, Option<String>) {
+    (one_line(&error.to_string()), hint(error))
+}
+
 /// What the user can do about an error.
 fn hint(error: &EngineError) -> Option<String> {
     let text = match error {

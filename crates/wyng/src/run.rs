@@ -94,7 +94,7 @@ fn understood(
     if let Some(path) = line
         .values
         .os(Id::VolsFrom)
-        .filter(|_| option(Id::VolsFrom).applies_to(command))
+        .filter(|_| option(Id::VolsFrom).applies_to(command) && command != Command::Doctor)
     {
         let removed = error_file::remove(&*context.fs, Path::new(path));
         removed.map_err(|source| {
@@ -231,6 +231,7 @@ fn execute(invocation: &Invocation, manner: Manner, environment: &Environment, c
         | Action::List(_)
         | Action::Status(_)
         | Action::Report(_)
+        | Action::Doctor(_)
         | Action::Clean(_)
         | Action::Delete(_)
         | Action::Rename(_)
@@ -274,11 +275,14 @@ fn execute(invocation: &Invocation, manner: Manner, environment: &Environment, c
         output: Arc::clone(&output),
         requested: BTreeSet::new(),
         measured: None,
+        problems: 0,
     };
     let result = hooked.before().and_then(|()| run.action(action));
     run.display.finish();
     let code = conclude(&run, action, result, &hooked);
-    if let Err(error) = thin_out(context, general) {
+    if !matches!(action, Action::Doctor(_))
+        && let Err(error) = thin_out(context, general)
+    {
         output.warning(&format!("the cache could not be thinned out: {error}"));
     }
     written(&output, code)
@@ -367,7 +371,7 @@ fn conclude(run: &Run<'_>, action: &Action, result: Result<Done, Failure>, hooke
     }
     let code = match &failure {
         Some(failure) => failure.code,
-        None if failed.is_empty() => 0,
+        None if failed.is_empty() => u8::from(run.problems > 0),
         None => SOME_FAILED,
     };
     let missing = if failure.is_some() {

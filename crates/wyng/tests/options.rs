@@ -143,6 +143,7 @@ const REFUSED: &[(&[&str], i32, &str)] = &[
     (&["list", "--lock-wait=-1"], 9, "--lock-wait=-1"),
     (&["list", "--meta-reduce=on"], 9, "--meta-reduce=on"),
     (&["list", "--session-strict=maybe"], 9, "--session-strict=maybe"),
+    (&["doctor", "v"], 9, "doctor needs --local"),
     (
         &["status", "--max-age=26"],
         9,
@@ -438,6 +439,7 @@ fn help_texts_are_as_reviewed() {
         "send",
         "receive",
         "list",
+        "doctor",
         "verify",
         "monitor",
         "diff",

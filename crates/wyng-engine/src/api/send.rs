@@ -7,7 +7,7 @@ use std::path::PathBuf;
 pub use wyng_archive::Barrier;
 
 /// Volumes that lie in one local storage.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StorageSet {
     /// `--local`: a folder (or `VG/POOL`).
     pub local: PathBuf,

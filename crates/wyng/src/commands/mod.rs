@@ -5,6 +5,7 @@ mod clean;
 mod deduplicate;
 mod delete;
 mod diff;
+mod doctor;
 mod init;
 mod kept;
 mod list;
@@ -69,6 +70,8 @@ pub struct Run<'a> {
     pub requested: BTreeSet<String>,
     /// How the archive stood at the end, for `--metrics`.
     pub measured: Option<StatusReport>,
+    /// Problems that `doctor` found.
+    pub problems: usize,
 }
 
 impl Run<'_> {
@@ -88,6 +91,7 @@ impl Run<'_> {
             Action::List(args) => self.list(args),
             Action::Status(args) => self.status(args),
             Action::Report(args) => self.report(args),
+            Action::Doctor(args) => self.doctor(args),
             Action::Delete(args) => self.delete(args),
             Action::Rename(request) => self.rename(request),
             Action::Tag(args) => self.tag(args),

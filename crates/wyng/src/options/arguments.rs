@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use wyng_engine::{
     CheckSessions, CleanScope, DeleteRequest, Headroom, ImportSpec, KeptChoice, PruneRequest, ReceiveMode,
-    RenameRequest, RepairRequest, SessionChoice, TagChange,
+    RenameRequest, RepairRequest, SessionChoice, StorageSet, TagChange,
 };
 
 /// A command, ready to run.
@@ -137,6 +137,8 @@ pub enum Action {
     Status(StatusArgs),
     /// `report`.
     Report(ReportArgs),
+    /// `doctor`.
+    Doctor(DoctorArgs),
     /// `monitor`.
     Monitor(MonitorArgs),
     /// `diff`.
@@ -178,6 +180,7 @@ impl Action {
             Self::List(_) => Command::List,
             Self::Status(_) => Command::Status,
             Self::Report(_) => Command::Report,
+            Self::Doctor(_) => Command::Doctor,
             Self::Monitor(_) => Command::Monitor,
             Self::Diff(_) => Command::Diff,
             Self::Clean(_) | Self::Delete(_) => Command::Delete,
@@ -488,6 +491,21 @@ pub struct StatusArgs {
     pub local: Option<PathBuf>,
     /// `--max-age`.
     pub max_age: Option<Duration>,
+}
+
+/// `doctor`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DoctorArgs {
+    /// `--dest` was given.
+    pub has_destination: bool,
+    /// Local storages, and the volumes that were named.
+    pub sets: Vec<StorageSet>,
+    /// `--import-other-from`.
+    pub imports: Vec<ImportSpec>,
+    /// The first word of each hook of any command.
+    pub hooks: Vec<OsString>,
+    /// The ini file.
+    pub settings: Option<PathBuf>,
 }
 
 /// `add`.

@@ -43,6 +43,8 @@ pub enum Command {
     Status,
     /// Show an archive in a browser.
     Report,
+    /// Look at all that backups rest on.
+    Doctor,
     /// Show sessions as files.
     Mount,
     /// Serve a session as a block device.

@@ -131,6 +131,27 @@ pub static COMMANDS: &[About] = &[
         ],
     },
     About {
+        command: Command::Doctor,
+        name: "doctor",
+        arguments: "[VOLUME]...",
+        summary: "look for what keeps backups from working",
+        text: "Looks at this machine (kernel, programs, rights), at --local and whether a send will read only what changed \
+               there, at the room of thin pools and of the destination, snapshots that belong to no volume, what this host \
+               remembers, locks that were left, and the archive. Each finding is ok, a note or a problem; below the latter \
+               two stands what to do. Without --local and --dest only this machine is looked at. Changes nothing, takes no \
+               lock, and asks for no passphrase: of an encrypted archive whose keys are not remembered it says what it \
+               could not look at. The exit code is 1 if there is a problem. With --quiet only problems are printed, on \
+               standard error.",
+        examples: &[
+            ("wyng doctor", "this machine, and what the ini file names"),
+            (
+                "wyng doctor --local=vg0/pool --dest=ssh://backup@host/srv/vms vm1-root",
+                "a thin pool, a volume in it, and a destination",
+            ),
+            ("wyng doctor --quiet", "from a timer: silent, unless there is a problem"),
+        ],
+    },
+    About {
         command: Command::Verify,
         name: "verify",
         arguments: "[VOLUME]...",

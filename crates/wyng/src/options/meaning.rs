@@ -84,6 +84,7 @@ pub fn invocation(
         Command::Verify => Action::Verify(reader.verify(names)?),
         Command::Status => Action::Status(reader.status(names)),
         Command::Report => Action::Report(reader.report(names)?),
+        Command::Doctor => Action::Doctor(reader.doctor(&names)?),
         Command::Monitor => Action::Monitor(reader.monitor(names)?),
         Command::Diff => Action::Diff(reader.diff(names)?),
         Command::Delete => reader.delete(names)?,
@@ -134,7 +135,7 @@ impl Reader<'_> {
         let reduce = self.values.text(Id::MetaReduce).unwrap_or_default();
         let (mode, minutes) = reduce.split_once(':').unwrap_or_default();
         Ok(General {
-            destination: self.values.text(Id::Dest).ok_or(OptionError::NoDestination)?,
+            destination: self.destination()?,
             state_home: meta_dir
                 .or_else(|| self.environment.default_state())
                 .ok_or(OptionError::NoStateFolder)?,
@@ -149,6 +150,14 @@ impl Reader<'_> {
             remote: self.remote(),
             hooks: self.hooks(),
         })
+    }
+
+    /// `--dest`; empty where a command can do without.
+    fn destination(&self) -> Result<String, OptionError> {
+        match self.values.text(Id::Dest) {
+            None if self.command == Command::Doctor => Ok(String::new()),
+            given => given.ok_or(OptionError::NoDestination),
+        }
     }
 
     fn hooks(&self) -> Hooks {

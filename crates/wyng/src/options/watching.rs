@@ -1,15 +1,17 @@
-//! What the options of the commands that watch over an archive ask for: status, report, and verify --run.
+//! What the options of the commands that watch over an archive ask for: status, report, doctor, and verify --run.
 
-use super::arguments::StatusArgs;
+use super::arguments::{DoctorArgs, StatusArgs};
 use super::check;
 use super::error::OptionError;
 use super::meaning::Reader;
 use super::table::{Id, option};
-use crate::select::volumes::Wanted;
+use crate::select::import;
+use crate::select::vols_from::ListedSet;
+use crate::select::volumes::{Storage, Wanted};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
-use wyng_engine::PruneRequest;
+use wyng_engine::{PruneRequest, SetVolume, StorageSet};
 
 /// How long `report` looks at most, unless `--budget` says otherwise.
 const REPORT_BUDGET: Duration = Duration::from_secs(60);
@@ -61,6 +63,60 @@ impl Reader<'_> {
             page,
             rules: self.prune_rules(),
             budget: budget.unwrap_or(REPORT_BUDGET),
+        })
+    }
+
+    pub(super) fn doctor(&self, names: &[String]) -> Result<DoctorArgs, OptionError> {
+        let named = |name: &String| SetVolume {
+            name: name.clone(),
+            alias: None,
+            explicit: true,
+        };
+        let all: Vec<SetVolume> = names.iter().map(named).collect();
+        let set = |local: PathBuf, volumes: Vec<SetVolume>| StorageSet {
+            local,
+            volumes,
+            only: false,
+        };
+        let sets = match self.storage()? {
+            Storage::None if names.is_empty() => Vec::new(),
+            Storage::None => {
+                return Err(OptionError::NoStorage {
+                    command: self.command,
+                    needed: "--local",
+                });
+            }
+            Storage::Local(local) => vec![set(local, all)],
+            Storage::Listed(listed) => {
+                let of_list = |of: ListedSet| {
+                    let listed = of.volumes.into_iter().map(|volume| SetVolume {
+                        name: volume.name,
+                        alias: volume.alias,
+                        explicit: true,
+                    });
+                    let listed: Vec<SetVolume> = listed.collect();
+                    let volumes = if listed.is_empty() { all.clone() } else { listed };
+                    of.local.map(|local| set(local.into(), volumes))
+                };
+                listed.into_iter().filter_map(of_list).collect()
+            }
+        };
+        let hooks = [
+            Id::HookBefore,
+            Id::HookAfter,
+            Id::HookFailed,
+            Id::HookFreeze,
+            Id::HookThaw,
+        ];
+        let lines = hooks.into_iter().flat_map(|id| self.values.texts(id));
+        let first = |line: String| check::command_words(&line)?.into_iter().next().map(OsString::from);
+        let named = self.values.os(Id::Config).map(|path| self.environment.absolute(path));
+        Ok(DoctorArgs {
+            has_destination: self.values.has(Id::Dest),
+            sets,
+            imports: import::imports(self.values.list(Id::ImportOtherFrom), &self.environment.working_dir)?,
+            hooks: lines.filter_map(first).collect(),
+            settings: named.or_else(|| self.environment.default_config()),
         })
     }
 

@@ -2,6 +2,7 @@
 
 pub mod archive;
 pub mod check;
+pub mod doctor;
 pub mod events;
 pub mod json;
 pub mod kept;

@@ -16,6 +16,7 @@
 #[path = "../e2e_support/mod.rs"]
 mod support;
 
+mod doctor;
 mod formats;
 mod hooks;
 mod imports;

@@ -248,6 +248,19 @@ pub fn with_tools(change: &str) -> Vec<String> {
     words.map(str::to_owned).to_vec()
 }
 
+/// What `doctor` finds of each of these kinds in the pool: level and command of each. It ends with `code`.
+pub fn found<const N: usize>(place: &Place, checks: [&str; N], code: i32) -> [Vec<(String, String)>; N] {
+    let outcome = place.run(&["doctor", LOCAL, "--json"]).expect(code);
+    let document: Value = serde_json::from_str(&outcome.out()).unwrap();
+    let findings = document["findings"].as_array().unwrap();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let of = |finding: &Value| (text(&finding["level"]), text(&finding["command"]));
+    checks.map(|check| {
+        let of_kind = findings.iter().filter(|finding| finding["check"] == check);
+        of_kind.map(of).collect()
+    })
+}
+
 /// Fails the test unless the run ended with this code and said all this.
 pub fn assert_says(outcome: &Outcome, code: i32, words: &[&str]) {
     let text = outcome.out() + &outcome.err();

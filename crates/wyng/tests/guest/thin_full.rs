@@ -2,8 +2,8 @@
 
 use crate::place::tool;
 use crate::thin::{
-    Archived, LOCAL, MIB, Step, assert_says, device, full_name, make_pool_named, make_snapshot, make_volume, read,
-    remove_volume, size, told, volumes,
+    Archived, LOCAL, MIB, Step, assert_says, device, found, full_name, make_pool_named, make_snapshot, make_volume,
+    read, remove_volume, size, told, volumes,
 };
 use crate::thin_trouble::{assert_increment, change, check_in, checks};
 use std::fs::OpenOptions;
@@ -60,7 +60,15 @@ fn assert_refused(archived: &Archived, sessions: &[String]) {
 
 fn data(archived: &mut Archived) {
     make_volume("filler", 2 * POOL * MIB);
+    let level = |level: &str, command: &str| (level.to_owned(), command.to_owned());
+    let fill = |archived: &Archived, code| {
+        let [fill] = found(&archived.place, ["pool-fill"], code);
+        fill
+    };
+    let [full, bases] = found(&archived.place, ["pool-fill", "bases"], 0);
+    assert_eq!((full, bases), (vec![level("ok", ""); 2], vec![level("ok", "")]));
     let at = fill_up("filler", 0, 86.0);
+    assert_eq!(fill(archived, 0)[1], level("note", "lvextend --size +40m vg0/pool"));
     change(1);
     let outcome = archived.place.run(&["send", LOCAL, "a"]);
     let room = "lvextend --size +40m vg0/pool";
@@ -73,6 +81,7 @@ fn data(archived: &mut Archived) {
     archived.note("a");
 
     let at = fill_up("filler", at, 95.0);
+    assert_eq!(fill(archived, 1)[1], level("problem", room));
     change(1);
     let (volume, sessions) = (read("a"), archived.place.sessions("a"));
     for command in ["send", "monitor"] {

@@ -2,7 +2,7 @@
 
 use crate::place::tool;
 use crate::thin::{
-    Archived, GROUP, LOCAL, MIB, Step, assert_says, device, fill, full_name, make_snapshot, make_volume, read,
+    Archived, GROUP, LOCAL, MIB, Step, assert_says, device, fill, found, full_name, make_snapshot, make_volume, read,
     remove_volume, resize_volume, size, told, volumes, write,
 };
 use crate::thin_trouble::{assert_increment, change, check_in, checks};
@@ -323,6 +323,9 @@ fn delete(archived: &mut Archived) {
     other.place.ok(&["delete", "b", "--force"]);
     let named = "Local snapshots of volumes that the archive does not have";
     assert_says(&other.place.run(&["arch-check", LOCAL]), 0, &[named, "vg0/b.tick"]);
+    let [orphans] = found(&other.place, ["orphan-snapshots"], 0);
+    let command = format!("wyng arch-check --clean {LOCAL}");
+    assert_eq!(orphans, [("note".to_owned(), command)]);
     other.place.ok(&["arch-check", "--clean", "--force", LOCAL]);
     assert!(!has_base());
     other.send(&["b"], &[]);

@@ -3,8 +3,8 @@
 
 use crate::place::{Place, tool};
 use crate::thin::{
-    Archived, LOCAL, MIB, Step, assert_says, fill, held_root, make_pool, make_snapshot, make_volume, message, read,
-    remove_volume, run_steps, size, told, volumes, with_tools, write,
+    Archived, LOCAL, MIB, Step, assert_says, fill, found, held_root, make_pool, make_snapshot, make_volume, message,
+    read, remove_volume, run_steps, size, told, volumes, with_tools, write,
 };
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -150,6 +150,9 @@ fn reserved(archived: &mut Archived) {
 /// What another program has reserved is not released, and costs no more than a full scan.
 fn assert_not_released(archived: &mut Archived) {
     let root = held_root();
+    let release = "dmsetup message vg0-pool-tpool 0 release_metadata_snap";
+    let [reserved] = found(&archived.place, ["pool-reserved"], 1);
+    assert_eq!(reserved, [("problem".to_owned(), release.to_owned())]);
     write("a", 0, b"reserved");
     let outcome = archived.place.run(&["send", LOCAL, "a"]);
     let holds = format!("another program holds the metadata snapshot of the thin pool vg0/pool (block {root})");
@@ -164,7 +167,7 @@ fn assert_not_released(archived: &mut Archived) {
         .lines()
         .next()
         .unwrap();
-    assert_eq!(command, "dmsetup message vg0-pool-tpool 0 release_metadata_snap");
+    assert_eq!(command, release);
     tool(&["sh", "-c", command]);
     assert_eq!(held_root(), "-");
     assert_increment(archived);
@@ -198,6 +201,10 @@ fn kill_while_reserved() {
 fn killed_while_reserved(archived: &mut Archived) {
     change(1);
     kill_while_reserved();
+    let root = held_root();
+    let [reserved] = found(&archived.place, ["pool-reserved"], 0);
+    assert_eq!(reserved, [("note".to_owned(), String::new())]);
+    assert_eq!(held_root(), root, "who only looks releases nothing");
     assert_increment(archived);
     for command in [&["monitor", LOCAL, "a"][..], &["receive", "a", "--save-to=vg0/pool/b"]] {
         kill_while_reserved();

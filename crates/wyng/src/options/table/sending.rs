@@ -81,7 +81,7 @@ pub(super) const OPTIONS: &[Opt] = &[
     .cli()
     .check(check::path)
     .also(&["local-from"], &["local_from"])
-    .on(&[Send, Monitor, Receive, Verify, Diff]),
+    .on(&[Send, Monitor, Receive, Verify, Diff, Command::Doctor]),
     value(
         Id::Local,
         "local",
@@ -99,6 +99,7 @@ pub(super) const OPTIONS: &[Opt] = &[
         Rename,
         Command::ArchCheck,
         Command::Status,
+        Command::Doctor,
     ]),
     list(
         Id::ImportOtherFrom,
@@ -109,7 +110,7 @@ pub(super) const OPTIONS: &[Opt] = &[
     )
     .cli()
     .check(check::path)
-    .on(&[Send]),
+    .on(&[Send, Command::Doctor]),
     list(
         Id::ImportMap,
         "import-map",
@@ -205,7 +206,7 @@ pub(super) const OPTIONS: &[Opt] = &[
     )
     .is("80")
     .check(|value| check::whole(value, 1, 100))
-    .on(&[Send, Monitor])
+    .on(&[Send, Monitor, Command::Doctor])
     .ours(),
     value(
         Id::PoolDataMax,
@@ -216,7 +217,7 @@ pub(super) const OPTIONS: &[Opt] = &[
     )
     .is("95")
     .check(|value| check::whole(value, 1, 100))
-    .on(&[Send, Monitor])
+    .on(&[Send, Monitor, Command::Doctor])
     .ours(),
     flag(
         Id::NoTakeover,

@@ -43,6 +43,17 @@ pub(super) enum Input<'a> {
     Stream(StreamSource),
 }
 
+/// What is to be done with a source that can be read.
+#[derive(Clone, Copy)]
+struct Work<'a> {
+    scan: &'a Scan,
+    facts: &'a SourceFacts,
+    /// Fails if the source was changed while it was read.
+    unchanged: &'a dyn Fn() -> Result<()>,
+    /// The snapshot that is to be the next base; `None` of what no storage freezes.
+    pairing: Option<&'a Pairing>,
+}
+
 /// What the new session records of the source.
 pub(super) struct SourceFacts {
     pub size: Option<u64>,
@@ -163,7 +174,13 @@ impl Run<'_> {
             file: frozen.file(),
             next_data: &next_data,
         });
-        let (sent, stored) = self.transfer(&mut job, &scan, &facts, source, &|| Ok(()), Some(&pairing))?;
+        let work = Work {
+            scan: &scan,
+            facts: &facts,
+            unchanged: &|| Ok(()),
+            pairing: Some(&pairing),
+        };
+        let (sent, stored) = self.transfer(&mut job, source, work)?;
         if self.request.dry_run {
             frozen.discard()?;
         } else {
@@ -191,9 +208,13 @@ impl Run<'_> {
             file: import.file(),
             next_data: &next_data,
         });
-        Ok(self
-            .transfer(&mut job, &scan, &facts, source, &|| Ok(import.unchanged()?), None)?
-            .0)
+        let work = Work {
+            scan: &scan,
+            facts: &facts,
+            unchanged: &|| Ok(import.unchanged()?),
+            pairing: None,
+        };
+        Ok(self.transfer(&mut job, source, work)?.0)
     }
 
     fn streamed(&mut self, mut job: Job, stream: StreamSource) -> Result<VolumeSent> {
@@ -214,9 +235,13 @@ impl Run<'_> {
         };
         self.look_for_lost(&job, &mut scan, None)?;
         self.announce();
-        Ok(self
-            .transfer(&mut job, &scan, &facts, Reading::Stream(stream), &|| Ok(()), None)?
-            .0)
+        let work = Work {
+            scan: &scan,
+            facts: &facts,
+            unchanged: &|| Ok(()),
+            pairing: None,
+        };
+        Ok(self.transfer(&mut job, Reading::Stream(stream), work)?.0)
     }
 
     fn facts(&self, info: &SourceInfo, size: Option<u64>) -> SourceFacts {
@@ -250,18 +275,12 @@ impl Run<'_> {
 
     /// Reads, stores and commits, over as many connections as it takes if the source can be read again. Returns whether a session
     /// was recorded.
-    fn transfer(
-        &mut self,
-        job: &mut Job,
-        scan: &Scan,
-        facts: &SourceFacts,
-        source: Reading<'_>,
-        unchanged: &dyn Fn() -> Result<()>,
-        pairing: Option<&Pairing>,
-    ) -> Result<(VolumeSent, bool)> {
+    fn transfer(&mut self, job: &mut Job, source: Reading<'_>, work: Work<'_>) -> Result<(VolumeSent, bool)> {
         let Some(again) = source.again() else {
-            return self.transfer_once(job, scan, facts, source, unchanged, pairing);
+            return self.transfer_once(job, source, work);
         };
+        // That of another volume, which failed.
+        self.unanswered = None;
         self.steadily(&job.vid.clone(), |run, is_again| {
             if is_again {
                 if let Some(sent) = run.published(job)? {
@@ -269,20 +288,17 @@ impl Run<'_> {
                 }
                 job.renew(run.open)?;
             }
-            let source = Reading::File(again.clone());
-            run.transfer_once(job, scan, facts, source, unchanged, pairing)
+            run.transfer_once(job, Reading::File(again.clone()), work)
         })
     }
 
-    fn transfer_once(
-        &mut self,
-        job: &mut Job,
-        scan: &Scan,
-        facts: &SourceFacts,
-        source: Reading<'_>,
-        unchanged: &dyn Fn() -> Result<()>,
-        pairing: Option<&Pairing>,
-    ) -> Result<(VolumeSent, bool)> {
+    fn transfer_once(&mut self, job: &mut Job, source: Reading<'_>, work: Work<'_>) -> Result<(VolumeSent, bool)> {
+        let Work {
+            scan,
+            facts,
+            unchanged,
+            pairing,
+        } = work;
         let again = source.again();
         let mut stored = self.store(job, scan, facts, source, unchanged);
         if let (Err(error), Some(source)) = (&stored, again)

@@ -1,8 +1,8 @@
 //! A prune that was cut off, of which a file of its own is damaged then: the next command that writes ends it all the same, and
 //! other volumes are written to.
 
-use super::explorer;
 use super::pairs::cut_prune;
+use super::{Recorded, explorer};
 use crate::common::{ARCHIVE, Lab, restore_from};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,6 +10,7 @@ use wyng_engine::{Purpose, SessionChoice};
 use wyng_sys::fs::ext::remove_tree;
 use wyng_sys::fs::{Fs, Links};
 use wyng_testkit::MemFs;
+use wyng_testkit::crash::CrashExplorer;
 
 /// What a prune makes for itself, at the destination.
 const OWN: [&str; 6] = [
@@ -40,6 +41,27 @@ fn damage(lab: &Lab, path: &Path, removed: bool) {
     }
 }
 
+/// A machine for each state of a killed prune and each damage of a file of its own; with a description, and the number of the call
+/// before the kill.
+fn each_damage(prune: &Recorded, states: CrashExplorer, mut judge: impl FnMut(&Lab, &str, usize)) {
+    for state in states.process_kill() {
+        for path in own_files(&state.fs, &prune.lab) {
+            for removed in [false, true] {
+                let lab = Lab::on(state.fs.fork(), prune.lab.clock.clone(), 79);
+                damage(&lab, &path, removed);
+                let what = format!(
+                    "{}, {} {}\n{}",
+                    prune.name,
+                    path.display(),
+                    removed,
+                    state.description()
+                );
+                judge(&lab, &what, state.records());
+            }
+        }
+    }
+}
+
 #[test]
 fn a_prune_is_ended_though_a_file_of_its_own_is_damaged() {
     let prune = cut_prune();
@@ -51,39 +73,26 @@ fn a_prune_is_ended_though_a_file_of_its_own_is_damaged() {
     });
     let settled = settled.unwrap();
     let (mut ended, mut late) = (0, 0);
-    for state in states.process_kill() {
-        for path in own_files(&state.fs, &prune.lab) {
-            for removed in [false, true] {
-                let lab = Lab::on(state.fs.fork(), prune.lab.clock.clone(), 79);
-                let what = format!(
-                    "{}, {} {}\n{}",
-                    prune.name,
-                    path.display(),
-                    removed,
-                    state.description()
-                );
-                damage(&lab, &path, removed);
-                lab.change("b.img", 5, b"changed");
-                let sent = lab.send(&["b.img"]);
-                let report = sent.unwrap_or_else(|error| panic!("{what}: {error}"));
-                assert!(report.failed.is_empty(), "{what}: {:?}", report.failed);
-                let mut found = lab.contents().unwrap_or_else(|error| panic!("{what}: {error}"));
-                let b = found.get_mut("b.img").unwrap().pop_last().unwrap();
-                assert!(b.1 == lab.read("b.img"), "{what}");
-                assert!(prune.states.contains(&Some(found)), "{what}: neither before nor after");
-                assert_eq!(
-                    [lab.left_overs(), lab.unlisted()].concat(),
-                    Vec::<String>::new(),
-                    "{what}"
-                );
-                if state.records() > settled {
-                    late += 1;
-                } else {
-                    ended += 1;
-                }
-            }
+    each_damage(&prune, states, |lab, what, records| {
+        lab.change("b.img", 5, b"changed");
+        let sent = lab.send(&["b.img"]);
+        let report = sent.unwrap_or_else(|error| panic!("{what}: {error}"));
+        assert!(report.failed.is_empty(), "{what}: {:?}", report.failed);
+        let mut found = lab.contents().unwrap_or_else(|error| panic!("{what}: {error}"));
+        let b = found.get_mut("b.img").unwrap().pop_last().unwrap();
+        assert!(b.1 == lab.read("b.img"), "{what}");
+        assert!(prune.states.contains(&Some(found)), "{what}: neither before nor after");
+        assert_eq!(
+            [lab.left_overs(), lab.unlisted()].concat(),
+            Vec::<String>::new(),
+            "{what}"
+        );
+        if records > settled {
+            late += 1;
+        } else {
+            ended += 1;
         }
-    }
+    });
     println!("{ended} prunes ended, and {late} in their last moments");
     assert!(ended > 200 && late > 50, "{ended} {late}");
 }
@@ -149,48 +158,35 @@ fn readable(lab: &Lab) -> BTreeMap<(String, String), Vec<u8>> {
 fn another_host_writes_to_other_volumes_whatever_it_can_not_end() {
     let prune = cut_prune();
     let (mut ended, mut left, mut ended_at_home) = (0, 0, 0);
-    for state in explorer(&prune).process_kill() {
-        for path in own_files(&state.fs, &prune.lab) {
-            for removed in [false, true] {
-                let lab = Lab::on(state.fs.fork(), prune.lab.clock.clone(), 81);
-                let what = format!(
-                    "{}, {} {}\n{}",
-                    prune.name,
-                    path.display(),
-                    removed,
-                    state.description()
-                );
-                damage(&lab, &path, removed);
-                let host = lab.fs.open_dir(Path::new("/state"), Links::Refuse).unwrap();
-                let (memory, aside) = (Path::new("wyng"), Path::new("first"));
-                host.rename(memory, aside, false).unwrap();
-                let before = readable(&lab);
-                lab.change("b.img", 5, b"changed");
-                let report = lab.send(&["b.img"]).unwrap_or_else(|error| panic!("{what}: {error}"));
-                assert!(report.failed.is_empty(), "{what}: {:?}", report.failed);
-                let after = readable(&lab);
-                let is_same = |(place, bytes): (&(String, String), &Vec<u8>)| after.get(place) == Some(bytes);
-                let pruned = lab.send(&["a.img"]).is_ok_and(|report| report.failed.is_empty());
-                assert!(
-                    pruned || before.iter().all(is_same),
-                    "{what}: it can't be read any more"
-                );
-                if pruned {
-                    ended += 1;
-                    continue;
-                }
-                left += 1;
-                // The host that began it, with what it remembers.
-                remove_tree(&*host, memory).unwrap();
-                host.rename(aside, memory, false).unwrap();
-                lab.change("b.img", 9, b"again");
-                let report = lab.send(&["b.img"]).unwrap_or_else(|error| panic!("{what}: {error}"));
-                assert!(report.failed.is_empty(), "{what}: {:?}", report.failed);
-                let home = lab.send(&["a.img"]).is_ok_and(|report| report.failed.is_empty());
-                ended_at_home += u32::from(home);
-            }
+    each_damage(&prune, explorer(&prune), |lab, what, _| {
+        let host = lab.fs.open_dir(Path::new("/state"), Links::Refuse).unwrap();
+        let (memory, aside) = (Path::new("wyng"), Path::new("first"));
+        host.rename(memory, aside, false).unwrap();
+        let before = readable(lab);
+        lab.change("b.img", 5, b"changed");
+        let report = lab.send(&["b.img"]).unwrap_or_else(|error| panic!("{what}: {error}"));
+        assert!(report.failed.is_empty(), "{what}: {:?}", report.failed);
+        let after = readable(lab);
+        let is_same = |(place, bytes): (&(String, String), &Vec<u8>)| after.get(place) == Some(bytes);
+        let pruned = lab.send(&["a.img"]).is_ok_and(|report| report.failed.is_empty());
+        assert!(
+            pruned || before.iter().all(is_same),
+            "{what}: it can't be read any more"
+        );
+        if pruned {
+            ended += 1;
+            return;
         }
-    }
+        left += 1;
+        // The host that began it, with what it remembers.
+        remove_tree(&*host, memory).unwrap();
+        host.rename(aside, memory, false).unwrap();
+        lab.change("b.img", 9, b"again");
+        let report = lab.send(&["b.img"]).unwrap_or_else(|error| panic!("{what}: {error}"));
+        assert!(report.failed.is_empty(), "{what}: {:?}", report.failed);
+        let home = lab.send(&["a.img"]).is_ok_and(|report| report.failed.is_empty());
+        ended_at_home += u32::from(home);
+    });
     println!("{ended} prunes ended by another host, {left} left, of which {ended_at_home} were ended by the first");
     assert!(ended > 200 && left > 0, "{ended} {left}");
 }

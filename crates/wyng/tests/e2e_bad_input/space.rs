@@ -137,7 +137,7 @@ fn old_sessions_give_back_the_room_or_the_inodes_that_a_send_needs() {
         for arguments in [&[][..], &["--autoprune=off"], &["--autoprune=min", "--apdays=2:0:1:1"]] {
             with(&[&send[..], arguments].concat())
                 .expect(2)
-                .says(&["error: no space left at the destination", "hint: make room there"])
+                .says(&["error: a: no space left at the destination", "hint: make room there"])
                 .says(&["Error on volumes: a\n"]);
             assert_clean(&archive, 1);
             assert_eq!(sessions(), before, "{inodes}: nothing is lost");

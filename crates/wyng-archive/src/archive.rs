@@ -351,6 +351,11 @@ impl Archive {
         self.aside = OnceLock::new();
     }
 
+    /// Whatever is changed next would overwrite what proves the state of a volume.
+    pub fn hold_back(&mut self) {
+        self.unfinished = true;
+    }
+
     pub(crate) fn forget_next_root(&mut self) {
         self.next = OnceLock::new();
     }
@@ -383,12 +388,24 @@ impl Archive {
     /// The root that an interrupted prune was to put in place: `archive.ini.tmp`, or what a writer that could not end the prune has
     /// kept of it.
     fn pruned_root(&self, vid: &VolumeId) -> Option<&Root> {
-        let aside = || {
-            self.aside
-                .get_or_init(|| self.read_root_at(&layout::path(layout::UNFINISHED)))
+        let tells = |next: &&Root| next.volume(vid) != self.root.volume(vid);
+        let next = self.next_root().filter(tells);
+        next.or_else(|| if self.is_merging(vid) { self.root_aside() } else { None })
+    }
+
+    /// `archive.ini.unfinished`, if there is one that authenticates.
+    pub(crate) fn root_aside(&self) -> Option<&Root> {
+        let read = || self.read_root_at(&layout::path(layout::UNFINISHED));
+        self.aside.get_or_init(read).as_ref()
+    }
+
+    /// The list is that of a volume after the prune that the root notes. Older ones, which somebody may have put back, are not.
+    fn is_pruned(&self, volinfo: &VolInfo) -> bool {
+        let Ok(Some(InProcess::Merge { target, sources, .. })) = self.root.in_process() else {
+            return false;
         };
-        let next = self.next_root();
-        next.or_else(|| if self.is_merging(vid) { aside().as_ref() } else { None })
+        let lists = |name: &SessionName| volinfo.sessions.iter().any(|(known, _)| known == name);
+        lists(&target) && !sources.iter().any(lists)
     }
 
     fn read_root_at(&self, path: &StorePath) -> Option<Root> {
@@ -403,7 +420,7 @@ impl Archive {
             Err(damage) if self.is_merging(vid) => {
                 let next = self.pruned_root(vid).and_then(|next| next.volume(vid));
                 let read = next.and_then(|digest| self.vault.volinfo(vid, &digest, Trust::Destination).ok());
-                read.ok_or(damage)
+                read.filter(|volinfo| self.is_pruned(volinfo)).ok_or(damage)
             }
             Err(damage) => Err(damage),
         }

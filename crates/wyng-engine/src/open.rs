@@ -8,6 +8,7 @@ use crate::calendar;
 use crate::error::{EngineError, Result};
 use crate::keys::{AskedOnce, Keys};
 use crate::locks::{Locks, take_locks};
+use crate::send::may_repeat;
 use std::sync::Arc;
 use wyng_archive::{
     Archive, ArchiveError, Attach, Expected, History, Notice, Sealed, Session, SessionEntry, Trust, Unlocked,
@@ -44,9 +45,11 @@ pub fn open(
     let secrets = AskedOnce::new(secrets);
     let mut attempts = Attempts::default();
     loop {
+        let begun = context.clock.monotonic();
         match open_once(context, request, &secrets, reporter) {
             Err(EngineError::Store(lost @ StoreError::Lost { .. })) => {
-                if !attempts.next(context, &request.place.reach, &lost)? {
+                let elapsed = context.clock.monotonic().saturating_sub(begun);
+                if !may_repeat(&lost, elapsed) || !attempts.next(context, &request.place.reach, &lost)? {
                     return Err(attempts.stays_lost(&Arc::new(lost), None).into());
                 }
             }

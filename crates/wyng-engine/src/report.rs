@@ -268,10 +268,17 @@ impl<'a> Census<'a> {
                 return Ok(None);
             }
             let found = self.open.archive.chunk_file(self.history, &pick.session, pick.addr);
-            let Some(meta) = found.map_err(ArchiveError::Damaged)? else {
-                let name = self.open.archive.chunk_name(self.history, &pick.session, pick.addr);
-                damage.push(format!("{name}: is missing"));
-                continue;
+            let meta = match found {
+                Ok(Some(meta)) => meta,
+                Ok(None) => {
+                    let name = self.open.archive.chunk_name(self.history, &pick.session, pick.addr);
+                    damage.push(format!("{name}: is missing"));
+                    continue;
+                }
+                Err(error) => {
+                    damage.push(error.to_string());
+                    continue;
+                }
             };
             let parts = u128::from(meta.size).saturating_mul(PARTS);
             sampled = sampled.saturating_add(1);

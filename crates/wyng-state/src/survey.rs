@@ -8,6 +8,9 @@ use wyng_sys::fs::{DirEntry, FileKind, OpenHow, Stat};
 /// What a crash left is told from what is being written by its age.
 const LEFT_AFTER: Duration = Duration::from_secs(3600);
 
+/// The folders in which sessions are served to programs begin so.
+const SERVED: &str = "wyng-image-";
+
 /// Names that are listed at most, of each kind.
 const LISTED: usize = 20;
 
@@ -103,11 +106,13 @@ impl StateHome {
             survey.left.add(path);
         }
         if stat.kind == FileKind::Dir {
-            return true;
+            // A session that is served at present is no memory of this host.
+            return !name.starts_with(SERVED);
         }
         survey.files = survey.files.saturating_add(1);
         survey.bytes = survey.bytes.saturating_add(stat.size);
-        if let Err(error) = self.dir().open(path, OpenHow::READ)
+        if stat.kind == FileKind::File
+            && let Err(error) = self.dir().open(path, OpenHow::READ)
             && !error.is_not_found()
         {
             survey.unreadable.add(path);

@@ -398,6 +398,7 @@ fn option_hint(error: &OptionError) -> Option<String> {
             "name the file to write, or - for standard output: wyng report --html=backup.html".to_owned()
         }
         OptionError::PageFolder(_) => "name the file in it, such as backup.html".to_owned(),
+        OptionError::PageSpecial(_) => "name a file, or - for standard output".to_owned(),
         OptionError::SaveToCount(_) => "restore several volumes into a folder with --local".to_owned(),
         OptionError::VolsFrom { .. } => {
             "the file looks like this: {\"/var/lib/images\": [[\"archive name\", \"local name\"], …]}".to_owned()

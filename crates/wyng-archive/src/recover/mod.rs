@@ -66,6 +66,9 @@ impl Archive {
             Ok(Some(merge @ InProcess::Merge { .. })) => noted = Some(merge),
             Err(error) => return Err(Damage::content(layout::ROOT, &error).into()),
         }
+        let merged = noted
+            .as_ref()
+            .map(|merge| (merge.vid().clone(), self.root.volume(merge.vid())));
         let mut irregular = Vec::new();
         for (vid, digest) in self.listed() {
             match self.settled_leftovers(&vid, noted.as_ref(), guard) {
@@ -77,23 +80,34 @@ impl Archive {
         if !irregular.is_empty() {
             self.may_change(guard)?;
         }
-        let mut lost = false;
+        let mut lost = None;
         for (vid, digest, found) in irregular {
             match self.recover_volume(&vid, &digest, &found, guard) {
-                Ok(there) => lost |= !there,
+                Ok(true) => {}
+                Ok(false) => lost = Some(vid),
                 Err(error) => self.leave_alone(&vid, &digest, error, guard)?,
             }
         }
         let entries = self.vault.store.list(&StorePath::root())?.unwrap_or_default();
+        if let Some((vid, before)) = merged.filter(|_| matches!(self.root.in_process(), Ok(None)))
+            && entries.iter().any(|entry| entry.name == layout::UNFINISHED)
+            && self.root_aside().is_some_and(|aside| aside.volume(&vid) != before)
+        {
+            // What it was kept for is settled.
+            self.may_change(guard)?;
+            self.clear(&layout::path(layout::UNFINISHED))?;
+        }
         self.remove_strays(&entries, &self.listed(), guard)?;
         self.remove_file_remains(&entries, guard)?;
         let tmp = layout::tmp(&layout::root());
         if entries.iter().any(|entry| entry.name == tmp.as_str()) {
             self.may_change(guard)?;
-            if lost && self.next_root().is_some() {
-                self.set_next_root_aside()?;
-            } else {
-                self.clear(&tmp)?;
+            match lost.filter(|_| self.next_root().is_some()) {
+                Some(vid) if !self.set_next_root_aside()? => {
+                    return Err(ArchiveError::Pending { vid: vid.to_string() });
+                }
+                Some(_) => {}
+                None => self.clear(&tmp)?,
             }
             self.forget_next_root();
         } else {
@@ -109,24 +123,26 @@ impl Archive {
             return Err(error);
         }
         if self.next_root().is_some_and(|next| next.volume(vid) != Some(*digest)) {
-            // Another volume's is there already.
-            if self.vault.store.stat(&layout::path(layout::UNFINISHED))?.is_some() {
+            self.may_change(guard)?;
+            if !self.set_next_root_aside()? {
                 return Err(error);
             }
-            self.may_change(guard)?;
-            self.set_next_root_aside()?;
         }
         self.leave(vid, &error);
         Ok(())
     }
 
-    /// `archive.ini.tmp` may be all that still proves what a volume was, and the next commit would replace it.
-    fn set_next_root_aside(&mut self) -> Result<()> {
+    /// `archive.ini.tmp` may be all that still proves what a volume was, and the next commit would replace it. `false` if another
+    /// volume's is kept already.
+    fn set_next_root_aside(&mut self) -> Result<bool> {
         let (tmp, kept) = (layout::tmp(&layout::root()), layout::path(layout::UNFINISHED));
+        if self.vault.store.stat(&kept)?.is_some() {
+            return Ok(false);
+        }
         self.replace_by(&tmp, &kept)?;
         self.next_root_is_aside();
         self.note(Notice::Unlisted { path: kept.to_string() });
-        Ok(())
+        Ok(true)
     }
 
     /// The files of a deleted volume that can't be removed cost room only, as it does not count any more: they are left for the

@@ -17,7 +17,7 @@ use crate::open::{ROOT_FILE, Unlocked};
 use crate::vault::{LOCAL_CACHE, Trust, Vault, store_damage};
 use crate::write::Guard;
 use std::sync::Arc;
-use wyng_format::{Digest, MetaObject, Root, SessionName, VolumeId, limits};
+use wyng_format::{Digest, InProcess, MetaObject, Root, SessionName, VolumeId, limits};
 use wyng_state::CacheFile;
 use wyng_store::{Store, StorePath};
 
@@ -185,14 +185,32 @@ impl Archive {
 
 impl Archive {
     /// Whether a stray may be removed for the user who wants that: what a copy of the root does not list may be newer than
-    /// that copy.
+    /// that copy, and what lies in a volume that could not be recovered is what it consists of.
     #[must_use]
     pub fn may_go(&self, stray: &Stray) -> bool {
+        if self.is_of_unfinished(&stray.path) {
+            return false;
+        }
         match stray.kind {
             StrayKind::Volume | StrayKind::Session => !self.from_copy,
             StrayKind::Chunk | StrayKind::Unfinished => true,
             StrayKind::Unknown => false,
         }
+    }
+
+    /// The file belongs to an operation that could be neither finished nor undone.
+    fn is_of_unfinished(&self, path: &str) -> bool {
+        let merged = match self.root.in_process() {
+            Ok(Some(InProcess::Merge { vid, .. })) => Some(vid),
+            _ => None,
+        };
+        let left = self.unrecovered.iter().map(|(vid, _)| vid);
+        let mut all = left.chain(&merged).peekable();
+        if path == layout::UNFINISHED {
+            return all.peek().is_some();
+        }
+        let volume = path.split('/').next().unwrap_or_default();
+        all.any(|vid| vid.as_str() == volume)
     }
 
     /// Removes what [`Archive::strays`] or [`Archive::strays_of_session`] found. The locks of a writer must be held.

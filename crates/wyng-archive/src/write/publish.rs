@@ -54,6 +54,20 @@ impl Archive {
         }
     }
 
+    /// Makes durable what another connection has put in place of a volume and of the root.
+    ///
+    /// # Errors
+    /// Those of the destination.
+    pub fn sync_published(&self, vid: &VolumeId) -> Result<Durability> {
+        let store = &self.vault.store;
+        let all = store.sync()?;
+        let folders = worse(
+            store.sync_dir(&layout::volume(vid))?,
+            store.sync_dir(&StorePath::root())?,
+        );
+        Ok(worse(all, folders))
+    }
+
     /// To be asked right before the first rename of a commit and before any deletion: the locks are held, and
     /// `archive.ini` is still the one that this archive was opened with (decisions.md §4).
     pub(crate) fn may_change(&self, guard: &Guard<'_>) -> Result<()> {

@@ -7,6 +7,7 @@ use crate::api::VolumeSent;
 use crate::error::{EngineError, Result};
 use crate::pairing::Job;
 use std::sync::Arc;
+use std::time::Duration;
 use wyng_archive::{Session, SessionRecord, Trust};
 use wyng_format::{LocalTime, VolumeId};
 use wyng_store::StoreError;
@@ -18,6 +19,8 @@ pub(super) struct Again {
     attempts: Attempts,
     /// The volume that was worked on at the last cut, and bytes of it that need not be stored again.
     last: Option<(VolumeId, u64)>,
+    /// When a step began that changes more than a session that is being made, by the monotonic clock.
+    changing: Option<Duration>,
 }
 
 impl Again {
@@ -41,6 +44,7 @@ impl Run<'_> {
     ) -> Result<T> {
         let mut is_again = false;
         loop {
+            self.again.changing = None;
             let error = match act(self, is_again) {
                 Ok(done) => return Ok(done),
                 Err(error) => error,
@@ -57,6 +61,7 @@ impl Run<'_> {
     /// The same of a step that is short.
     pub(super) fn over_connections<T>(&mut self, mut act: impl FnMut(&mut Self) -> Result<T>) -> Result<T> {
         loop {
+            self.again.changing = None;
             match act(self) {
                 Ok(done) => return Ok(done),
                 Err(error) => self.connect_again(error)?,
@@ -79,27 +84,30 @@ impl Run<'_> {
             return Ok(None);
         }
         let sent = sent.clone();
-        let durability = archive.store().sync()?;
+        let durability = archive.sync_published(&job.vid)?;
         self.unanswered = None;
         self.committed(job, durability);
         Ok(Some(sent))
     }
 
-    /// The connection was cut, in a way that may pass. A far side that only does not answer may still do what it was told, so
-    /// that nobody can tell by looking whether a commit will count.
+    /// Does a step that changes more than a session that is being made: what it asked for last may be done late, so that nobody can
+    /// tell by looking what became of it, unless the far side has answered until just before.
+    pub(super) fn changing<T>(&mut self, act: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        self.again.changing = Some(self.open.context.clock.monotonic());
+        let done = act(self)?;
+        self.again.changing = None;
+        Ok(done)
+    }
+
+    /// The connection was cut, in a way that may pass, and it is known what was done over it.
     fn may_go_on(&self) -> bool {
-        let stalled = |lost: &StoreError| {
-            matches!(
-                lost,
-                StoreError::Lost {
-                    fault: Fault::Stalled(_),
-                    ..
-                }
-            )
-        };
+        let context = &self.open.context;
         let lost = self.open.archive.store().lost();
-        let may_pass = |lost: &StoreError| lost.may_pass() && !(self.unanswered.is_some() && stalled(lost));
-        !self.open.context.cancel.is_set() && lost.as_ref().is_some_and(may_pass)
+        let is_safe = |lost: &StoreError| match self.again.changing {
+            Some(begun) => may_repeat(lost, context.clock.monotonic().saturating_sub(begun)),
+            None => true,
+        };
+        !context.cancel.is_set() && lost.as_ref().is_some_and(|lost| lost.may_pass() && is_safe(lost))
     }
 
     /// Makes another connection after a step failed with `error`, which is given back if it did so for another reason than a cut.
@@ -107,6 +115,7 @@ impl Run<'_> {
         let Some(lost) = self.open.archive.store().lost().filter(|_| self.may_go_on()) else {
             return Err(error);
         };
+        self.again.changing = None;
         let (context, reach) = (self.open.context.clone(), self.open.place.reach.clone());
         let lost = Arc::new(lost);
         let mut last: Option<Arc<StoreError>> = None;
@@ -115,6 +124,7 @@ impl Run<'_> {
             .attempts
             .next(&context, &reach, last.as_ref().unwrap_or(&lost))?
         {
+            let begun = context.clock.monotonic();
             let opened = self.open.connect_again(self.reporter);
             // What lies at the destination may have been tidied up.
             let indexed = opened.and_then(|()| match &self.dedup {
@@ -123,11 +133,31 @@ impl Run<'_> {
             });
             match indexed {
                 Ok(()) => return Ok(()),
-                Err(EngineError::Store(error)) if error.may_pass() => last = Some(Arc::new(error)),
-                Err(error) => return Err(error),
+                Err(EngineError::Store(error))
+                    if error.may_pass() && may_repeat(&error, context.clock.monotonic().saturating_sub(begun)) =>
+                {
+                    last = Some(Arc::new(error));
+                }
+                Err(error) => {
+                    // Nothing is written to an archive that was not put right.
+                    self.open.archive.hold_back();
+                    return Err(error);
+                }
             }
         }
         Err(self.again.attempts.stays_lost(&lost, last.as_ref()).into())
+    }
+}
+
+/// What went on for longer may have been without an answer, and with requests under way, for as long.
+const SUDDEN: Duration = Duration::from_secs(20);
+
+/// What failed with `error` after `elapsed` can be done again over another connection: the far side was not spoken with, or the
+/// connection ended all at once, so that nothing which was asked for over it is still under way.
+pub(crate) fn may_repeat(error: &StoreError, elapsed: Duration) -> bool {
+    match error {
+        StoreError::Lost { fault, .. } => !matches!(fault, Fault::Stalled(_)) && elapsed <= SUDDEN,
+        _ => true,
     }
 }
 

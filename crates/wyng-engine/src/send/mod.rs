@@ -20,6 +20,7 @@ use crate::progress::Progress;
 use crate::prune::{Need, Thinner};
 use crate::storage::{fail_all, frozen, open_capable};
 use again::Again;
+pub(crate) use again::may_repeat;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 use volume::{Input, Planned};
@@ -187,9 +188,11 @@ fn following(context: &Context, newest: &SessionName, ahead: i64) -> Result<Sess
 
 impl Run<'_> {
     fn all(&mut self) -> Result<()> {
-        self.over_connections(|run| match &mut run.thinner {
-            Some(thinner) => thinner.begin(run.open, run.reporter),
-            None => Ok(()),
+        self.over_connections(|run| {
+            run.changing(|run| match &mut run.thinner {
+                Some(thinner) => thinner.begin(run.open, run.reporter),
+                None => Ok(()),
+            })
         })?;
         self.over_connections(Self::index_chunks)?;
         for import in &self.request.imports {
@@ -217,13 +220,16 @@ impl Run<'_> {
         bytes: &dyn Fn(&OpenArchive) -> Result<u64>,
         was_full: bool,
     ) -> Result<bool> {
-        let Some(thinner) = &mut self.thinner else {
-            return Ok(false);
-        };
-        let archive = &self.open.archive;
-        let bytes = bytes(self.open)?.saturating_sub(archive.resumable_bytes(&job.vid));
-        let need = Need::of(bytes, archive.chunk_size());
-        if !thinner.make_room(self.open, job.name.as_str(), (need, was_full), self.reporter)? {
+        let went = self.changing(|run| {
+            let Some(thinner) = &mut run.thinner else {
+                return Ok(false);
+            };
+            let archive = &run.open.archive;
+            let bytes = bytes(run.open)?.saturating_sub(archive.resumable_bytes(&job.vid));
+            let need = Need::of(bytes, archive.chunk_size());
+            thinner.make_room(run.open, job.name.as_str(), (need, was_full), run.reporter)
+        })?;
+        if !went {
             return Ok(false);
         }
         *job = Job::existing(self.open, job.name.as_str())?;
@@ -400,8 +406,10 @@ impl Run<'_> {
         if self.request.dry_run {
             return self.job(name, &volume.name).map(Some);
         }
-        let (archive, guard) = self.open.writing();
-        archive.rename_volume(&volume.name, &name, None, &guard)?;
+        self.changing(|run| {
+            let (archive, guard) = run.open.writing();
+            Ok(archive.rename_volume(&volume.name, &name, None, &guard)?)
+        })?;
         self.job(name, local).map(Some)
     }
 

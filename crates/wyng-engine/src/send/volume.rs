@@ -388,8 +388,10 @@ impl Run<'_> {
         if self.open.max_sync {
             self.open.archive.store().sync()?;
         }
-        let (archive, guard) = self.open.writing();
-        let committed = archive.commit(draft, &record, changes, sizes, &guard);
+        let committed = self.changing(|run| {
+            let (archive, guard) = run.open.writing();
+            Ok(archive.commit(draft, &record, changes, sizes, &guard)?)
+        });
         if committed.is_err() {
             self.unanswered = Some((record, sent.clone()));
         }

@@ -2,6 +2,7 @@
 //! other volumes are written to.
 
 use super::pairs::cut_prune;
+use super::repairs::tidy;
 use super::{Recorded, explorer};
 use crate::common::{ARCHIVE, Lab, restore_from};
 use std::collections::BTreeMap;
@@ -178,6 +179,14 @@ fn another_host_writes_to_other_volumes_whatever_it_can_not_end() {
             return;
         }
         left += 1;
+        // It is none of its business what the volume consists of.
+        tidy(lab);
+        assert!(
+            before
+                .iter()
+                .all(|(place, bytes)| readable(lab).get(place) == Some(bytes)),
+            "{what}"
+        );
         // The host that began it, with what it remembers.
         remove_tree(&*host, memory).unwrap();
         host.rename(aside, memory, false).unwrap();
@@ -186,7 +195,19 @@ fn another_host_writes_to_other_volumes_whatever_it_can_not_end() {
         assert!(report.failed.is_empty(), "{what}: {:?}", report.failed);
         let home = lab.send(&["a.img"]).is_ok_and(|report| report.failed.is_empty());
         ended_at_home += u32::from(home);
+        assert!(
+            !lab.files().iter().any(|path| path.ends_with("archive.ini.unfinished")),
+            "{what}"
+        );
+        assert_eq!(
+            [lab.left_overs(), lab.unlisted()].concat(),
+            Vec::<String>::new(),
+            "{what}"
+        );
     });
     println!("{ended} prunes ended by another host, {left} left, of which {ended_at_home} were ended by the first");
-    assert!(ended > 200 && left > 0, "{ended} {left}");
+    assert!(
+        ended > 200 && left > 0 && ended_at_home == left,
+        "{ended} {left} {ended_at_home}"
+    );
 }

@@ -154,6 +154,9 @@ pub enum OptionError {
     /// `--html` names a folder.
     #[error("--html={} is a folder; a file is needed", .0.display())]
     PageFolder(PathBuf),
+    /// `--html` names a device, a pipe or a link.
+    #[error("--html={} is no regular file, and would be replaced by one", .0.display())]
+    PageSpecial(PathBuf),
     /// A name is not UTF-8, or no valid name of a volume.
     #[error("{name:?} can't be the name of a volume: {reason}")]
     VolumeName {

@@ -418,6 +418,12 @@ impl Reader<'_> {
         path.as_encoded_bytes().ends_with(b"/") || self.fs.stat(Path::new(path)).is_ok_and(is_dir)
     }
 
+    /// There is something else than a regular file, which would be lost where a file takes its place.
+    pub(super) fn is_special(&self, path: &OsStr) -> bool {
+        let is_special = |stat: Option<Stat>| stat.is_some_and(|stat| stat.kind != FileKind::File);
+        self.fs.stat(Path::new(path)).is_ok_and(is_special)
+    }
+
     fn headroom(&self) -> Headroom {
         let usual = Headroom::default();
         let percent = |id, usual| self.values.text(id).and_then(|text| text.parse().ok()).unwrap_or(usual);

@@ -55,6 +55,7 @@ impl Reader<'_> {
             b"-" => None,
             b"" => return Err(OptionError::NoPage),
             _ if self.is_folder(path) => return Err(OptionError::PageFolder(path.into())),
+            _ if self.is_special(path) => return Err(OptionError::PageSpecial(path.into())),
             _ => Some(self.environment.absolute(path)),
         };
         let budget = self.values.text(Id::Budget).and_then(|text| check::duration(&text));

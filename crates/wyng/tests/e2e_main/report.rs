@@ -197,6 +197,11 @@ fn a_page_that_cannot_be_written_leaves_the_one_before() {
     lab.run(&["report", "--html=state"])
         .expect(9)
         .says(&["--html=state is a folder", "name the file in it"]);
+    for special in ["--html=/dev/null", "--html=/dev/stdout"] {
+        lab.run(&["report", special])
+            .expect(9)
+            .says(&["is no regular file, and would be replaced", "- for standard output"]);
+    }
     lab.run(&["report", "--html=nowhere/page.html"]).expect(1).says(&[
         "--html: ",
         "nowhere",

@@ -381,7 +381,7 @@ impl Archive {
     }
 
     /// The root says that a prune of this volume is in progress.
-    fn is_merging(&self, vid: &VolumeId) -> bool {
+    pub(crate) fn is_merging(&self, vid: &VolumeId) -> bool {
         matches!(self.root.in_process(), Ok(Some(InProcess::Merge { vid: merged, .. })) if merged == *vid)
     }
 

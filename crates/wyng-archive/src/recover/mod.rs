@@ -71,7 +71,13 @@ impl Archive {
             .map(|merge| (merge.vid().clone(), self.root.volume(merge.vid())));
         let mut irregular = Vec::new();
         for (vid, digest) in self.listed() {
-            match self.settled_leftovers(&vid, noted.as_ref(), guard) {
+            let mut settled = self.settled_leftovers(&vid, noted.as_ref(), guard);
+            if settled.as_ref().is_err_and(is_lasting) {
+                // What could not be read a moment ago is no proof that it is gone.
+                self.forget_next_root();
+                settled = self.settled_leftovers(&vid, noted.as_ref(), guard);
+            }
+            match settled {
                 Ok(Some((digest, found))) => irregular.push((vid, digest, found)),
                 Ok(None) => {}
                 Err(error) => self.leave_alone(&vid, &digest, error, guard)?,
@@ -116,15 +122,16 @@ impl Archive {
         Ok(())
     }
 
-    /// A volume that can't be recovered is not written to, and the others go on, unless what is wrong concerns them all. What
-    /// may still prove this volume's state is put where no commit overwrites it.
+    /// A volume that can't be recovered is not written to, and the others go on, unless what is wrong concerns them all, or the
+    /// next commit would overwrite what proves this volume's state. Of a prune that can't be ended here that is put aside.
     fn leave_alone(&mut self, vid: &VolumeId, digest: &Digest, error: ArchiveError, guard: &Guard<'_>) -> Result<()> {
         if concerns_all(&error) {
             return Err(error);
         }
         if self.next_root().is_some_and(|next| next.volume(vid) != Some(*digest)) {
+            let is_stuck = self.is_merging(vid) && is_lasting(&error);
             self.may_change(guard)?;
-            if !self.set_next_root_aside()? {
+            if !is_stuck || !self.set_next_root_aside()? {
                 return Err(error);
             }
         }
@@ -509,6 +516,11 @@ impl Archive {
         let new = |name: &SessionName| !volinfo.sessions.iter().any(|(known, _)| known == name);
         after.sessions.iter().map(|(name, _)| *name).filter(new).collect()
     }
+}
+
+/// What is there is not what it should be, and will not be so the next time.
+fn is_lasting(error: &ArchiveError) -> bool {
+    matches!(error, ArchiveError::Pending { .. } | ArchiveError::Damaged(_))
 }
 
 /// What is wrong is no matter of one volume.

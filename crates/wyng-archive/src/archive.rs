@@ -15,7 +15,7 @@ use wyng_format::{
     VolumeId,
 };
 use wyng_state::{ArchiveIdentity, ArchiveState, CacheFile, Counters};
-use wyng_store::{Store, StorePath};
+use wyng_store::Store;
 use wyng_sys::{CivilTime, Context};
 
 /// One volume of an archive.
@@ -60,9 +60,9 @@ pub struct Archive {
     /// The root was taken from a copy: what it does not list is kept (decisions.md §7).
     pub(crate) from_copy: bool,
     /// `archive.ini.tmp`, if it authenticates; read when first needed.
-    next: OnceLock<Option<Root>>,
+    pub(crate) next: OnceLock<Option<Root>>,
     /// `archive.ini.unfinished`, likewise.
-    aside: OnceLock<Option<Root>>,
+    pub(crate) aside: OnceLock<Option<Root>>,
     /// The renames of a commit have failed half way: what they left must be dealt with before anything else is written,
     /// because `archive.ini.tmp` is the evidence for that.
     pub(crate) unfinished: bool,
@@ -253,7 +253,11 @@ impl Archive {
 
     /// Notes what the caller should tell the user.
     pub(crate) fn note(&self, notice: Notice) {
-        self.notices.lock().unwrap_or_else(PoisonError::into_inner).push(notice);
+        let mut notices = self.notices.lock().unwrap_or_else(PoisonError::into_inner);
+        // What is tried once more is told once.
+        if !notices.contains(&notice) {
+            notices.push(notice);
+        }
     }
 
     /// The readable volumes, in the order of the archive's index.
@@ -334,30 +338,9 @@ impl Archive {
         Ok((view, notices))
     }
 
-    /// `archive.ini.tmp`, if there is one that authenticates.
-    pub(crate) fn next_root(&self) -> Option<&Root> {
-        let read = || self.read_root_at(&layout::tmp(&layout::root()));
-        self.next.get_or_init(read).as_ref()
-    }
-
-    /// There is no `archive.ini.tmp`.
-    pub(crate) fn no_next_root(&mut self) {
-        self.next = OnceLock::from(None);
-    }
-
-    /// `archive.ini.tmp` has become `archive.ini.unfinished`.
-    pub(crate) fn next_root_is_aside(&mut self) {
-        self.no_next_root();
-        self.aside = OnceLock::new();
-    }
-
     /// Whatever is changed next would overwrite what proves the state of a volume.
     pub fn hold_back(&mut self) {
         self.unfinished = true;
-    }
-
-    pub(crate) fn forget_next_root(&mut self) {
-        self.next = OnceLock::new();
     }
 
     /// Reads every `volinfo`; damage is kept aside, so that it does not touch other volumes.
@@ -378,39 +361,6 @@ impl Archive {
             }
         }
         self.drop_duplicate_names();
-    }
-
-    /// The root says that a prune of this volume is in progress.
-    pub(crate) fn is_merging(&self, vid: &VolumeId) -> bool {
-        matches!(self.root.in_process(), Ok(Some(InProcess::Merge { vid: merged, .. })) if merged == *vid)
-    }
-
-    /// The root that an interrupted prune was to put in place: `archive.ini.tmp`, or what a writer that could not end the prune has
-    /// kept of it.
-    fn pruned_root(&self, vid: &VolumeId) -> Option<&Root> {
-        let tells = |next: &&Root| next.volume(vid) != self.root.volume(vid);
-        let next = self.next_root().filter(tells);
-        next.or_else(|| if self.is_merging(vid) { self.root_aside() } else { None })
-    }
-
-    /// `archive.ini.unfinished`, if there is one that authenticates.
-    pub(crate) fn root_aside(&self) -> Option<&Root> {
-        let read = || self.read_root_at(&layout::path(layout::UNFINISHED));
-        self.aside.get_or_init(read).as_ref()
-    }
-
-    /// The list is that of a volume after the prune that the root notes. Older ones, which somebody may have put back, are not.
-    fn is_pruned(&self, volinfo: &VolInfo) -> bool {
-        let Ok(Some(InProcess::Merge { target, sources, .. })) = self.root.in_process() else {
-            return false;
-        };
-        let lists = |name: &SessionName| volinfo.sessions.iter().any(|(known, _)| known == name);
-        lists(&target) && !sources.iter().any(lists)
-    }
-
-    fn read_root_at(&self, path: &StorePath) -> Option<Root> {
-        let bytes = self.vault.store.read(path, ROOT_FILE).ok()??;
-        Root::decode(&bytes, &self.vault.suite).ok()
     }
 
     fn load_volume(&self, vid: &VolumeId, digest: &Digest) -> Result<VolInfo, Damage> {

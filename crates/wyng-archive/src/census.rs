@@ -13,16 +13,23 @@ use wyng_store::Meta;
 
 impl Archive {
     /// Hands out what a session lists itself, without those that it builds on, in address order. Its list is read once, of
-    /// this host's cache if that has it.
+    /// this host's cache if that has it. `false` if `take` wanted no more.
     ///
     /// # Errors
     /// [`Damage`] of its list; what was handed out before is right.
-    pub fn own_runs(&self, history: &History, session: &Session, take: &mut dyn FnMut(&Run)) -> Result<(), Damage> {
+    pub fn own_runs(
+        &self,
+        history: &History,
+        session: &Session,
+        take: &mut dyn FnMut(&Run) -> bool,
+    ) -> Result<bool, Damage> {
         let list = open_manifest(&self.vault, history, session, 0, Trust::Cache)?;
         for run in list.stream() {
-            take(&run?);
+            if !take(&run?) {
+                return Ok(false);
+            }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// What the destination knows of the file of a chunk that a session lists; `None` if it is nowhere.

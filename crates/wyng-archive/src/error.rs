@@ -289,7 +289,7 @@ impl From<wyng_store::BadStorePath> for ArchiveError {
 }
 
 /// What the caller should tell the user although the operation goes on.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Notice {
     /// A file was unreadable; a copy was used.

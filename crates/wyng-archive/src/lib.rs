@@ -12,6 +12,7 @@ mod dedup;
 mod deduplicate;
 mod delete;
 mod error;
+mod evidence;
 mod expected;
 mod history;
 mod identity;

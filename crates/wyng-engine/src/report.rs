@@ -21,6 +21,9 @@ use wyng_state::CheckLog;
 /// Chunk files of a volume that are looked at: their mean is known to about 6 % then, and that of 20 volumes to 2 %.
 const SAMPLE: usize = 64;
 
+/// Lines of a list that are read before the time is looked at.
+const AT_ONCE: u64 = 4096;
+
 /// Parts of a byte, so that little is lost where a file has several names.
 const PARTS: u128 = 1 << 20;
 
@@ -205,8 +208,9 @@ impl<'a> Census<'a> {
                 report.lists_left = report.lists_left.saturating_add(1);
                 continue;
             }
-            match self.count(session) {
-                Ok(bytes) => shown.added_bytes = Some(bytes),
+            match self.count(session, time) {
+                Ok(Some(bytes)) => shown.added_bytes = Some(bytes),
+                Ok(None) => report.lists_left = report.lists_left.saturating_add(1),
                 Err(damage) => {
                     whole = false;
                     report.status.damage.push(damage.to_string());
@@ -220,24 +224,33 @@ impl<'a> Census<'a> {
         Ok(())
     }
 
-    /// Counts what a session lists itself. Gives its data, bytes.
-    fn count(&mut self, session: &Session) -> Result<u64, Damage> {
+    /// Counts what a session lists itself. Gives its data, bytes; `None` if the time or the user's patience is out.
+    fn count(&mut self, session: &Session, time: &Time) -> Result<Option<u64>, Damage> {
         let (open, history) = (self.open, self.history);
         let chunk = open.archive.chunk_size();
         let mut bytes = 0u64;
         let mut chunks = 0u64;
-        open.archive.own_runs(history, session, &mut |run: &Run| {
+        let mut runs = 0u64;
+        let whole = open.archive.own_runs(history, session, &mut |run: &Run| {
+            runs = runs.saturating_add(1);
+            if runs.is_multiple_of(AT_ONCE) && (open.context.cancel.is_set() || Time::is_out(open, time.lists)) {
+                return false;
+            }
             if matches!(run.hash, ChunkHash::Zero) {
-                return;
+                return true;
             }
             let length = u64::from(chunk.len_at(ChunkAddr(run.addr), session.info.volsize));
             bytes = bytes.saturating_add(length);
             chunks = chunks.saturating_add(1);
             self.pick(session, run.addr);
+            true
         })?;
+        if !whole {
+            return Ok(None);
+        }
         self.bytes = self.bytes.saturating_add(bytes);
         self.chunks = self.chunks.saturating_add(chunks);
-        Ok(bytes)
+        Ok(Some(bytes))
     }
 
     /// Keeps a chunk for the sample, if it is among the first by an order that has nothing to do with what it holds. The same

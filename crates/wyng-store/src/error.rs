@@ -151,7 +151,7 @@ pub enum StoreError {
         /// The URL as given.
         url: String,
         /// Why ours is not used.
-        reason: String,
+        reason: NoHelper,
     },
     /// The connection to the destination is over. What was being done there may or may not have been done.
     #[error("lost the connection to {url}: {fault}{}", said(words))]
@@ -190,6 +190,25 @@ pub enum StoreError {
     /// A path was refused before it was used.
     #[error(transparent)]
     Path(#[from] crate::path::Bad),
+}
+
+/// Why our program does not serve on a far side where it is not installed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoHelper {
+    /// It is made for another machine.
+    #[error("it runs {system} on {processor}, for which this program can't be sent")]
+    OtherMachine {
+        /// As `uname -s` tells it.
+        system: String,
+        /// As `uname -m` tells it.
+        processor: String,
+    },
+    /// It was not sent.
+    #[error("sending it was forbidden")]
+    NotSent,
+    /// It was sent in vain.
+    #[error("this program was sent there, but could not be stored or run")]
+    NotKept,
 }
 
 impl StoreError {

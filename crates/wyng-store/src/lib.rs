@@ -14,7 +14,7 @@ pub mod remote;
 mod store;
 mod url;
 
-pub use error::{Result, StoreError};
+pub use error::{NoHelper, Result, StoreError};
 pub use folder::{FolderStore, OpenMode};
 pub use kept::{KEPT, KeptFile, keep, kept_files};
 pub use path::{BadStorePath, StorePath};

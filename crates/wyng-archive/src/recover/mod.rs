@@ -7,6 +7,7 @@
 
 mod forward;
 mod infos;
+mod left;
 mod merge;
 mod parts;
 mod strays;
@@ -18,6 +19,7 @@ use crate::layout;
 use crate::vault::Trust;
 use crate::write::Guard;
 pub(crate) use forward::complete_session;
+use left::is_lasting;
 use wyng_format::limits;
 use wyng_format::{Digest, InProcess, MetaObject, RootVolume, SessionName, VolInfo, VolumeId, encode_sessions_list};
 use wyng_store::{EntryKind, Rename, StorePath};
@@ -72,7 +74,7 @@ impl Archive {
         let mut irregular = Vec::new();
         for (vid, digest) in self.listed() {
             let mut settled = self.settled_leftovers(&vid, noted.as_ref(), guard);
-            if settled.as_ref().is_err_and(is_lasting) {
+            if self.is_merging(&vid) && settled.as_ref().is_err_and(is_lasting) {
                 // What could not be read a moment ago is no proof that it is gone.
                 self.forget_next_root();
                 settled = self.settled_leftovers(&vid, noted.as_ref(), guard);
@@ -120,55 +122,6 @@ impl Archive {
             self.no_next_root();
         }
         Ok(())
-    }
-
-    /// A volume that can't be recovered is not written to, and the others go on, unless what is wrong concerns them all, or the
-    /// next commit would overwrite what proves this volume's state. Of a prune that can't be ended here that is put aside.
-    fn leave_alone(&mut self, vid: &VolumeId, digest: &Digest, error: ArchiveError, guard: &Guard<'_>) -> Result<()> {
-        if concerns_all(&error) {
-            return Err(error);
-        }
-        if self.next_root().is_some_and(|next| next.volume(vid) != Some(*digest)) {
-            let is_stuck = self.is_merging(vid) && is_lasting(&error);
-            self.may_change(guard)?;
-            if !is_stuck || !self.set_next_root_aside()? {
-                return Err(error);
-            }
-        }
-        self.leave(vid, &error);
-        Ok(())
-    }
-
-    /// `archive.ini.tmp` may be all that still proves what a volume was, and the next commit would replace it. `false` if another
-    /// volume's is kept already.
-    fn set_next_root_aside(&mut self) -> Result<bool> {
-        let (tmp, kept) = (layout::tmp(&layout::root()), layout::path(layout::UNFINISHED));
-        if self.vault.store.stat(&kept)?.is_some() {
-            return Ok(false);
-        }
-        self.replace_by(&tmp, &kept)?;
-        self.next_root_is_aside();
-        self.note(Notice::Unlisted { path: kept.to_string() });
-        Ok(true)
-    }
-
-    /// The files of a deleted volume that can't be removed cost room only, as it does not count any more: they are left for the
-    /// next writer, or `arch-check --clean`.
-    fn leave_remains(&mut self, vid: &VolumeId, error: ArchiveError) -> Result<()> {
-        if self.lists(vid) || concerns_all(&error) {
-            return Err(error);
-        }
-        self.leave(vid, &error);
-        Ok(())
-    }
-
-    fn leave(&mut self, vid: &VolumeId, error: &ArchiveError) {
-        let error = error.to_string();
-        self.note(Notice::NotRecovered {
-            vid: vid.to_string(),
-            error: error.clone(),
-        });
-        self.unrecovered.push((vid.clone(), error));
     }
 
     fn listed(&self) -> Vec<(VolumeId, Digest)> {
@@ -515,20 +468,6 @@ impl Archive {
         };
         let new = |name: &SessionName| !volinfo.sessions.iter().any(|(known, _)| known == name);
         after.sessions.iter().map(|(name, _)| *name).filter(new).collect()
-    }
-}
-
-/// What is there is not what it should be, and will not be so the next time.
-fn is_lasting(error: &ArchiveError) -> bool {
-    matches!(error, ArchiveError::Pending { .. } | ArchiveError::Damaged(_))
-}
-
-/// What is wrong is no matter of one volume.
-fn concerns_all(error: &ArchiveError) -> bool {
-    match error {
-        ArchiveError::Store(error) => error.concerns_all(),
-        ArchiveError::ChangedMeanwhile | ArchiveError::Cancelled(_) | ArchiveError::State(_) => true,
-        _ => false,
     }
 }
 

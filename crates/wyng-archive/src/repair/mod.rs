@@ -200,17 +200,12 @@ impl Archive {
 
     /// The file belongs to an operation that could be neither finished nor undone.
     fn is_of_unfinished(&self, path: &str) -> bool {
-        let merged = match self.root.in_process() {
-            Ok(Some(InProcess::Merge { vid, .. })) => Some(vid),
-            _ => None,
-        };
-        let left = self.unrecovered.iter().map(|(vid, _)| vid);
-        let mut all = left.chain(&merged).peekable();
         if path == layout::UNFINISHED {
-            return all.peek().is_some();
+            return !self.unrecovered.is_empty() || matches!(self.root.in_process(), Ok(Some(InProcess::Merge { .. })));
         }
         let volume = path.split('/').next().unwrap_or_default();
-        all.any(|vid| vid.as_str() == volume)
+        let is_left = |vid: &VolumeId| self.unrecovered.iter().any(|(known, _)| known == vid);
+        VolumeId::new(volume).is_ok_and(|vid| is_left(&vid) || self.is_merging(&vid))
     }
 
     /// Removes what [`Archive::strays`] or [`Archive::strays_of_session`] found. The locks of a writer must be held.

@@ -11,8 +11,7 @@ use std::path::Path;
 use wyng_archive::{Archive, Attach, KeySource, Notice, Sealed};
 use wyng_format::MasterKeys;
 use wyng_state::{ArchiveIdentity, RememberedKeys};
-use wyng_store::remote::NOT_SENT;
-use wyng_store::{Durability, Location, OpenMode, Store, StoreError, StorePath};
+use wyng_store::{Durability, Location, NoHelper, OpenMode, Store, StoreError, StorePath};
 use wyng_sys::fs::{FsKind, Links, OpenHow, Space};
 use zeroize::Zeroizing;
 
@@ -35,9 +34,10 @@ pub(super) fn look(ward: &mut Ward<'_>, reporter: &dyn Reporter) -> Result<()> {
     let store = match open_store(ward.context, &place, OpenMode::Read) {
         Ok(store) => store,
         // The first send will bring what is missing there.
-        Err(EngineError::Store(StoreError::NoHelper { reason, .. }))
-            if reason == NOT_SENT && ward.request.place.reach.program.is_some() =>
-        {
+        Err(EngineError::Store(StoreError::NoHelper {
+            reason: NoHelper::NotSent,
+            ..
+        })) if ward.request.place.reach.program.is_some() => {
             ward.note(PART, Level::Note, url, Symptom::NotYetThere);
             return Ok(());
         }

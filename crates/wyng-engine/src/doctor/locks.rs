@@ -1,8 +1,9 @@
 //! Who holds which lock. None is taken: those of this host are read from the kernel's list, the destination's from its file.
 
-use super::{NANOS, Ward};
+use super::Ward;
 use crate::api::{Level, Locked, Part, Symptom};
 use crate::error::Result;
+use crate::status::NANOS;
 use std::time::Duration;
 use wyng_state::ArchiveIdentity;
 use wyng_store::lock::{HolderIdentity, STALE_AFTER, Sight, sight};

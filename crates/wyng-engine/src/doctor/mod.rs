@@ -11,12 +11,11 @@ mod system;
 use crate::api::{Diagnosis, DoctorReport, DoctorRequest, Level, Part, Reporter, Symptom};
 use crate::error::Result;
 use crate::open::OpenArchive;
+use crate::status::NANOS;
 use std::sync::Arc;
 use wyng_state::StateHome;
 use wyng_store::{Destination, Location, Store};
 use wyng_sys::Context;
-
-const NANOS: i64 = 1_000_000_000;
 
 /// Looks at this host, the storages of the request, and the destination if there is one.
 ///

@@ -169,3 +169,28 @@ fn is_of(record: &SessionRecord, session: &Session) -> bool {
         && session.info.mfcs == Some(record.mfcs)
         && session.info.local_time == time
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_be_under_way_still_is_not_done_again() {
+        let lost = |fault| StoreError::Lost {
+            url: String::new(),
+            fault,
+            words: String::new(),
+        };
+        let seconds = Duration::from_secs;
+        assert!(may_repeat(&lost(Fault::Ended), seconds(20)));
+        assert!(!may_repeat(&lost(Fault::Ended), seconds(21)));
+        assert!(!may_repeat(&lost(Fault::Stalled(seconds(1))), seconds(1)));
+        let unreachable = StoreError::Unreachable {
+            url: String::new(),
+            program: "ssh",
+            code: Some(255),
+            words: String::new(),
+        };
+        assert!(may_repeat(&unreachable, seconds(60)));
+    }
+}

@@ -4,6 +4,7 @@
 use super::greeting::{self, Far, Greeted};
 use super::way::{self, Way};
 use super::{Limits, Link, Reach, Reply, helper, sftp};
+use crate::error::NoHelper;
 use crate::{Result, StoreError};
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
@@ -16,9 +17,6 @@ use wyng_sys::{Context, SysError};
 const MOST_PROGRAM: usize = 256 << 20;
 /// The name under which our program is kept on the far side: what has this name there need not be sent again.
 const PROGRAM_ID: &str = concat!(env!("CARGO_PKG_VERSION"), "-1");
-
-/// Why there is no helper where ours could be sent, and was not.
-pub const NOT_SENT: &str = "sending it was forbidden";
 
 /// Who is at the other end.
 pub(super) enum Peer {
@@ -79,11 +77,12 @@ pub(super) fn connect(context: &Context, url: &str, way: Way<'_>, reach: &Reach)
 fn sftp_server(context: &Context, url: &str, way: Way<'_>, reach: &Reach, found: &Greeted) -> Result<(Link, Peer)> {
     if !way.has_sftp() {
         let reason = match found {
-            Greeted::Shell(system, processor) if !is_ours(system, processor) => {
-                format!("it runs {system} on {processor}, for which this program can't be sent")
-            }
-            Greeted::Shell(..) => NOT_SENT.to_owned(),
-            _ => "this program was sent there, but could not be stored or run".to_owned(),
+            Greeted::Shell(system, processor) if !is_ours(system, processor) => NoHelper::OtherMachine {
+                system: system.clone(),
+                processor: processor.clone(),
+            },
+            Greeted::Shell(..) => NoHelper::NotSent,
+            _ => NoHelper::NotKept,
         };
         return Err(StoreError::NoHelper {
             url: url.to_owned(),

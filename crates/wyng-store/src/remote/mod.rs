@@ -14,7 +14,6 @@ mod way;
 use crate::url::RemotePath;
 use crate::{Destination, OpenMode, Result, Store, StoreError, StorePath};
 use again::Again;
-pub use connect::NOT_SENT;
 use connect::{Peer, connect};
 use helper::HelperStore;
 pub use link::{Limits, Link, Reply, Ticket};

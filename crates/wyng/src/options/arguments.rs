@@ -1,6 +1,6 @@
 //! The commands with everything they need, as the options ask for them.
 
-pub use super::watching::ReportArgs;
+pub use super::watching::{DoctorArgs, ReportArgs, StatusArgs};
 
 use super::command::Command;
 use super::table::Id;
@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use wyng_engine::{
     CheckSessions, CleanScope, DeleteRequest, Headroom, ImportSpec, KeptChoice, PruneRequest, ReceiveMode,
-    RenameRequest, RepairRequest, SessionChoice, StorageSet, TagChange,
+    RenameRequest, RepairRequest, SessionChoice, TagChange,
 };
 
 /// A command, ready to run.
@@ -480,32 +480,6 @@ pub struct ListArgs {
     pub session: Option<SessionChoice>,
     /// `--tag`: show tags.
     pub tags: bool,
-}
-
-/// `status`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StatusArgs {
-    /// Which volumes are shown.
-    pub wanted: Wanted,
-    /// `--local`.
-    pub local: Option<PathBuf>,
-    /// `--max-age`.
-    pub max_age: Option<Duration>,
-}
-
-/// `doctor`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DoctorArgs {
-    /// `--dest` was given.
-    pub has_destination: bool,
-    /// Local storages, and the volumes that were named.
-    pub sets: Vec<StorageSet>,
-    /// `--import-other-from`.
-    pub imports: Vec<ImportSpec>,
-    /// The first word of each hook of any command.
-    pub hooks: Vec<OsString>,
-    /// The ini file.
-    pub settings: Option<PathBuf>,
 }
 
 /// `add`.

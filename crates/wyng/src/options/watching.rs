@@ -1,6 +1,5 @@
 //! What the options of the commands that watch over an archive ask for: status, report, doctor, and verify --run.
 
-use super::arguments::{DoctorArgs, StatusArgs};
 use super::check;
 use super::error::OptionError;
 use super::meaning::Reader;
@@ -11,7 +10,7 @@ use crate::select::volumes::{Storage, Wanted};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
-use wyng_engine::{PruneRequest, SetVolume, StorageSet};
+use wyng_engine::{ImportSpec, PruneRequest, SetVolume, StorageSet};
 
 /// How long `report` looks at most, unless `--budget` says otherwise.
 const REPORT_BUDGET: Duration = Duration::from_secs(60);
@@ -27,6 +26,32 @@ pub struct ReportArgs {
     pub rules: PruneRequest,
     /// `--budget`.
     pub budget: Duration,
+}
+
+/// `status`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatusArgs {
+    /// Which volumes are shown.
+    pub wanted: Wanted,
+    /// `--local`.
+    pub local: Option<PathBuf>,
+    /// `--max-age`.
+    pub max_age: Option<Duration>,
+}
+
+/// `doctor`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DoctorArgs {
+    /// `--dest` was given.
+    pub has_destination: bool,
+    /// Local storages, and the volumes that were named.
+    pub sets: Vec<StorageSet>,
+    /// `--import-other-from`.
+    pub imports: Vec<ImportSpec>,
+    /// The first word of each hook of any command.
+    pub hooks: Vec<OsString>,
+    /// The ini file.
+    pub settings: Option<PathBuf>,
 }
 
 impl Reader<'_> {

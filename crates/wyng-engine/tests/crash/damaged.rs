@@ -1,7 +1,7 @@
 //! A prune that was cut off, of which a file of its own is damaged then: the next command that writes ends it all the same, and
 //! other volumes are written to.
 
-use super::pairs::cut_prune;
+use super::pairs::{begin, cut_prune, cut_prune_on, grow};
 use super::repairs::tidy;
 use super::{Recorded, explorer};
 use crate::common::{ARCHIVE, Lab, restore_from};
@@ -210,4 +210,71 @@ fn another_host_writes_to_other_volumes_whatever_it_can_not_end() {
         ended > 200 && left > 0 && ended_at_home == left,
         "{ended} {left} {ended_at_home}"
     );
+}
+
+/// Where the destination keeps what it is to put back later.
+const OLDER: &str = "/pool/older";
+
+/// A machine of which somebody keeps an older state.
+fn watched(lab: &Lab) {
+    begin(lab);
+    for file in lab.files() {
+        let bytes = lab.fs.read(&file).unwrap();
+        let kept = Path::new(OLDER).join(file.strip_prefix(ARCHIVE).unwrap());
+        lab.fs.write(&kept, &bytes);
+    }
+    grow(lab);
+}
+
+#[test]
+fn an_older_list_is_not_believed_in_the_place_of_what_was_put_aside() {
+    let prune = cut_prune_on(watched);
+    let before = prune.states[0].as_ref().unwrap();
+    let older: Vec<&String> = before["a.img"].keys().take(2).collect();
+    let mut tried = 0;
+    each_damage(&prune, explorer(&prune), |lab, what, _| {
+        lab.forget();
+        lab.change("b.img", 5, b"changed");
+        lab.send(&["b.img"]).unwrap_or_else(|error| panic!("{what}: {error}"));
+        let aside = Path::new(ARCHIVE).join("archive.ini.unfinished");
+        if !lab.files().contains(&aside) {
+            return;
+        }
+        let is_list = |path: &PathBuf| path.ends_with("merge.lst.gz") || path.iter().any(|name| name == "merge");
+        let part = lab
+            .files()
+            .into_iter()
+            .find(is_list)
+            .unwrap_or_else(|| panic!("{what}"));
+        let vid = part.strip_prefix(ARCHIVE).unwrap().iter().next().unwrap();
+        let volume = Path::new(ARCHIVE).join(vid);
+        for file in lab.files().iter().filter(|file| file.starts_with(&volume)) {
+            lab.remove_file(file);
+        }
+        let older_at = |path: &Path| Path::new(OLDER).join(path.strip_prefix(ARCHIVE).unwrap());
+        for path in lab.fs.tree(older_at(&volume).to_str().unwrap()).0.keys() {
+            let kept = older_at(&volume).join(path);
+            if let Some(bytes) = lab.fs.read(&kept) {
+                lab.fs.write(&volume.join(path), &bytes);
+            }
+        }
+        let root = lab.fs.read(&Path::new(OLDER).join("archive.ini")).unwrap();
+        lab.fs.write(&aside, &root);
+        // Neither by the host that has written last, nor by one that knows nothing.
+        for forgets in [false, true] {
+            if forgets {
+                lab.forget();
+            }
+            let open = lab
+                .open(Purpose::Read)
+                .unwrap_or_else(|error| panic!("{what}: {error}"));
+            for volume in open.listing().iter().filter(|volume| volume.name == "a.img") {
+                let shown: Vec<&String> = volume.sessions.iter().map(|session| &session.name).collect();
+                assert_ne!(shown, older, "{what}");
+            }
+        }
+        tried += 1;
+    });
+    println!("{tried} tried");
+    assert!(tried > 0);
 }

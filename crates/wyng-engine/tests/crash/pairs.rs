@@ -90,12 +90,22 @@ const PAIRS: [(Command, Command); 21] = [
 
 /// Four sessions of a volume that shares data with another, and is to be sent; then a month goes by.
 fn machine(lab: &Lab) {
+    begin(lab);
+    grow(lab);
+}
+
+/// Two sessions of it.
+pub(super) fn begin(lab: &Lab) {
     drop(lab.init("off").unwrap());
     lab.write("a.img", &image(1, 210_000));
     lab.write("b.img", &image(1, 140_000));
     lab.send(&["a.img", "b.img"]).unwrap();
     lab.change("a.img", 66_000, b"changed");
     lab.send(&["a.img"]).unwrap();
+}
+
+/// The rest.
+pub(super) fn grow(lab: &Lab) {
     lab.change("a.img", 131_072, &[0; 65_536]);
     lab.change("a.img", 10, b"changed");
     lab.send(&["a.img"]).unwrap();
@@ -151,6 +161,11 @@ fn rename(lab: &Lab) {
 /// A prune of one volume of two.
 pub(super) fn cut_prune() -> Recorded {
     recorded(PRUNE)
+}
+
+/// The same on another machine.
+pub(super) fn cut_prune_on(machine: fn(&Lab)) -> Recorded {
+    record(PRUNE.name, machine, PRUNE.act, PRUNE.between)
 }
 
 fn recorded(command: Command) -> Recorded {

@@ -255,10 +255,10 @@ fn an_older_list_is_not_believed_in_the_place_of_what_was_put_aside() {
         for path in lab.fs.tree(older_at(&volume).to_str().unwrap()).0.keys() {
             let kept = older_at(&volume).join(path);
             if let Some(bytes) = lab.fs.read(&kept) {
-                lab.fs.write(&volume.join(path), &bytes);
+                lab.fs.write(volume.join(path), &bytes);
             }
         }
-        let root = lab.fs.read(&Path::new(OLDER).join("archive.ini")).unwrap();
+        let root = lab.fs.read(Path::new(OLDER).join("archive.ini")).unwrap();
         lab.fs.write(&aside, &root);
         // Neither by the host that has written last, nor by one that knows nothing.
         for forgets in [false, true] {

@@ -14,6 +14,8 @@ pub enum Fate {
     CutAfterAnswers(u64),
     /// It is cut once so many bytes have gone to the server.
     CutAfterRequests(u64),
+    /// Nothing more is passed on to the server once so many bytes have gone there, and it stays open.
+    SilentAfterRequests(u64),
     /// It goes through.
     Whole,
     /// It is ended at once.
@@ -135,7 +137,7 @@ impl Shared {
             _ => None,
         });
         let requests = limit(|fate| match fate {
-            Fate::CutAfterRequests(bytes) => Some(bytes),
+            Fate::CutAfterRequests(bytes) | Fate::SilentAfterRequests(bytes) => Some(bytes),
             _ => None,
         });
         let ways = [
@@ -147,14 +149,15 @@ impl Shared {
             spawn(move || {
                 let count = if is_answers { &shared.answers } else { &shared.requests };
                 count.store(0, Ordering::SeqCst);
-                pass_on(&from, &to, limit, count);
+                let is_silent = !is_answers && matches!(fate, Some(Fate::SilentAfterRequests(_)));
+                pass_on(&from, &to, limit, count, is_silent);
             });
         }
     }
 }
 
-/// Passes on until the end, or until so many bytes went; then both ways end.
-fn pass_on(mut from: &TcpStream, mut to: &TcpStream, limit: u64, count: &AtomicU64) {
+/// Passes on until the end, or until so many bytes went; then both ways end, or nothing more is passed on.
+fn pass_on(mut from: &TcpStream, mut to: &TcpStream, limit: u64, count: &AtomicU64, is_silent: bool) {
     let mut buffer = vec![0; 64 << 10];
     loop {
         let left = limit - count.load(Ordering::SeqCst);
@@ -166,6 +169,10 @@ fn pass_on(mut from: &TcpStream, mut to: &TcpStream, limit: u64, count: &AtomicU
         if to.write_all(&buffer[..got]).is_err() {
             break;
         }
+    }
+    if is_silent {
+        // Until the other side gives up.
+        while matches!(from.read(&mut buffer), Ok(1..)) {}
     }
     let how = if count.load(Ordering::SeqCst) == limit {
         Shutdown::Both

@@ -47,8 +47,14 @@ pub fn plan_delete(open: &OpenArchive, request: &DeleteRequest) -> Result<Delete
 /// # Errors
 /// Those of the destination, and the user's wish to stop. Snapshots that can't be removed are only warned about.
 pub fn delete(open: &mut OpenArchive, plan: &DeletePlan, reporter: &dyn Reporter) -> Result<DeleteReport> {
-    let (archive, guard) = open.writing();
-    let durability = archive.delete_volume(&plan.id, &guard)?;
+    let durability = open.change(reporter, |open, is_again| {
+        let (archive, guard) = open.writing();
+        // One that counted when the connection was cut has been finished.
+        if is_again && !archive.holds(&plan.id)? {
+            return Ok(archive.sync_root()?);
+        }
+        Ok(archive.delete_volume(&plan.id, &guard)?)
+    })?;
     open.report_notices(reporter);
     let durability_confirmed = is_confirmed(durability, reporter);
     // crash here: snapshots of a volume that no archive has, which delete --clean removes.

@@ -156,13 +156,19 @@ pub fn add(
             continue;
         }
         let added = VolumeName::new(name).map_err(EngineError::from).and_then(|name| {
-            let (archive, guard) = open.writing();
-            let vid = archive.add_volume(&name, &description, &guard)?;
+            open.change(reporter, |open, _| {
+                // One that counted when the connection was cut is there.
+                if open.archive.volume(name.as_str()).is_err() {
+                    let (archive, guard) = open.writing();
+                    archive.add_volume(&name, &description, &guard)?;
+                }
+                Ok(())
+            })?;
             open.report_notices(reporter);
-            Ok(vid)
+            Ok(())
         });
         match added {
-            Ok(_) => {}
+            Ok(()) => {}
             Err(error @ (EngineError::Format(_) | EngineError::Archive(ArchiveError::TooMany { .. }))) => {
                 let failure = VolumeFailure {
                     volume: name.clone(),

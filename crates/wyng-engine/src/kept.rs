@@ -1,6 +1,7 @@
 //! The administrator's side of an archive to which some clients may only add (decisions.md §8): accepting what they made of it,
 //! and going back to what it was.
 
+use crate::again::Again;
 use crate::api::{
     AcceptPlan, KeptChoice, KeptState, OpenRequest, Purpose, Reporter, ReturnPlan, Secrets, VolumeLost, VolumeReturned,
 };
@@ -114,6 +115,7 @@ pub fn open_kept(
         home,
         storage: request.storage.clone(),
         keys,
+        again: Again::default(),
     };
     open.report_notices(reporter);
     Ok((open, kept))

@@ -5,6 +5,7 @@
 //! [`plan_prune`] and [`prune`], [`plan_clean`] and [`clean`], [`plan_delete`] and [`delete`], [`rename`], [`tag`],
 //! [`deduplicate`], [`change_uuid`] and [`add`] each are one straight line here: plan, apply, report.
 
+mod again;
 mod alive;
 mod api;
 mod calendar;
@@ -32,7 +33,6 @@ mod prune;
 mod read;
 mod receive;
 mod rename;
-mod reopen;
 mod repair;
 mod report;
 mod scan;

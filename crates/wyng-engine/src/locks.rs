@@ -31,6 +31,11 @@ impl Locks {
         }
     }
 
+    /// The destination is locked, too, so that it may be changed.
+    pub fn hold_destination(&self) -> bool {
+        self.destination.is_some()
+    }
+
     /// Holds the destination's lock on over another connection to it.
     ///
     /// # Errors

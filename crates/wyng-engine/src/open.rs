@@ -1,5 +1,6 @@
 //! Opening an archive for a command: destination, keys, locks, local memory, recovery.
 
+use crate::again::{Again, may_repeat};
 use crate::api::{
     ArchiveSummary, Event, OpenRequest, Place, Purpose, Reporter, Secrets, SessionListing, StorageSettings,
     VolumeListing, Warning,
@@ -8,7 +9,6 @@ use crate::calendar;
 use crate::error::{EngineError, Result};
 use crate::keys::{AskedOnce, Keys};
 use crate::locks::{Locks, take_locks};
-use crate::send::may_repeat;
 use std::sync::Arc;
 use wyng_archive::{
     Archive, ArchiveError, Attach, Expected, History, Notice, Sealed, Session, SessionEntry, Trust, Unlocked,
@@ -30,6 +30,7 @@ pub struct OpenArchive {
     pub(crate) home: Option<StateHome>,
     pub(crate) storage: StorageSettings,
     pub(crate) keys: Keys,
+    pub(crate) again: Again,
 }
 
 /// Opens an archive; anew if the connection to it is cut meanwhile.
@@ -119,6 +120,7 @@ fn open_once(
         home,
         storage: request.storage.clone(),
         keys,
+        again: Again::default(),
     };
     if let Some(locks) = open.locks.as_ref().filter(|_| request.purpose == Purpose::Write) {
         open.archive.recover(&|| locks.check())?;

@@ -17,8 +17,16 @@ pub fn rename(open: &mut OpenArchive, request: &RenameRequest, reporter: &dyn Re
     let vid = open.archive.volume(&request.from)?.vid.clone();
     let name = VolumeName::new(&request.to)?;
     let description = request.description.as_deref().map(Description::new).transpose()?;
-    let (archive, guard) = open.writing();
-    let durability = archive.rename_volume(&request.from, &name, description.as_ref(), &guard)?;
+    let durability = open.change(reporter, |open, is_again| {
+        let (archive, guard) = open.writing();
+        let from = archive.volume_by_id(&vid)?.volinfo.name.clone();
+        let durability = archive.rename_volume(from.as_str(), &name, description.as_ref(), &guard)?;
+        // Nothing is left to be done for one that counted when the connection was cut.
+        if is_again {
+            return Ok(archive.sync_published(&vid)?);
+        }
+        Ok(durability)
+    })?;
     is_confirmed(durability, reporter);
     open.report_notices(reporter);
     // crash here: the snapshot lies where the old name says, so the next send may read everything.

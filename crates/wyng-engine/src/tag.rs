@@ -41,7 +41,7 @@ fn tag_volume(
     request: &TagRequest,
     reporter: &dyn Reporter,
 ) -> Result<Vec<SessionTagged>> {
-    let (vid, chosen) = chosen(open, name, &request.session)?;
+    let (vid, chosen) = open.looking(reporter, |open| chosen(open, name, &request.session))?;
     let mut changes: Vec<(SessionName, Vec<Tag>)> = Vec::new();
     let mut tagged = Vec::new();
     for session in chosen {
@@ -62,8 +62,10 @@ fn tag_volume(
         }
     }
     if !request.dry_run && !changes.is_empty() {
-        let (archive, guard) = open.writing();
-        let durability = archive.set_tags(&vid, &changes, &guard)?;
+        let durability = open.change(reporter, |open, _| {
+            let (archive, guard) = open.writing();
+            Ok(archive.set_tags(&vid, &changes, &guard)?)
+        })?;
         is_confirmed(durability, reporter);
     }
     Ok(tagged)

@@ -47,9 +47,12 @@ pub fn plan_tidy(open: &OpenArchive) -> Result<TidyReport> {
 pub fn tidy(open: &mut OpenArchive, plan: TidyReport, reporter: &dyn Reporter) -> Result<TidyReport> {
     for stray in &plan.removed {
         open.context.cancel.check()?;
-        open.archive.remove_stray(&stray.path, &|| open.guard())?;
+        open.change(reporter, |open, _| {
+            Ok(open.archive.remove_stray(&stray.path, &|| open.guard())?)
+        })?;
     }
-    is_confirmed(open.archive.store().sync()?, reporter);
+    let durability = open.change(reporter, |open, _| Ok(open.archive.store().sync()?))?;
+    is_confirmed(durability, reporter);
     open.report_notices(reporter);
     Ok(plan)
 }

@@ -59,13 +59,17 @@ impl Archive {
     /// # Errors
     /// Those of the destination.
     pub fn sync_published(&self, vid: &VolumeId) -> Result<Durability> {
+        let root = self.sync_root()?;
+        Ok(worse(root, self.vault.store.sync_dir(&layout::volume(vid))?))
+    }
+
+    /// Makes durable what another connection has put in place of the root.
+    ///
+    /// # Errors
+    /// Those of the destination.
+    pub fn sync_root(&self) -> Result<Durability> {
         let store = &self.vault.store;
-        let all = store.sync()?;
-        let folders = worse(
-            store.sync_dir(&layout::volume(vid))?,
-            store.sync_dir(&StorePath::root())?,
-        );
-        Ok(worse(all, folders))
+        Ok(worse(store.sync()?, store.sync_dir(&StorePath::root())?))
     }
 
     /// To be asked right before the first rename of a commit and before any deletion: the locks are held, and

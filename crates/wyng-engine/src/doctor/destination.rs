@@ -1,6 +1,7 @@
 //! The destination, and the archive there as far as it can be seen without asking for a passphrase.
 
 use super::Ward;
+use crate::again::Again;
 use crate::api::{DestinationKind, Level, Part, Place, Reporter, StatusRequest, Symptom};
 use crate::error::{EngineError, Result};
 use crate::keys::Keys;
@@ -126,6 +127,7 @@ fn open_sealed(ward: &Ward<'_>, place: &Place, store: std::sync::Arc<dyn Store>)
         home: ward.home.clone(),
         storage: ward.request.storage.clone(),
         keys: Keys::new(context, place, 0),
+        again: Again::default(),
     })
 }
 

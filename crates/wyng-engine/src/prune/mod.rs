@@ -13,6 +13,7 @@ use crate::open::OpenArchive;
 use plan::{Batch, Old, Planner};
 pub(crate) use room::{Need, Thinner};
 use wyng_archive::{History, Volume};
+use wyng_format::{SessionName, VolumeId};
 use wyng_store::Durability;
 
 /// Works out what is to be done. Nothing is changed.
@@ -60,7 +61,7 @@ pub fn prune(open: &mut OpenArchive, plan: PrunePlan, reporter: &dyn Reporter) -
     };
     for volume in &plan.volumes {
         let mut pruned = VolumePruned::nothing(volume);
-        let result = prune_volume(open, volume, &mut pruned, &mut report.durability_confirmed);
+        let result = prune_volume(open, volume, &mut pruned, &mut report.durability_confirmed, reporter);
         open.report_notices(reporter);
         report.volumes.push(pruned);
         match result {
@@ -85,14 +86,28 @@ fn prune_volume(
     plan: &VolumePrunePlan,
     pruned: &mut VolumePruned,
     confirmed: &mut bool,
+    reporter: &dyn Reporter,
 ) -> Result<()> {
     for run in &plan.runs {
         open.context.cancel.check()?;
-        let (archive, guard) = open.writing();
-        *confirmed &= archive.prune(&plan.vid, run, &guard)? == Durability::Confirmed;
+        let durability = open.change(reporter, |open, is_again| {
+            // One that counted when the connection was cut has been finished.
+            if is_again && are_gone(open, &plan.vid, &run.sources)? {
+                return Ok(open.archive.sync_published(&plan.vid)?);
+            }
+            let (archive, guard) = open.writing();
+            Ok(archive.prune(&plan.vid, run, &guard)?)
+        })?;
+        *confirmed &= durability == Durability::Confirmed;
         pruned
             .removed
             .extend(run.sources.iter().map(|name| name.date().to_owned()));
     }
     Ok(())
+}
+
+/// A volume has none of these sessions.
+fn are_gone(open: &OpenArchive, vid: &VolumeId, names: &[SessionName]) -> Result<bool> {
+    let sessions = &open.archive.volume_by_id(vid)?.volinfo.sessions;
+    Ok(sessions.iter().all(|(name, _)| !names.contains(name)))
 }

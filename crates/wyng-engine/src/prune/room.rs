@@ -139,7 +139,7 @@ impl Thinner {
         let mut gone = None;
         let mut outcome = Ok(true);
         for batch in batches {
-            outcome = self.batch(open, volume, batch, enough, &mut gone);
+            outcome = self.batch(open, volume, batch, (enough, reporter), &mut gone);
             if !matches!(outcome, Ok(true)) {
                 break;
             }
@@ -168,7 +168,7 @@ impl Thinner {
         open: &mut OpenArchive,
         volume: &str,
         batch: Batch,
-        enough: &Enough<'_>,
+        (enough, reporter): (&Enough<'_>, &dyn Reporter),
         gone: &mut Option<VolumePruned>,
     ) -> Result<bool> {
         if enough(open)? {
@@ -183,7 +183,7 @@ impl Thinner {
             return Ok(false);
         }
         let gone = gone.get_or_insert_with(|| VolumePruned::nothing(&plan));
-        prune_volume(open, &plan, gone, &mut self.durability_confirmed)?;
+        prune_volume(open, &plan, gone, &mut self.durability_confirmed, reporter)?;
         // Journalling file systems count what was removed as free only once that is durable.
         self.durability_confirmed &= open.archive.store().sync()? == Durability::Confirmed;
         Ok(true)

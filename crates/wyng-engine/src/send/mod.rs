@@ -19,13 +19,11 @@ use crate::pairing::{Job, Pairing, Storage};
 use crate::progress::Progress;
 use crate::prune::{Need, Thinner};
 use crate::storage::{fail_all, frozen, open_capable};
-use again::Again;
-pub(crate) use again::may_repeat;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 use volume::{Input, Planned};
 use wyng_archive::{ArchiveError, DedupIndex, LostChunks, SessionRecord};
-use wyng_format::{SessionName, Tag, VolumeName};
+use wyng_format::{SessionName, Tag, VolumeId, VolumeName};
 use wyng_store::Durability;
 use wyng_sys::Context;
 use wyng_volume::{FreezeRequest, Import, Owners, Pool, StreamSource, VolumeError};
@@ -46,7 +44,8 @@ struct Run<'a> {
     /// Chunks that were lost at the destination, by volume.
     lost: BTreeMap<String, LostChunks>,
     report: SendReport,
-    again: Again,
+    /// The volume that was worked on at the last cut, and bytes of it that need not be stored again.
+    last_cut: Option<(VolumeId, u64)>,
     /// A commit of which nobody has told whether it counts.
     unanswered: Option<(SessionRecord, VolumeSent)>,
 }
@@ -91,7 +90,7 @@ pub fn send(open: &mut OpenArchive, request: &SendRequest, reporter: &dyn Report
         announced: false,
         lost: BTreeMap::new(),
         report,
-        again: Again::default(),
+        last_cut: None,
         unanswered: None,
     };
     let ended = run.all();
@@ -188,11 +187,9 @@ fn following(context: &Context, newest: &SessionName, ahead: i64) -> Result<Sess
 
 impl Run<'_> {
     fn all(&mut self) -> Result<()> {
-        self.over_connections(|run| {
-            run.changing(|run| match &mut run.thinner {
-                Some(thinner) => thinner.begin(run.open, run.reporter),
-                None => Ok(()),
-            })
+        self.over_connections(|run| match &mut run.thinner {
+            Some(thinner) => thinner.begin(run.open, run.reporter),
+            None => Ok(()),
         })?;
         self.over_connections(Self::index_chunks)?;
         for import in &self.request.imports {
@@ -220,16 +217,13 @@ impl Run<'_> {
         bytes: &dyn Fn(&OpenArchive) -> Result<u64>,
         was_full: bool,
     ) -> Result<bool> {
-        let went = self.changing(|run| {
-            let Some(thinner) = &mut run.thinner else {
-                return Ok(false);
-            };
-            let archive = &run.open.archive;
-            let bytes = bytes(run.open)?.saturating_sub(archive.resumable_bytes(&job.vid));
-            let need = Need::of(bytes, archive.chunk_size());
-            thinner.make_room(run.open, job.name.as_str(), (need, was_full), run.reporter)
-        })?;
-        if !went {
+        let Some(thinner) = &mut self.thinner else {
+            return Ok(false);
+        };
+        let archive = &self.open.archive;
+        let bytes = bytes(self.open)?.saturating_sub(archive.resumable_bytes(&job.vid));
+        let need = Need::of(bytes, archive.chunk_size());
+        if !thinner.make_room(self.open, job.name.as_str(), (need, was_full), self.reporter)? {
             return Ok(false);
         }
         *job = Job::existing(self.open, job.name.as_str())?;

@@ -121,7 +121,7 @@ impl Run<'_> {
         let scope = CleanScope::Orphans;
         let snapshots = local.map(|local| wyng_engine::plan_clean(archive, &CleanRequest { local, scope }));
         let snapshots = snapshots.transpose()?;
-        let mut report = wyng_engine::plan_tidy(archive)?;
+        let mut report = archive.looking(&self.display, |archive| wyng_engine::plan_tidy(archive))?;
         let plan = check::tidy(&report, snapshots.as_ref().map_or(&[], |plan| &plan.snapshots));
         self.output.say(&plan);
         let orphans = snapshots.as_ref().map(CleanPlan::orphans);

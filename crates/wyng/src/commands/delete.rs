@@ -14,7 +14,10 @@ impl Run<'_> {
     }
 
     fn delete_from(&mut self, archive: &mut OpenArchive, args: &DeleteArgs) -> Result<Done, Failure> {
-        let plan = match wyng_engine::plan_delete(archive, &args.request) {
+        let planned = archive.looking(&self.display, |archive| {
+            wyng_engine::plan_delete(archive, &args.request)
+        });
+        let plan = match planned {
             Ok(plan) => plan,
             Err(EngineError::Archive(ArchiveError::NoVolume { name })) => {
                 let unknown = match &args.request.volume {

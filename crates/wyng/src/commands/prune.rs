@@ -23,7 +23,7 @@ impl Run<'_> {
             measure: args.dry_run,
             ..args.request.clone()
         };
-        let plan = wyng_engine::plan_prune(archive, &request)?;
+        let plan = archive.looking(&self.display, |archive| wyng_engine::plan_prune(archive, &request))?;
         if args.dry_run {
             return Ok(self.show_plan(&plan, lost));
         }

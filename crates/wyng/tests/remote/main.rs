@@ -17,6 +17,7 @@
 mod support;
 
 mod again;
+mod changes;
 mod doctor;
 mod far;
 mod jobs;

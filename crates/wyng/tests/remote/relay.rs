@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{JoinHandle, spawn};
@@ -16,6 +17,8 @@ pub enum Fate {
     CutAfterRequests(u64),
     /// Nothing more is passed on to the server once so many bytes have gone there, and it stays open.
     SilentAfterRequests(u64),
+    /// The same once the server has made this file.
+    SilentOnceThere(&'static Path),
     /// It goes through.
     Whole,
     /// It is ended at once.
@@ -149,15 +152,20 @@ impl Shared {
             spawn(move || {
                 let count = if is_answers { &shared.answers } else { &shared.requests };
                 count.store(0, Ordering::SeqCst);
-                let is_silent = !is_answers && matches!(fate, Some(Fate::SilentAfterRequests(_)));
-                pass_on(&from, &to, limit, count, is_silent);
+                let silence = match fate {
+                    Some(Fate::SilentAfterRequests(_)) if !is_answers => Some(Path::new("")),
+                    Some(Fate::SilentOnceThere(path)) if !is_answers => Some(path),
+                    _ => None,
+                };
+                pass_on(&from, &to, limit, count, silence);
             });
         }
     }
 }
 
-/// Passes on until the end, or until so many bytes went; then both ways end, or nothing more is passed on.
-fn pass_on(mut from: &TcpStream, mut to: &TcpStream, limit: u64, count: &AtomicU64, is_silent: bool) {
+/// Passes on until the end, or until so many bytes went; then both ways end. With `silence` they stay then, also once there is this
+/// file, and nothing more is passed on.
+fn pass_on(mut from: &TcpStream, mut to: &TcpStream, limit: u64, count: &AtomicU64, silence: Option<&Path>) {
     let mut buffer = vec![0; 64 << 10];
     loop {
         let left = limit - count.load(Ordering::SeqCst);
@@ -165,12 +173,15 @@ fn pass_on(mut from: &TcpStream, mut to: &TcpStream, limit: u64, count: &AtomicU
         let Ok(got @ 1..) = from.read(&mut buffer[..most]) else {
             break;
         };
+        if silence.is_some_and(Path::exists) {
+            break;
+        }
         count.fetch_add(got as u64, Ordering::SeqCst);
         if to.write_all(&buffer[..got]).is_err() {
             break;
         }
     }
-    if is_silent {
+    if silence.is_some() {
         // Until the other side gives up.
         while matches!(from.read(&mut buffer), Ok(1..)) {}
     }

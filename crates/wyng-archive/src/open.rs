@@ -4,13 +4,16 @@
 //! `archive.ini` and `archive.salt` have copies: `archive.ini.bak`, `salt.bak` and the local cache. A copy is used only
 //! where the file itself can't be, the newest that authenticates wins, and it is said aloud (decisions.md §10).
 
+mod copies;
+
 use crate::error::{ArchiveError, Damage, DamageReason, Notice, Result};
 use crate::layout;
-use crate::vault::{LOCAL_CACHE, store_damage};
+use crate::vault::LOCAL_CACHE;
+use copies::{Copy, RootFault, read_root, read_salts, used_copy};
 use std::sync::Arc;
 use wyng_format::{CipherCode, HashType, Header, MasterKeys, Root, RootVolume, SaltFile, ScryptCost, Suite, VolumeId};
 use wyng_state::{ArchiveIdentity, ArchiveState, CacheFile, StateHome};
-use wyng_store::{KeptFile, Store, StoreError, StorePath, kept_files};
+use wyng_store::{KeptFile, Store, StorePath, kept_files};
 use zeroize::Zeroizing;
 
 /// Where keys come from. Asked only when needed, remembered ones first.
@@ -30,13 +33,6 @@ pub trait KeySource {
 pub(crate) const ROOT_FILE: u64 = Header::LEN as u64 + wyng_format::limits::ROOT_BODY as u64 + 2000;
 /// The most bytes of `archive.salt` that are read.
 pub(crate) const SALT_LIMIT: u64 = wyng_format::limits::SALT_FILE as u64 + 2000;
-
-/// A file of the archive or a copy of it.
-struct Copy<T> {
-    /// For messages: `archive.ini`, `archive.ini.bak`, `the local cache`.
-    from: String,
-    content: T,
-}
 
 /// The raw files at the root of an archive.
 pub struct Sealed {
@@ -439,73 +435,6 @@ impl Unlocked {
         self.root_bytes = bytes;
         self.repair_root = false;
         Ok(true)
-    }
-}
-
-/// `archive.ini` is not usable.
-enum RootFault {
-    OldFormat,
-    Damage(Damage),
-}
-
-fn read_root(store: &dyn Store, name: &str) -> Result<Result<(Header, Vec<u8>), RootFault>> {
-    let path = layout::path(name);
-    let bytes = match store.read(&path, ROOT_FILE) {
-        Ok(Some(bytes)) => bytes,
-        Ok(None) => return Ok(Err(RootFault::Damage(Damage::new(name, DamageReason::Missing)))),
-        Err(error @ (StoreError::TooLarge { .. } | StoreError::Foreign { .. })) => {
-            return Ok(Err(RootFault::Damage(store_damage(&path, error))));
-        }
-        Err(error) => return Err(error.into()),
-    };
-    if bytes.starts_with(b"[var]") {
-        return Ok(Err(RootFault::OldFormat));
-    }
-    Ok(match Header::parse(&bytes) {
-        Ok((header, _)) => Ok((header, bytes)),
-        Err(error) => Err(RootFault::Damage(Damage::content(name, &error))),
-    })
-}
-
-/// All decodable copies of the salts: the file, `salt.bak`, the cache.
-fn read_salts(store: &dyn Store, caches: &[ArchiveState]) -> (Vec<Copy<SaltFile>>, Option<Damage>) {
-    let mut salts = Vec::new();
-    let mut damage = None;
-    match store.read(&layout::path(layout::SALT), SALT_LIMIT) {
-        Ok(Some(bytes)) => match SaltFile::parse(&bytes) {
-            Ok(content) => salts.push(Copy {
-                from: layout::SALT.to_owned(),
-                content,
-            }),
-            Err(error) => damage = Some(Damage::content(layout::SALT, &error)),
-        },
-        Ok(None) => damage = Some(Damage::new(layout::SALT, DamageReason::Missing)),
-        Err(error) => damage = Some(store_damage(&layout::path(layout::SALT), error)),
-    }
-    if let Ok(Some(bytes)) = store.read(&layout::path(layout::SALT_BACKUP), SALT_LIMIT)
-        && let Ok(content) = SaltFile::from_backup(&bytes)
-    {
-        salts.push(Copy {
-            from: layout::SALT_BACKUP.to_owned(),
-            content,
-        });
-    }
-    for cache in caches {
-        if let Ok(Some(content)) = cache.cached_salt() {
-            salts.push(Copy {
-                from: LOCAL_CACHE.to_owned(),
-                content,
-            });
-        }
-    }
-    (salts, damage)
-}
-
-fn used_copy(damage: &Damage, copy: &str) -> Notice {
-    Notice::UsedCopy {
-        file: damage.object.clone(),
-        copy: copy.to_owned(),
-        error: damage.reason.to_string(),
     }
 }
 

@@ -7,8 +7,9 @@ use crate::api::{
 };
 use crate::compare::{self, Comparison, Local};
 use crate::error::{EngineError, Result};
+use crate::job::Job;
 use crate::open::OpenArchive;
-use crate::pairing::{Job, Pairing, rebase};
+use crate::pairing::{Pairing, rebase};
 use crate::progress::Progress;
 use crate::read::{self, Chosen};
 use crate::scan::Spans;

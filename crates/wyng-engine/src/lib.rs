@@ -20,6 +20,7 @@ mod doctor;
 mod error;
 mod image;
 mod init;
+mod job;
 mod kept;
 mod keys;
 mod locks;

@@ -7,8 +7,9 @@ use crate::api::{
 };
 use crate::calendar::session_at;
 use crate::error::{EngineError, Result};
+use crate::job::Job;
 use crate::open::OpenArchive;
-use crate::pairing::{Job, Pairing, Storage, rebase};
+use crate::pairing::{Pairing, Storage, rebase};
 use crate::storage::{fail_all, frozen, open_capable};
 use wyng_volume::{FreezeRequest, Frozen, Pool, VolumeError};
 

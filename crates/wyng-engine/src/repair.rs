@@ -7,8 +7,9 @@ use crate::api::{
 };
 use crate::check::check;
 use crate::error::Result;
+use crate::job::Job;
 use crate::open::{OpenArchive, is_confirmed, open_store, session_name};
-use crate::pairing::{Job, Pairing};
+use crate::pairing::Pairing;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use wyng_archive::{Archive, ArchiveError, BrokenChunk, Cure, Trust};

@@ -1,8 +1,9 @@
 //! Going on where the original program stopped: its snapshot and delta map as the base of our next send (decisions.md §5).
 
 use crate::error::Result;
+use crate::job::Job;
 use crate::open::{OpenArchive, source_nanos};
-use crate::pairing::{Base, Job, Storage};
+use crate::pairing::{Base, Storage};
 use wyng_archive::Session;
 use wyng_format::DeltaMap;
 use wyng_state::ArchiveState;

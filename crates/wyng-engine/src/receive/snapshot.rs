@@ -2,8 +2,9 @@
 
 use crate::api::{ReceiveItem, RestoreTarget};
 use crate::error::Result;
+use crate::job::Job;
 use crate::open::OpenArchive;
-use crate::pairing::{Job, Pairing, no_base};
+use crate::pairing::{Pairing, no_base};
 use crate::read::Chosen;
 use crate::scan::{Before, Spans};
 use crate::steps::Known;

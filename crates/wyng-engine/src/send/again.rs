@@ -4,7 +4,7 @@
 use super::{Run, dedup_index};
 use crate::api::VolumeSent;
 use crate::error::{EngineError, Result};
-use crate::pairing::Job;
+use crate::job::Job;
 use wyng_archive::{Session, SessionRecord, Trust};
 use wyng_format::{LocalTime, VolumeId};
 use wyng_store::remote::Attempts;

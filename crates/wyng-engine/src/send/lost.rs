@@ -4,7 +4,7 @@
 use super::Run;
 use crate::api::{Event, VolumeFailure, Warning};
 use crate::error::{EngineError, Result};
-use crate::pairing::Job;
+use crate::job::Job;
 use crate::scan::{Scan, Spans};
 
 impl Run<'_> {

@@ -4,7 +4,7 @@ use super::Run;
 use crate::api::{ChangeMap, Event, FullScanReason, MapMissed, SendKind};
 use crate::compare::{Comparison, Local, NextData};
 use crate::error::{EngineError, Result};
-use crate::pairing::Job;
+use crate::job::Job;
 use crate::scan::{Scan, Spans};
 use crate::verify::damaged;
 use wyng_archive::Trust;

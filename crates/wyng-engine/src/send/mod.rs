@@ -14,8 +14,9 @@ use crate::api::{
 use crate::calendar;
 use crate::calendar::session_at;
 use crate::error::{EngineError, Result};
+use crate::job::Job;
 use crate::open::OpenArchive;
-use crate::pairing::{Job, Pairing, Storage};
+use crate::pairing::{Pairing, Storage};
 use crate::progress::Progress;
 use crate::prune::{Need, Thinner};
 use crate::storage::{fail_all, frozen, open_capable};

@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use std::fmt::Debug;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What a storage needs to know besides its path. Folders need none of it.
 #[derive(Clone, Debug)]
@@ -15,6 +16,8 @@ pub struct PoolOptions {
     pub environment: Vec<(OsString, OsString)>,
     /// The folders in which the tools are looked for.
     pub tool_folders: Vec<PathBuf>,
+    /// How long each run of a tool may take; without it as long as it likes.
+    pub patience: Option<Duration>,
     /// Where it notes what must survive a crash. Without it a thin pool can't tell what changed.
     pub notes: Option<Arc<dyn Notes>>,
     /// Nothing is put right when a storage is opened: what a killed run reserved stays reserved.
@@ -32,6 +35,7 @@ impl Default for PoolOptions {
         Self {
             environment: Vec::new(),
             tool_folders: vec!["/usr/sbin".into(), "/sbin".into()],
+            patience: None,
             notes: None,
             only_look: false,
             replace_foreign: false,

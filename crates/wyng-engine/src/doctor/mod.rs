@@ -12,10 +12,13 @@ use crate::api::{Diagnosis, DoctorReport, DoctorRequest, Level, Part, Reporter, 
 use crate::error::Result;
 use crate::open::OpenArchive;
 use crate::status::NANOS;
+use crate::storage::host_notes;
 use std::sync::Arc;
+use std::time::Duration;
 use wyng_state::StateHome;
 use wyng_store::{Destination, Location, Store};
 use wyng_sys::Context;
+use wyng_volume::PoolOptions;
 
 /// Looks at this host, the storages of the request, and the destination if there is one.
 ///
@@ -80,6 +83,21 @@ impl Ward<'_> {
     /// Now, nanoseconds since 1970.
     fn now(&self) -> i64 {
         self.context.clock.now()
+    }
+}
+
+/// A storage whose tools hang, as they do over a disk that is gone, holds nobody up for longer.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How storages are opened to look at them.
+fn pool_options(ward: &Ward<'_>) -> PoolOptions {
+    PoolOptions {
+        environment: ward.request.storage.environment.clone(),
+        notes: ward.home.clone().map(host_notes),
+        headroom: ward.request.storage.headroom,
+        patience: Some(PATIENCE),
+        only_look: true,
+        ..PoolOptions::default()
     }
 }
 

@@ -1,24 +1,17 @@
 //! Local storages: what they are, whether deltas will work there, their room, and the volumes in them.
 
-use super::{Ward, snapshots};
+use super::{Ward, pool_options, snapshots};
 use crate::api::{ImportSource, Level, Part, StorageSet, Symptom};
 use crate::error::{EngineError, Result};
-use crate::storage::host_notes;
 use std::path::Path;
 use wyng_sys::fs::{FileKind, OpenHow};
 use wyng_volume::{
-    FolderSnapshots, FolderStanding, Pool, PoolOptions, PoolRoom, Reserved, Standing, ThinStanding, VolumeError,
-    WhyCopies, open_pool,
+    FolderSnapshots, FolderStanding, Pool, PoolRoom, Reserved, Standing, ThinStanding, VolumeError, WhyCopies,
+    open_pool,
 };
 
 pub(super) fn look(ward: &mut Ward<'_>) -> Result<()> {
-    let options = PoolOptions {
-        environment: ward.request.storage.environment.clone(),
-        notes: ward.home.clone().map(host_notes),
-        headroom: ward.request.storage.headroom,
-        only_look: true,
-        ..PoolOptions::default()
-    };
+    let options = pool_options(ward);
     let mut seen = snapshots::Seen::default();
     for set in &ward.request.sets {
         let opened = open_pool(ward.context, &set.local, &options);

@@ -1,6 +1,6 @@
 //! The machine: kernel, this user, and the programs that are started.
 
-use super::{Ward, missing};
+use super::{Ward, missing, pool_options};
 use crate::api::{Device, KeysIn, Level, Part, Symptom};
 use crate::error::Result;
 use crate::storage::is_group_and_pool;
@@ -12,7 +12,7 @@ use wyng_sys::child::{self, Spec};
 use wyng_sys::fs::{FileKind, Fs, OpenHow};
 use wyng_sys::keyring::Keyring;
 use wyng_sys::{process, real};
-use wyng_volume::{LvmTool, PoolOptions, is_machine_admin, lvm_tools};
+use wyng_volume::{LvmTool, is_machine_admin, lvm_tools};
 
 /// The device behind which file systems of programs are.
 const FUSE: &str = "/dev/fuse";
@@ -98,11 +98,7 @@ fn fuse(ward: &mut Ward<'_>, uid: u32) {
 }
 
 fn thin_tools(ward: &mut Ward<'_>) {
-    let options = PoolOptions {
-        environment: ward.request.storage.environment.clone(),
-        ..PoolOptions::default()
-    };
-    let tools = lvm_tools(ward.context, &options);
+    let tools = lvm_tools(ward.context, &pool_options(ward));
     let fs = &*ward.context.fs;
     let needed = ward.request.sets.iter().any(|set| may_be_thin(fs, &set.local));
     let level = judge_tools(&tools, needed);

@@ -17,6 +17,7 @@ pub(super) struct Tools {
     fs: Arc<dyn Fs>,
     folders: Vec<PathBuf>,
     environment: Vec<(OsString, OsString)>,
+    patience: Option<Duration>,
     clock: Arc<dyn Clock>,
     cancel: Cancel,
 }
@@ -36,6 +37,7 @@ impl Tools {
             fs: context.fs.clone(),
             folders: options.tool_folders.clone(),
             environment,
+            patience: options.patience,
             clock: context.clock.clone(),
             cancel: context.cancel.clone(),
         }
@@ -83,6 +85,7 @@ impl Tools {
     fn spec(&self, tool: &'static str, arguments: &[&str]) -> Result<Spec> {
         Ok(Spec {
             env: self.environment.clone(),
+            time_limit: self.patience,
             ..Spec::new(self.find(tool)?, arguments)
         })
     }
@@ -134,18 +137,12 @@ const VERSIONS: [(&str, &str, &str); 4] = [
     ("thin_delta", "--version", ""),
 ];
 
-/// A tool that only tells its version takes no longer.
-const PATIENCE: Duration = Duration::from_secs(10);
-
 /// The tools that thin volumes need, and whether they are there.
 #[must_use]
 pub fn lvm_tools(context: &Context, options: &PoolOptions) -> Vec<LvmTool> {
     let tools = Tools::new(context, options);
     let look = |(name, argument, before): (&'static str, &str, &str)| {
-        let spec = tools.spec(name, &[argument]).ok().map(|spec| Spec {
-            time_limit: Some(PATIENCE),
-            ..spec
-        });
+        let spec = tools.spec(name, &[argument]).ok();
         let told = spec.as_ref().and_then(|spec| child::run(spec, &tools.cancel).ok());
         LvmTool {
             name,
@@ -189,8 +186,18 @@ pub(super) fn succeeded(tool: &'static str, arguments: &[&str], outcome: &Outcom
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test ends at the first surprise"
+)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::symlink;
+    use wyng_sys::RealFs;
+    use wyng_sys::child::ChildError;
+    use wyng_testkit::clock::test_context;
+    use wyng_testkit::pools::TempDir;
 
     #[test]
     fn versions_are_found_in_what_tools_say() {
@@ -206,5 +213,27 @@ mod tests {
         ] {
             assert_eq!(version(text, before).as_deref(), expected, "{text}");
         }
+    }
+    #[test]
+    fn a_tool_that_hangs_is_given_up_where_there_is_a_limit() {
+        let folder = TempDir::new();
+        symlink("/bin/sleep", folder.join("lvs")).unwrap();
+        let options = PoolOptions {
+            tool_folders: vec![folder.path().to_path_buf()],
+            patience: Some(Duration::from_millis(50)),
+            ..PoolOptions::default()
+        };
+        let tools = Tools::new(&test_context(Arc::new(RealFs::new(Cancel::new())), 1), &options);
+        let error = tools.run("lvs", &["1000"]).unwrap_err();
+        assert!(
+            matches!(
+                error,
+                VolumeError::Tool {
+                    source: ChildError::TimedOut { .. },
+                    ..
+                }
+            ),
+            "{error}"
+        );
     }
 }

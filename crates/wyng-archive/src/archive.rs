@@ -338,6 +338,12 @@ impl Archive {
         Ok((view, notices))
     }
 
+    /// Goes on for `before`, which was opened for the same command over another connection.
+    pub fn succeed(&mut self, before: &Self) {
+        // The root that was put right by now is no newer for it.
+        self.from_copy |= before.from_copy;
+    }
+
     /// Whatever is changed next would overwrite what proves the state of a volume.
     pub fn hold_back(&mut self) {
         self.unfinished = true;

@@ -10,8 +10,8 @@ use std::time::Duration;
 use wyng_archive::{Archive, ArchiveError, Attach, KeySource, Sealed};
 use wyng_format::MasterKeys;
 use wyng_state::ArchiveIdentity;
-use wyng_store::StoreError;
 use wyng_store::remote::{Attempts, Fault};
+use wyng_store::{Durability, StoreError};
 use zeroize::Zeroizing;
 
 /// The connections that a command makes after its first one.
@@ -22,7 +22,9 @@ pub(crate) struct Again {
     /// When a step began that changes more than a session that is being made, by the monotonic clock.
     pub changing: Option<Duration>,
     /// There will be none any more.
-    given_up: bool,
+    pub given_up: bool,
+    /// What was stored over an earlier one may not be on the destination's disks.
+    pub unconfirmed: bool,
 }
 
 impl OpenArchive {
@@ -33,6 +35,7 @@ impl OpenArchive {
         reporter: &dyn Reporter,
         act: impl FnMut(&mut Self, bool) -> Result<T>,
     ) -> Result<T> {
+        self.again.attempts = Attempts::default();
         self.over_connections(reporter, true, act)
     }
 
@@ -41,7 +44,11 @@ impl OpenArchive {
     /// # Errors
     /// Those of `act`, of connecting, and of putting right what a cut left.
     pub fn looking<T>(&mut self, reporter: &dyn Reporter, mut act: impl FnMut(&mut Self) -> Result<T>) -> Result<T> {
-        self.over_connections(reporter, false, |open, _| act(open))
+        self.over_connections(reporter, false, |open, _| {
+            let seen = act(open)?;
+            // What could not be read may pass for damage of it.
+            open.lost().map_or(Ok(seen), Err)
+        })
     }
 
     fn over_connections<T>(
@@ -50,7 +57,6 @@ impl OpenArchive {
         is_change: bool,
         mut act: impl FnMut(&mut Self, bool) -> Result<T>,
     ) -> Result<T> {
-        self.again.attempts = Attempts::default();
         let mut is_again = false;
         loop {
             self.again.changing = is_change.then(|| self.context.clock.monotonic());
@@ -65,19 +71,26 @@ impl OpenArchive {
         }
     }
 
-    /// The connection was cut, in a way that may pass, and it is known what was done over it: what a change asked for last may be
-    /// done late, so that nobody can tell by looking what became of it, unless the far side has answered until just before.
-    pub(crate) fn may_go_on(&self) -> bool {
+    /// After this error no other volume could be worked on.
+    pub(crate) fn ends_with(&self, error: &EngineError) -> bool {
+        error.ends_command() || self.again.given_up
+    }
+
+    /// How the connection was cut, if that was in a way that may pass, and if it is known what was done over it: what a change
+    /// asked for last may be done late, so that nobody can tell by looking what became of it, unless the far side has answered
+    /// until just before.
+    pub(crate) fn cut(&self) -> Option<StoreError> {
         let is_safe = |lost: &StoreError| match self.again.changing {
             Some(begun) => may_repeat(lost, self.context.clock.monotonic().saturating_sub(begun)),
             None => true,
         };
-        let lost = self.archive.store().lost();
         // A reader's store connects again by itself.
-        self.locks.as_ref().is_some_and(Locks::hold_destination)
-            && !self.again.given_up
-            && !self.context.cancel.is_set()
-            && lost.is_some_and(|lost| lost.may_pass() && is_safe(&lost))
+        let is_writer = self.locks.as_ref().is_some_and(Locks::hold_destination);
+        if !is_writer || self.again.given_up || self.context.cancel.is_set() {
+            return None;
+        }
+        let lost = self.archive.store().lost()?;
+        (lost.may_pass() && is_safe(&lost)).then_some(lost)
     }
 
     /// Makes another connection after a step failed with `error`, which is given back if it did so for another reason than a cut.
@@ -88,10 +101,15 @@ impl OpenArchive {
         reporter: &dyn Reporter,
         ready: &mut dyn FnMut(&mut Self) -> Result<()>,
     ) -> Result<()> {
-        let Some(lost) = self.archive.store().lost().filter(|_| self.may_go_on()) else {
-            return Err(error);
+        let Some(lost) = self.cut() else {
+            return Err(match (error, self.lost()) {
+                // What could not be read passes for damage of it.
+                (EngineError::Archive(ArchiveError::Damaged(_)), Some(lost)) => lost,
+                (error, _) => error,
+            });
         };
         self.again.changing = None;
+        self.again.unconfirmed |= self.archive.store().capabilities().durability == Durability::Unconfirmed;
         let (context, reach) = (self.context.clone(), self.place.reach.clone());
         let lost = Arc::new(lost);
         let mut last: Option<Arc<StoreError>> = None;
@@ -153,7 +171,9 @@ impl OpenArchive {
             allow_rollback: false,
             write: true,
         };
-        self.archive = Archive::attach(unlocked, &self.context, attach)?;
+        let archive = Archive::attach(unlocked, &self.context, attach)?;
+        let before = std::mem::replace(&mut self.archive, archive);
+        self.archive.succeed(&before);
         let locks = self.locks.as_ref();
         self.archive.recover(&|| locks.map_or(Ok(()), Locks::check))?;
         self.report_notices(reporter);

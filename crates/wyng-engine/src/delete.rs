@@ -49,11 +49,11 @@ pub fn plan_delete(open: &OpenArchive, request: &DeleteRequest) -> Result<Delete
 pub fn delete(open: &mut OpenArchive, plan: &DeletePlan, reporter: &dyn Reporter) -> Result<DeleteReport> {
     let durability = open.change(reporter, |open, is_again| {
         let (archive, guard) = open.writing();
-        // One that counted when the connection was cut has been finished.
-        if is_again && !archive.holds(&plan.id)? {
-            return Ok(archive.sync_root()?);
+        match archive.delete_volume(&plan.id, &guard) {
+            // One that counted when the connection was cut has been finished.
+            Err(ArchiveError::NoVolume { .. }) if is_again => Ok(archive.sync_root()?),
+            done => Ok(done?),
         }
-        Ok(archive.delete_volume(&plan.id, &guard)?)
     })?;
     open.report_notices(reporter);
     let durability_confirmed = is_confirmed(durability, reporter);

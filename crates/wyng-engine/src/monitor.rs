@@ -10,6 +10,7 @@ use crate::error::{EngineError, Result};
 use crate::job::Job;
 use crate::open::OpenArchive;
 use crate::pairing::{Pairing, Storage, rebase};
+use crate::status::note_changed;
 use crate::storage::{fail_all, frozen, open_capable};
 use wyng_volume::{FreezeRequest, Frozen, Pool, VolumeError};
 
@@ -143,7 +144,9 @@ impl Run<'_> {
             Ok(moved) => {
                 done.chunks_new = moved.chunks_new;
                 done.chunks_changed = moved.map.count();
-                if !moved.is_same {
+                if moved.is_same {
+                    note_changed(self.open, &job.vid, &moved.map)?;
+                } else {
                     rebase(self.open, pool, local, job, &mut *frozen, &moved.map)?;
                     done.kind = MonitorKind::Noted;
                 }

@@ -362,6 +362,12 @@ impl OpenArchive {
         self.archive.store().lost().map(EngineError::from)
     }
 
+    /// The archive lies in a folder of this host.
+    #[must_use]
+    pub fn is_in_folder(&self) -> bool {
+        !self.archive.store().capabilities().far
+    }
+
     /// Tells of files of the destination that copies stood in for since that was last told.
     pub fn report_copies(&self, reporter: &dyn Reporter) {
         crate::read::report_copies(self, reporter);

@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::job::Job;
 use crate::open::{OpenArchive, source_nanos};
 use crate::scan::{Scan, Spans};
+use crate::status::note_changed;
 use crate::takeover;
 use std::ops::Range;
 use wyng_archive::{ArchiveError, Session, Trust};
@@ -421,9 +422,7 @@ pub(crate) fn rebase(
         // A storage that gives its snapshots times of its own.
         state.store_delta_map(&job.vid, session, sequence, map, evidence.mtime())?;
     }
-    let chunk = u64::from(open.archive.chunk_size().bytes());
-    let changed = map.count().saturating_mul(chunk);
-    state.write(CacheFile::Changed(&job.vid), format!("{changed}\n").as_bytes())?;
+    note_changed(open, &job.vid, map)?;
     state.retain_delta_map(&job.vid, Some((session, sequence)))?;
     // crash here: base and map are right, but no record says so, so the next send reads everything.
     let record = SnapshotRecord {

@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::open::{OpenArchive, is_confirmed};
 use std::path::Path;
 use wyng_format::{Description, VolumeId, VolumeName};
-use wyng_volume::{BaseEvidence, Label};
+use wyng_volume::{BaseEvidence, Label, VolumeError};
 
 /// Gives a volume another name, description, or both.
 ///
@@ -60,7 +60,11 @@ fn move_snapshot(open: &OpenArchive, local: &Path, vid: &VolumeId, request: &Ren
         return Ok(());
     };
     let pool = open.storage(local, false)?;
-    pool.look(&request.to)?;
+    match pool.look(&request.to) {
+        // The user may rename it later.
+        Err(VolumeError::Missing { .. }) => return Ok(()),
+        looked => drop(looked?),
+    }
     let label = Label {
         archive: open.archive.root().uuid().to_owned(),
         volume: vid.to_string(),

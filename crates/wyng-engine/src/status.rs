@@ -8,11 +8,11 @@ use crate::calendar;
 use crate::check::orphan_snapshots;
 use crate::error::Result;
 use crate::open::OpenArchive;
-use wyng_format::{SessionName, VolumeId};
+use wyng_format::{DeltaMap, SessionName, VolumeId};
 use wyng_state::{ArchiveState, CacheFile};
 
-/// The most bytes of the file in which monitor notes how much changed.
-const CHANGED_LIMIT: u64 = 64;
+/// The most bytes of a file in which monitor or send notes what it found.
+const NOTE_LIMIT: u64 = 64;
 
 pub(crate) const NANOS: i64 = 1_000_000_000;
 
@@ -66,6 +66,7 @@ pub(crate) fn volume(open: &OpenArchive, listing: VolumeListing, at: i64) -> Vol
         let made = SessionName::parse(&newest.name).ok().map(|name| made_at(open, &name));
         status.session = Some(date(newest));
         status.session_at = made;
+        status.up_to_date_at = made;
         status.age = made.map(|made| u64::try_from(at.saturating_sub(made)).unwrap_or(0));
         status.size = newest.size;
         let proof = |wanted: bool| {
@@ -78,6 +79,8 @@ pub(crate) fn volume(open: &OpenArchive, listing: VolumeListing, at: i64) -> Vol
     }
     if let (Some(state), Ok(vid)) = (open.archive.state(), VolumeId::new(&status.vid)) {
         let identity = open.archive.identity();
+        let later = newest.and_then(|newest| unchanged(state, &vid, newest));
+        status.up_to_date_at = later.max(status.session_at);
         status.changed_bytes = newest.and_then(|newest| changed(open, state, &vid, newest));
         let unconfirmed = state.unconfirmed(&identity, &vid).ok().flatten();
         status.unconfirmed = unconfirmed.map(|list| list.session.date().to_owned());
@@ -95,10 +98,36 @@ pub(crate) fn made_at(open: &OpenArchive, session: &SessionName) -> i64 {
     calendar::unix_nanos(&open.context, session).div_euclid(NANOS)
 }
 
+/// Notes how much has changed since the newest session, for who asks how a volume stands.
+pub(crate) fn note_changed(open: &OpenArchive, vid: &VolumeId, map: &DeltaMap) -> Result<()> {
+    let chunk = u64::from(open.archive.chunk_size().bytes());
+    let changed = map.count().saturating_mul(chunk);
+    if let Some(state) = open.archive.state() {
+        state.write(CacheFile::Changed(vid), format!("{changed}\n").as_bytes())?;
+    }
+    Ok(())
+}
+
+/// Notes that a volume is as its newest session has it, for who asks how it stands.
+pub(crate) fn note_unchanged(open: &OpenArchive, vid: &VolumeId, newest: &SessionName) -> Result<()> {
+    let now = open.context.clock.now().div_euclid(NANOS);
+    if let Some(state) = open.archive.state() {
+        state.write(CacheFile::Unchanged(vid), format!("{newest} {now}\n").as_bytes())?;
+    }
+    Ok(())
+}
+
+/// When a send last found no change, if that is about the newest session.
+fn unchanged(state: &ArchiveState, vid: &VolumeId, newest: &SessionListing) -> Option<i64> {
+    let noted = state.read(CacheFile::Unchanged(vid), NOTE_LIMIT).ok()??;
+    let (session, at) = std::str::from_utf8(&noted).ok()?.trim().split_once(' ')?;
+    (session == newest.name).then(|| at.parse().ok())?
+}
+
 /// What monitor noted, if that is about the newest session.
 fn changed(open: &OpenArchive, state: &ArchiveState, vid: &VolumeId, newest: &SessionListing) -> Option<u64> {
     let record = state.snapshot_record(&open.archive.identity(), vid).ok()?.found()?;
-    let noted = state.read(CacheFile::Changed(vid), CHANGED_LIMIT).ok()??;
+    let noted = state.read(CacheFile::Changed(vid), NOTE_LIMIT).ok()??;
     let bytes = std::str::from_utf8(&noted).ok()?.trim().parse().ok()?;
     (record.session.as_str() == newest.name).then_some(bytes)
 }

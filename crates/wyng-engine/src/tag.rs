@@ -11,7 +11,7 @@ use wyng_format::{SessionName, Tag, VolumeId};
 /// # Errors
 /// What ends the whole command; the failures of single volumes are in the report.
 pub fn tag(open: &mut OpenArchive, request: &TagRequest, reporter: &dyn Reporter) -> Result<TagReport> {
-    open.check_may_remove("tag")?;
+    open.looking(reporter, |open| open.check_may_remove("tag"))?;
     let mut report = TagReport {
         dry_run: request.dry_run,
         sessions: Vec::new(),
@@ -22,7 +22,7 @@ pub fn tag(open: &mut OpenArchive, request: &TagRequest, reporter: &dyn Reporter
         match tag_volume(open, volume, request, reporter) {
             Ok(mut sessions) => report.sessions.append(&mut sessions),
             Err(EngineError::Archive(ArchiveError::NoSession { .. } | ArchiveError::NoSessions { .. })) if !named => {}
-            Err(error) if error.ends_command() => return Err(error),
+            Err(error) if open.ends_with(&error) => return Err(error),
             Err(error) => {
                 let volume = volume.clone();
                 let failure = VolumeFailure { volume, error };

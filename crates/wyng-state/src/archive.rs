@@ -25,6 +25,8 @@ pub enum CacheFile<'a> {
     Sessions(&'a VolumeId),
     /// `Vol_x/volchanged`: bytes changed since the newest session, decimal, LF.
     Changed(&'a VolumeId),
+    /// `Vol_x/wyng-unchanged` (ours): the newest session when a send last found no change, a blank, when, seconds since 1970, LF.
+    Unchanged(&'a VolumeId),
     /// `Vol_x/S_date/info`.
     SessionInfo(&'a VolumeId, &'a SessionName),
     /// `Vol_x/S_date/manifest.z`, as stored.
@@ -45,6 +47,7 @@ impl CacheFile<'_> {
             Self::VolumeInfo(vid) => volume_file(vid, "volinfo"),
             Self::Sessions(vid) => volume_file(vid, "sessions"),
             Self::Changed(vid) => volume_file(vid, "volchanged"),
+            Self::Unchanged(vid) => volume_file(vid, "wyng-unchanged"),
             Self::SessionInfo(vid, session) => session_file(vid, session, "info"),
             Self::Manifest(vid, session) => session_file(vid, session, "manifest.z"),
             Self::DecodedManifest(vid, session) => session_file(vid, session, "manifest"),

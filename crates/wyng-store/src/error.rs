@@ -221,6 +221,7 @@ impl StoreError {
                 | Self::Locked { .. }
                 | Self::NotWritable { .. }
                 | Self::Forbidden { .. }
+                | Self::Cancelled(_)
                 | Self::NoFolder { .. }
                 | Self::Lost { .. }
                 | Self::StaysLost { .. }

@@ -12,7 +12,17 @@ pub struct StorePath(Box<str>);
 #[error("{0:?} is not a path inside an archive")]
 pub struct BadStorePath(String);
 
+/// Whether a folder of a volume is called like that of a session that is being made.
+pub(crate) fn is_unfinished(session: &str) -> bool {
+    session == "S-tmp" || session.starts_with("S-part-")
+}
+
 impl StorePath {
+    /// Below the folder of a session that is being made.
+    pub(crate) fn is_in_unfinished_session(&self) -> bool {
+        self.as_str().split('/').nth(1).is_some_and(is_unfinished)
+    }
+
     /// Checks `path`. The empty path is the archive folder itself.
     ///
     /// # Errors

@@ -290,3 +290,18 @@ fn durability_is_confirmed_on_every_kind_that_answers() {
         assert_eq!(store.sync().unwrap(), wyng_store::Durability::Confirmed, "{kind:?}");
     }
 }
+
+#[test]
+fn writers_that_open_at_the_same_time_do_not_fail_for_each_others_tests() {
+    let (_, fs) = machine_with(&["archive.ini"]);
+    std::thread::scope(|threads| {
+        for _ in 0..4 {
+            threads.spawn(|| {
+                for _ in 0..300 {
+                    let store = open(&fs, OpenMode::Write { uid: 0 }).unwrap();
+                    assert!(store.capabilities().hard_links);
+                }
+            });
+        }
+    });
+}

@@ -277,6 +277,9 @@ fn hint(error: &EngineError) -> Option<String> {
                 "is it mounted? If it is an LVM thin pool: are the packages lvm2 and thin-provisioning-tools installed, and is this root?"
             }
             VolumeError::Offline { .. } => "is it mounted?",
+            VolumeError::BadName { name, .. } if name.starts_with('/') => {
+                "name it as it lies below --local; other files are sent by --import-other-from='VOLUME:|:PATH'"
+            }
             VolumeError::NoPool { .. } => "name it with --local=GROUP/POOL",
             VolumeError::NotAPool { pool: Some(pool), .. } => {
                 return Some(format!("name its pool with --local={pool}"));

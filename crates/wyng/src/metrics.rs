@@ -14,6 +14,7 @@ pub const LIMIT: usize = 16 << 20;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Family {
     NewestSession,
+    UpToDate,
     Sessions,
     VolumeBytes,
     ChangedBytes,
@@ -29,8 +30,9 @@ enum Family {
 }
 
 impl Family {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::NewestSession,
+        Self::UpToDate,
         Self::Sessions,
         Self::VolumeBytes,
         Self::ChangedBytes,
@@ -51,6 +53,10 @@ impl Family {
             Self::NewestSession => (
                 "wyng_newest_session_timestamp_seconds",
                 "When the newest session of a volume was made.",
+            ),
+            Self::UpToDate => (
+                "wyng_up_to_date_timestamp_seconds",
+                "When a volume was last known to be as its newest session has it: that was made, or a send found no change.",
             ),
             Self::Sessions => ("wyng_sessions", "Number of sessions of a volume."),
             Self::VolumeBytes => ("wyng_volume_bytes", "Size of a volume in its newest session."),
@@ -155,6 +161,7 @@ fn add_archive(samples: &mut Samples, archive: &str, report: &StatusReport) {
         let VolumeStatus {
             volume: name,
             session_at,
+            up_to_date_at,
             size,
             sessions,
             changed_bytes,
@@ -167,6 +174,7 @@ fn add_archive(samples: &mut Samples, archive: &str, report: &StatusReport) {
             samples.extend(value.map(|value| (key, value)));
         };
         add(Family::NewestSession, session_at.map(|at| at.to_string()));
+        add(Family::UpToDate, up_to_date_at.map(|at| at.to_string()));
         add(Family::Sessions, Some(sessions.to_string()));
         add(Family::VolumeBytes, session_at.map(|_| size.to_string()));
         add(Family::ChangedBytes, changed_bytes.map(|bytes| bytes.to_string()));
@@ -280,6 +288,7 @@ mod tests {
             volumes: vec![VolumeStatus {
                 volume: name.to_owned(),
                 session_at: Some(90),
+                up_to_date_at: Some(92),
                 size: 1 << 20,
                 sessions: 2,
                 verified_at: Some(95),
@@ -301,6 +310,9 @@ mod tests {
             r#"# HELP wyng_newest_session_timestamp_seconds When the newest session of a volume was made.
 # TYPE wyng_newest_session_timestamp_seconds gauge
 wyng_newest_session_timestamp_seconds{archive="file:/srv/b \"x\\",volume="v\n1"} 90
+# HELP wyng_up_to_date_timestamp_seconds When a volume was last known to be as its newest session has it: that was made, or a send found no change.
+# TYPE wyng_up_to_date_timestamp_seconds gauge
+wyng_up_to_date_timestamp_seconds{archive="file:/srv/b \"x\\",volume="v\n1"} 92
 # HELP wyng_sessions Number of sessions of a volume.
 # TYPE wyng_sessions gauge
 wyng_sessions{archive="file:/srv/b \"x\\",volume="v\n1"} 2

@@ -59,8 +59,8 @@ impl Archive {
     /// # Errors
     /// Those of the destination.
     pub fn sync_published(&self, vid: &VolumeId) -> Result<Durability> {
-        let root = self.sync_root()?;
-        Ok(worse(root, self.vault.store.sync_dir(&layout::volume(vid))?))
+        let volume = self.vault.store.sync_dir(&layout::volume(vid))?;
+        Ok(worse(volume, self.sync_root()?))
     }
 
     /// Makes durable what another connection has put in place of the root.

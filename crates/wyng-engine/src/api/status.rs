@@ -24,6 +24,9 @@ pub struct VolumeStatus {
     pub session_at: Option<i64>,
     /// How long ago that is, seconds.
     pub age: Option<u64>,
+    /// When the volume was last known to be as that session has it, seconds since 1970: when it was made, or when a send from this
+    /// host later found no change.
+    pub up_to_date_at: Option<i64>,
     /// Size of the volume in it, bytes.
     pub size: u64,
     /// How many sessions it has.

@@ -66,7 +66,7 @@ pub fn prune(open: &mut OpenArchive, plan: PrunePlan, reporter: &dyn Reporter) -
         report.volumes.push(pruned);
         match result {
             Ok(()) => {}
-            Err(error) if error.ends_command() => return Err(error),
+            Err(error) if open.ends_with(&error) => return Err(error),
             Err(error) => {
                 let failure = VolumeFailure::from((volume.volume.clone(), error));
                 reporter.event(Event::VolumeFailed(&failure));

@@ -153,7 +153,7 @@ impl Thinner {
         }
         match outcome {
             Ok(_) => {}
-            Err(error) if error.ends_command() => return Err(error),
+            Err(error) if open.ends_with(&error) => return Err(error),
             Err(error) => self.failed.push(VolumeFailure {
                 volume: volume.to_owned(),
                 error: EngineError::NotPruned(Box::new(error)),
@@ -171,17 +171,19 @@ impl Thinner {
         (enough, reporter): (&Enough<'_>, &dyn Reporter),
         gone: &mut Option<VolumePruned>,
     ) -> Result<bool> {
-        if enough(open)? {
+        if open.looking(reporter, |open| enough(open))? {
             return Ok(false);
         }
-        let plan = match open.archive.volume(volume) {
-            Ok(found) => Planner::new(open, &self.request, &self.old, batch).volume(found)?,
-            Err(ArchiveError::NoVolume { .. }) => return Ok(false),
-            Err(error) => return Err(error.into()),
+        let plan = open.looking(reporter, |open| match open.archive.volume(volume) {
+            Ok(found) => Planner::new(open, &self.request, &self.old, batch)
+                .volume(found)
+                .map(Some),
+            Err(ArchiveError::NoVolume { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        })?;
+        let Some(plan) = plan.filter(|plan| plan.removes() > 0) else {
+            return Ok(false);
         };
-        if plan.removes() == 0 {
-            return Ok(false);
-        }
         let gone = gone.get_or_insert_with(|| VolumePruned::nothing(&plan));
         prune_volume(open, &plan, gone, &mut self.durability_confirmed, reporter)?;
         // Journalling file systems count what was removed as free only once that is durable.

@@ -7,6 +7,7 @@ use crate::error::{EngineError, Result};
 use crate::job::Job;
 use wyng_archive::{Session, SessionRecord, Trust};
 use wyng_format::{LocalTime, VolumeId};
+use wyng_store::Durability;
 use wyng_store::remote::Attempts;
 
 impl Run<'_> {
@@ -24,7 +25,7 @@ impl Run<'_> {
                 Ok(done) => return Ok(done),
                 Err(error) => error,
             };
-            if self.open.may_go_on() {
+            if self.open.cut().is_some() {
                 self.note_cut(vid);
             }
             self.connect_again(error)?;
@@ -60,7 +61,15 @@ impl Run<'_> {
         let sent = sent.clone();
         let durability = archive.sync_published(&job.vid)?;
         self.unanswered = None;
-        self.committed(job, durability);
+        // Chunks may have gone over the connection before.
+        self.committed(
+            job,
+            if self.open.again.unconfirmed {
+                Durability::Unconfirmed
+            } else {
+                durability
+            },
+        );
         Ok(Some(sent))
     }
 

@@ -66,7 +66,7 @@ pub fn send(open: &mut OpenArchive, request: &SendRequest, reporter: &dyn Report
     let session = free_session(open, request)?;
     let thinner = Thinner::new(open, &request.autoprune).filter(|_| !request.dry_run);
     if thinner.is_some() {
-        open.check_may_remove("--autoprune")?;
+        open.looking(reporter, |open| open.check_may_remove("--autoprune"))?;
     }
     let report = SendReport {
         session: session.date().to_owned(),
@@ -253,7 +253,7 @@ impl Run<'_> {
                 self.settle_lost(&volume);
                 Ok(())
             }
-            Err(error) if error.ends_command() => Err(error),
+            Err(error) if self.open.ends_with(&error) => Err(error),
             Err(error) => {
                 // A wait that the user ended is no failure of the volume.
                 self.open.context.cancel.check()?;

@@ -10,6 +10,7 @@ use crate::job::Job;
 use crate::open::{OpenArchive, source_nanos};
 use crate::pairing::Pairing;
 use crate::scan::{Scan, Spans};
+use crate::status::note_unchanged;
 use std::ops::Range;
 use wyng_archive::{Changes, Draft, Predecessor, SessionRecord, Sizes, View};
 use wyng_format::Permissions;
@@ -165,7 +166,7 @@ impl Run<'_> {
                 size,
                 ..Transferred::default()
             };
-            return Ok(self.sent(&job, SendKind::Unchanged, &done, false));
+            return Ok(self.unchanged(&job, &done));
         }
         let next_data = |from: u64| {
             let cut = |range: Range<u64>| range.start.min(size)..range.end.min(size);
@@ -331,12 +332,11 @@ impl Run<'_> {
         if !store {
             self.give_up(&draft);
             self.discard_parts(job);
-            let kind = if matches!(scan.kind, SendKind::Full(_) | SendKind::Promised { .. }) {
-                scan.kind.clone()
-            } else {
-                SendKind::Unchanged
-            };
-            return Ok((self.sent(job, kind, &done, false), false));
+            let mut sent = self.unchanged(job, &done);
+            if matches!(scan.kind, SendKind::Full(_) | SendKind::Promised { .. }) {
+                sent.kind = scan.kind.clone();
+            }
+            return Ok((sent, false));
         }
         if let Some(pairing) = pairing {
             pairing.intend(self.open, job, self.session)?;
@@ -407,6 +407,15 @@ impl Run<'_> {
         if let Some(index) = &mut self.dedup {
             index.committed(&job.vid, self.session);
         }
+    }
+
+    /// A volume that is as its newest session has it, which is noted for who asks how it stands.
+    fn unchanged(&self, job: &Job, done: &Transferred) -> VolumeSent {
+        if let (Some(newest), false) = (&job.newest, self.request.dry_run) {
+            // What can't be noted is not told.
+            let _ = note_unchanged(self.open, &job.vid, &newest.name);
+        }
+        self.sent(job, SendKind::Unchanged, done, false)
     }
 
     fn sent(&self, job: &Job, kind: SendKind, done: &Transferred, stored: bool) -> VolumeSent {

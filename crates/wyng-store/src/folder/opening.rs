@@ -178,6 +178,9 @@ fn has_links(root: &dyn Dir) -> bool {
     matches!(root.stat(Path::new(LINK_TEST)), Ok(Some(stat)) if stat.kind == FileKind::File && stat.links > 1)
 }
 
+/// How often the hard-link test is made while other writers are at the same.
+const ATTEMPTS: u32 = 16;
+
 /// Makes the write test and the hard-link test; whether there are hard links. On failure says which name it was.
 fn try_out(root: &dyn Dir, made: &mut Made) -> std::result::Result<bool, (SysError, &'static str)> {
     let (file, link) = (Path::new(WRITE_TEST), Path::new(LINK_TEST));
@@ -190,26 +193,35 @@ fn try_out(root: &dyn Dir, made: &mut Made) -> std::result::Result<bool, (SysErr
     match root.open(file, how) {
         Ok(_) if new_file => made.probes.push(WRITE_TEST),
         Ok(_) => {}
-        // A full destination can still be pruned.
+        // There may be just enough room left to prune.
         Err(error) if error.is_no_space() => return Ok(had_link),
         Err(error) => return Err((error, WRITE_TEST)),
     }
-    or_gone(root.remove_file(link)).map_err(|error| (error, LINK_TEST))?;
-    match root.hard_link(file, link) {
-        Ok(()) => {
-            made.probes.push(LINK_TEST);
-            Ok(true)
-        }
-        Err(error) if error.is_no_space() => Ok(had_link),
-        Err(error) if error.is_permission() || error.is_unsupported() || error.errno() == Some(Errno::MLINK) => {
-            // EPERM says either that there are no links or that the folder can't be written: an ordinary file tells.
-            root.open(link, OpenHow::new(FILE_MODE))
-                .and_then(|_| root.remove_file(link))
+    let is_taken = |error: &SysError| error.errno() == Some(Errno::EXIST);
+    for _ in 0..ATTEMPTS {
+        or_gone(root.remove_file(link)).map_err(|error| (error, LINK_TEST))?;
+        match root.hard_link(file, link) {
+            Ok(()) => {
+                made.probes.push(LINK_TEST);
+                return Ok(true);
+            }
+            // Another writer tries the same at this moment, to learn that the lock is held.
+            Err(error) if is_taken(&error) => {}
+            Err(error) if error.is_no_space() => return Ok(had_link),
+            Err(error) if error.is_permission() || error.is_unsupported() || error.errno() == Some(Errno::MLINK) => {
+                // EPERM says either that there are no links or that the folder can't be written: an ordinary file tells.
+                return match root.open(link, OpenHow::new(FILE_MODE)) {
+                    Ok(_) => or_gone(root.remove_file(link)),
+                    Err(error) if is_taken(&error) => Ok(()),
+                    Err(error) => Err(error),
+                }
                 .map(|()| false)
-                .map_err(|error| (error, LINK_TEST))
+                .map_err(|error| (error, LINK_TEST));
+            }
+            Err(error) => return Err((error, LINK_TEST)),
         }
-        Err(error) => Err((error, LINK_TEST)),
     }
+    Ok(has_links(root))
 }
 
 /// For writers, refusals to open or make the folder mean that it is not writable; so does a file in its place for who

@@ -162,6 +162,10 @@ impl Run<'_> {
         let request = self.open_request(purpose);
         let mut archive = wyng_engine::open(self.context, &request, &self.terminal, &self.display)?;
         self.introduce(&archive);
+        if self.general.remote.rate.is_some() && archive.is_in_folder() {
+            self.output
+                .warning("--limit-rate has no effect here: the archive is in a folder of this host");
+        }
         let result = work(self, &mut archive);
         self.measure(&archive);
         let waits = archive.close_counted();

@@ -4,7 +4,7 @@ use super::verify::unreadable;
 use super::{Done, Run};
 use crate::errors::{Failed, Failure};
 use crate::options::arguments::SendArgs;
-use crate::render::{json, results};
+use crate::render::{json, plural, results};
 use crate::select::tags::{self, Tag, Tags};
 use serde_json::json;
 use wyng_engine::{Barrier, OpenArchive, Purpose, SendRequest, StorageSet};
@@ -21,10 +21,11 @@ impl Run<'_> {
     fn send_to(&mut self, archive: &mut OpenArchive, args: &SendArgs) -> Result<Done, Failure> {
         let (sets, empty) = args.storage.sets(&args.wanted.in_archive(&archive.volume_names()));
         self.note_unused(&args.storage, &args.wanted, &empty);
+        let tags = self.tags(&args.tags)?;
         let request = SendRequest {
             sets,
             imports: args.imports.clone(),
-            tags: self.tags(&args.tags)?,
+            tags: tags.clone(),
             description: args.description.clone(),
             dedup: args.dedup,
             send_unchanged: args.send_unchanged,
@@ -56,6 +57,14 @@ impl Run<'_> {
         let failed: Vec<Failed> = report.failed.iter().map(Failed::from).chain(lost).collect();
         self.display.announce(&failed);
         self.output.say(&results::send_summary(&report, failed.len()));
+        let untagged = report.volumes.iter().filter(|sent| !sent.session_stored).count();
+        if untagged > 0 && !tags.is_empty() && !args.dry_run {
+            self.output.warning(&format!(
+                "{} had no change, so no session of {} was made and tagged; --send-unchanged makes one",
+                plural(untagged, "volume", "volumes"),
+                if untagged == 1 { "it" } else { "them" }
+            ));
+        }
         Ok(Done {
             report: json::fields(&report),
             failed,

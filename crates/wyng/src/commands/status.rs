@@ -27,7 +27,7 @@ impl Run<'_> {
         for volume in &report.volumes {
             let faults = faults.entry(&volume.volume).or_default();
             faults.extend(volume.damage.iter().cloned());
-            faults.extend(args.max_age.and_then(|most| too_old(volume, most)));
+            faults.extend(args.max_age.and_then(|most| too_old(volume, report.at, most)));
         }
         let faults = faults.into_iter().filter(|(_, faults)| !faults.is_empty());
         let faults: Vec<Failed> = faults
@@ -51,15 +51,20 @@ impl Run<'_> {
     }
 }
 
-/// Why a volume's newest session is not new enough.
-fn too_old(volume: &VolumeStatus, most: Duration) -> Option<String> {
-    let Some(age) = volume.age.map(Duration::from_secs) else {
+/// Why what the archive has of a volume is not new enough.
+fn too_old(volume: &VolumeStatus, now: i64, most: Duration) -> Option<String> {
+    let Some(at) = volume.up_to_date_at else {
         // Damage may hide those that it has.
         return volume.damage.is_empty().then(|| "it has no session".to_owned());
     };
+    let age = Duration::from_secs(u64::try_from(now.saturating_sub(at)).unwrap_or(0));
+    let since = match volume.session_at {
+        Some(made) if made == at => "its newest session is",
+        _ => "what a send last found unchanged is",
+    };
     (age > most).then(|| {
         format!(
-            "its newest session is {} old, and at most {} is wanted",
+            "{since} {} old, and at most {} is wanted",
             size::span(age),
             size::span(most)
         )

@@ -44,10 +44,12 @@ pub(super) fn hint(error: &StoreError) -> Option<String> {
             "run the same command again; what is complete is kept"
         }
         StoreError::NoFolder { .. } => "is it mounted? A new archive is made by arch-init",
-        StoreError::Full { .. } => "make room there, then run the same command again; what is complete is kept",
+        StoreError::Full { .. } => {
+            "make room there (prune and delete need some 100 KiB for their lists), then run the same command again; what is complete is kept"
+        }
         StoreError::OtherVersion { .. } => "install the same version of wyng on both sides",
         StoreError::Locked { .. } => "--lock-wait=SECONDS waits for it to finish",
-        StoreError::LockLost { .. } => "nothing was changed; run the same command again",
+        StoreError::LockLost { .. } => "run the same command again; what is complete is kept",
         StoreError::System(error) => return system_hint(error),
         StoreError::GivenUp { last, .. } => return hint(last),
         _ => return None,

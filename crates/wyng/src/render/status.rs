@@ -71,6 +71,13 @@ fn volume(text: &mut String, report: &StatusReport, volume: &VolumeStatus) {
             &volume.volume,
         ],
     );
+    if volume.up_to_date_at > volume.session_at {
+        let _ = writeln!(
+            text,
+            "      no change since, as a send found {} ago",
+            since(report, volume.up_to_date_at)
+        );
+    }
     if volume.unfinished {
         text.push_str("      a send of it is not finished; the next one takes it up\n");
     }

@@ -87,6 +87,22 @@ fn a_status_knows_what_monitor_noted_and_which_snapshots_are_of_no_use() {
     lab.ok(&["delete", "gone"]);
     let volume = |code| document(&lab, &["v", &local], code)["volumes"][0].clone();
     assert_eq!(volume(0)["changed_bytes"], Value::Null);
+    lab.ok(&["monitor", "v", &local]);
+    assert_eq!(volume(0)["changed_bytes"], 0);
+    // A volume that does not change gets no session, and is backed up all the same.
+    std::thread::sleep(Duration::from_millis(3100));
+    let aged = |code| lab.run(&["status", "v", "--max-age=2s", "--quiet"]).expect(code).err();
+    assert!(aged(2).contains("its newest session is "), "{}", aged(2));
+    lab.ok(&["send", "v", &local, "--tag=t"])
+        .says(&["1 volume had no change, so no session of it was made and tagged; --send-unchanged makes one"]);
+    assert_eq!(aged(0), "");
+    let noted = volume(0);
+    let times = ["session_at", "up_to_date_at"].map(|name| noted[name].as_i64().unwrap());
+    assert!(times[1] >= times[0] + 3, "{noted}");
+    lab.ok(&["status", "v"])
+        .prints(&["      no change since, as a send found "]);
+    std::thread::sleep(Duration::from_millis(3100));
+    assert!(aged(2).contains("what a send last found unchanged is "), "{}", aged(2));
     let file = fs::OpenOptions::new().write(true).open(pool.join("v")).unwrap();
     file.write_all_at(b"x", 70_000).unwrap();
     file.sync_all().unwrap();

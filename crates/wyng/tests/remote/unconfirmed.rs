@@ -1,11 +1,15 @@
 //! Sessions that a plain SFTP server has not confirmed, and what its power cut takes of them.
 
+use crate::again::{Led, archives};
 use crate::far::{Far, Kind};
+use crate::relay::Fate;
 use crate::support::{Says, import};
+use serde_json::{Value, json};
 use std::fs;
 use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::Duration;
+use wyng_testkit::patterns::Pattern;
 use wyng_testkit::reader::assert_strict;
 
 /// The chunk files of the newest session, by address.
@@ -111,4 +115,41 @@ fn a_session_of_which_nothing_was_lost_is_looked_at_once() {
     lab.source("a", 5, 300_000);
     lab.ok(&["send", &import("a"), "--maxsync"]);
     assert!(!marked(&far));
+}
+
+/// What an interrupted send has left was written over another connection, and may not be on the server's disk.
+#[test]
+fn a_session_of_nothing_but_what_an_interrupted_send_left_is_unconfirmed() {
+    let Some(led) = Led::new(Kind::SftpOnly) else { return };
+    let lab = led.lab();
+    lab.init(&["--encrypt=off", "--compression=zstd:1"]);
+    let mut source = Pattern::Noise.bytes(6, 44 << 20);
+    lab.write("a", &source);
+    // After 32 MiB it is noted what is stored.
+    led.relay
+        .next(&archives(Kind::SftpOnly, Fate::CutAfterRequests(40 << 20)));
+    let told = lab.run(&["send", &import("a"), "--retries=0"]).expect(1).err();
+    assert!(told.contains("lost the connection"), "{told}");
+    source.truncate(16 << 20);
+    lab.write("a", &source);
+    let sent = lab.ok(&["send", &import("a"), "--json"]);
+    let document: Value = serde_json::from_slice(&sent.stdout).unwrap();
+    let volume = &document["volumes"][0];
+    assert_eq!(
+        (&volume["bytes_stored"], &volume["chunks_resumed"]),
+        (&json!(0), &json!(256)),
+        "{document}"
+    );
+    assert_eq!(document["durability_confirmed"], false, "{document}");
+    assert!(marked(&led.far));
+    let damaged = lab.sessions("a").remove(0);
+    lose(&chunks(&led.far));
+    let sent = lab.run(&["send", &import("a")]).expect(2);
+    assert!(
+        sent.err().contains(&format!("3 chunks of session {damaged} were lost")),
+        "{}",
+        sent.err()
+    );
+    lab.assert_newest("a", &source);
+    assert_strict(&led.far.archive(), None, true);
 }

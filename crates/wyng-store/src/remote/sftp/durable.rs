@@ -90,6 +90,21 @@ impl Durable {
         }
     }
 
+    /// A chunk at `path` was not written over this connection. In a session that is being made it may be one that an interrupted
+    /// send has left, and nobody can tell whether that is on the disk.
+    pub fn taken_over(&self, path: &StorePath) {
+        if is_chunk(path) && path.is_in_unfinished_session() {
+            self.unconfirmed.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// A chunk was given one more name at `path`. It is as sure as what it is a name of.
+    pub fn linked(&self, path: &StorePath) {
+        if !self.chunks_too {
+            self.taken_over(path);
+        }
+    }
+
     /// The name in which `path` lies has changed.
     pub fn changed_at(&self, path: &StorePath) {
         self.changed(path.split().0);

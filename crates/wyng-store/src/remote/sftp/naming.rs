@@ -66,6 +66,7 @@ impl Renaming {
             far.renamed_otherwise(&from, &to, how, refusal)?;
         }
         far.durable.moved(&from, Some(&to));
+        far.durable.taken_over(&to);
         far.durable.changed_at(&from);
         far.durable.changed_at(&to);
         Ok(())
@@ -175,6 +176,7 @@ impl Far {
         }
         match told {
             Ok(()) => {
+                self.durable.linked(to);
                 self.durable.changed_at(to);
                 Ok(())
             }

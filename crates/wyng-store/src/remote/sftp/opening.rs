@@ -330,7 +330,7 @@ impl TryOut {
         };
         for told in [opened, made_own] {
             if let Err(refusal) = told {
-                // A full destination can still be pruned.
+                // There may be just enough room left to prune.
                 if present.owner.is_some() && client.is_full(0)? {
                     return Ok(client.extensions.hardlink && present.link_test);
                 }

@@ -93,7 +93,7 @@ pub(super) const OPTIONS: &[Opt] = &[
         "limit-rate",
         "BYTES",
         Remote,
-        "send at most so much per second: 500K, 2M",
+        "ssh, qubes: at most so much per second: 500K, 2M",
     )
     .check(check::rate)
     .ours(),

@@ -11,7 +11,7 @@ pub(super) const OPTIONS: &[Opt] = &[
         "max-age",
         "TIME",
         Watching,
-        "status: fail for volumes whose newest session is older, such as 26h or 8d",
+        "status: fail for volumes whose backup is older, such as 26h or 8d",
     )
     .check(check::age)
     .on(&[Command::Status])

@@ -7,7 +7,7 @@ use super::super::size::size;
 use super::Page;
 use super::words::{civil, count, date, estimate, name, per_cent, ratio, sessions, stamp, url};
 use maud::{Markup, html};
-use wyng_engine::{DestinationSpace, Stored, VolumeReport};
+use wyng_engine::{DestinationSpace, ReportedSession, Stored, VolumeReport};
 
 /// Lines about the damage of one volume.
 const DAMAGE_LINES: usize = 5;
@@ -81,8 +81,9 @@ fn lines(page: &Page<'_>) -> Vec<Markup> {
         });
     };
     of_volumes("Damaged", &|volume| !volume.status.damage.is_empty());
-    of_volumes("The last proof of the newest session failed", &|volume| {
-        volume.status.proof_failed_at.is_some()
+    of_volumes("The last proof failed", &|volume| {
+        let last = |at: fn(&ReportedSession) -> Option<i64>| volume.history.iter().filter_map(at).max();
+        last(|session| session.proof_failed_at) > last(|session| session.proven_at)
     });
     of_volumes("Without a session", &|volume| {
         volume.status.sessions == 0 && volume.status.damage.is_empty()

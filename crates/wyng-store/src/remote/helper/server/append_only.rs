@@ -9,6 +9,7 @@
 use super::place::forbidden;
 use crate::kept;
 use crate::lock::{LOCK_NAME, release};
+use crate::path::is_unfinished;
 use crate::{Capabilities, Change, Durability, Entry, Meta, Rename, Result, Store, StoreError, StorePath, StoreWriter};
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -58,10 +59,6 @@ fn zone(path: &StorePath) -> Zone {
         [volume, name] if volume.starts_with("Vol_") && is_scratch(name) => Zone::Scratch,
         _ => Zone::Other,
     }
-}
-
-fn is_unfinished(session: &str) -> bool {
-    session == "S-tmp" || session.starts_with("S-part-")
 }
 
 /// The folder of the session that is being made, and the one that it becomes.

@@ -84,9 +84,8 @@ fn room(level: Level, free: u64, total: u64, inodes: Option<u64>) -> Words {
     let words = Words::new(format!("{} of {} free{files}", size(free), size(total)));
     match level {
         Level::Ok => words,
-        Level::Note | Level::Problem => {
-            words.advice("make room there; wyng prune removes old sessions (wyng help prune)")
-        }
+        Level::Note | Level::Problem => words
+            .advice("make room there; wyng prune removes old sessions (wyng help prune), while there is a little left"),
     }
 }
 

@@ -165,6 +165,8 @@ fn what_is_not_known_is_not_made_up() {
     volume.stored = None;
     volume.lists_left = 1;
     volume.status.proof_failed_at = Some(NOW - 60);
+    volume.history[0].proof_failed_at = Some(NOW - 60);
+    volume.history[1].proven_at = Some(NOW - 100);
     volume.status.unfinished = true;
     volume.status.unconfirmed = Some("20261127-093000".to_owned());
     volume.status.damage = vec!["Vol_123456/S_20261118-093000/manifest.z: is missing".to_owned()];
@@ -180,7 +182,7 @@ fn what_is_not_known_is_not_made_up() {
         "something could not be read",
         "the time for looking was over before the lists of 1 session were read",
         "failed <time",
-        "The last proof of the newest session failed",
+        "The last proof failed",
         "A send is not finished; the next one takes it up",
         "may not be on the destination's disk",
         "manifest.z: is missing",

@@ -161,7 +161,11 @@ pub(super) fn listen(folder: &dyn Dir, name: &str) -> Result<Listener, SysError>
             // A file refuses a connection as well.
             let is_socket = |stat: Stat| stat.kind == FileKind::Other;
             let refuses = |error: SysError| error.errno() == Some(Errno::CONNREFUSED);
-            if folder.stat(path)?.is_some_and(is_socket) && socket::connect(folder, name).is_err_and(refuses) {
+            if !folder.stat(path)?.is_some_and(is_socket) {
+                let there = std::io::ErrorKind::AlreadyExists;
+                return Err(SysError::new("make the socket", path, there));
+            }
+            if socket::connect(folder, name).is_err_and(refuses) {
                 folder.remove_file(path)?;
                 socket::listen(folder, name)
             } else {

@@ -3,7 +3,7 @@
 use crate::again::{Led, ONCE_CUT, archives};
 use crate::far::Kind;
 use crate::relay::Fate;
-use crate::support::{folders, full};
+use crate::support::{folders, full, import};
 use crate::trouble::BOTH;
 use serde_json::Value;
 use std::fs;
@@ -61,13 +61,25 @@ fn commands_that_change_an_archive_go_on_after_a_cut() {
             for (volume, name) in names.iter().enumerate() {
                 lab.write(name, &bytes(volume, session));
             }
-            lab.import(&names.iter().map(String::as_str).collect::<Vec<_>>());
+            let imports: Vec<String> = names.iter().map(|name| import(name)).collect();
+            let imports = imports.iter().map(String::as_str);
+            lab.ok(&["send", "--tag=old"].into_iter().chain(imports).collect::<Vec<_>>());
         }
         let each = |command: &dyn Fn(&str) -> Vec<String>| each(&led, kind, &names, command);
         let words = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
         let dates = lab.sessions("v0");
 
         each(&|name| words(&["tag", name, "--tag=good,as text"]));
+        // A host that remembers nothing has to read what the tags are.
+        each(&|name| {
+            words(&[
+                "tag",
+                name,
+                "--session=^old",
+                "--tag=all",
+                &format!("--meta-dir=of-{name}"),
+            ])
+        });
         each(&|name| words(&["rename", name, &format!("{name}.img")]));
         each(&|name| words(&["add", &format!("{name}.new")]));
         let pruned = each(&|name| {
@@ -93,10 +105,10 @@ fn commands_that_change_an_archive_go_on_after_a_cut() {
             let (image, new) = (format!("{name}.img"), format!("{name}.new"));
             let sessions = &listing["volumes"][&image]["sessions"];
             assert_eq!(sessions.as_object().map(serde_json::Map::len), Some(2), "{listing}");
-            assert!(
-                sessions[format!("S_{}", dates[3])].to_string().contains("good"),
-                "{listing}"
-            );
+            for (session, tag) in [(3, "good"), (3, "all"), (0, "all")] {
+                let tags = sessions[format!("S_{}", dates[session])].to_string();
+                assert!(tags.contains(tag), "{listing}");
+            }
             assert!(listing["volumes"][&new].is_object(), "{listing}");
             for session in [0, 3] {
                 assert!(

@@ -61,8 +61,8 @@ fn move_snapshot(open: &OpenArchive, local: &Path, vid: &VolumeId, request: &Ren
     };
     let pool = open.storage(local, false)?;
     match pool.look(&request.to) {
-        // The user may rename it later.
-        Err(VolumeError::Missing { .. }) => return Ok(()),
+        // A file may follow; what is its snapshot depends on its folder alone.
+        Err(VolumeError::Missing { .. }) if !matches!(evidence, BaseEvidence::Lvm(_)) => {}
         looked => drop(looked?),
     }
     let label = Label {

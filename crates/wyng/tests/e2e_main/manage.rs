@@ -359,6 +359,7 @@ fn the_snapshot_of_a_renamed_volume_follows_it() {
     let report = lab.ok(&["send", "later", &local, "--json"]);
     let report: serde_json::Value = serde_json::from_slice(&report.stdout).unwrap();
     assert_eq!(report["volumes"][0]["kind"], "unchanged", "{report}");
+    lab.ok(&["rename", "later", "nowhere/x", &local]).says(&["nowhere"]);
     lab.assert_strict();
 }
 

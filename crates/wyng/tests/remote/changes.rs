@@ -76,7 +76,7 @@ fn commands_that_change_an_archive_go_on_after_a_cut() {
                 "tag",
                 name,
                 "--session=^old",
-                "--tag=all",
+                "--tag=every",
                 &format!("--meta-dir=of-{name}"),
             ])
         });
@@ -105,7 +105,7 @@ fn commands_that_change_an_archive_go_on_after_a_cut() {
             let (image, new) = (format!("{name}.img"), format!("{name}.new"));
             let sessions = &listing["volumes"][&image]["sessions"];
             assert_eq!(sessions.as_object().map(serde_json::Map::len), Some(2), "{listing}");
-            for (session, tag) in [(3, "good"), (3, "all"), (0, "all")] {
+            for (session, tag) in [(3, "good"), (3, "every"), (0, "every")] {
                 let tags = sessions[format!("S_{}", dates[session])].to_string();
                 assert!(tags.contains(tag), "{listing}");
             }

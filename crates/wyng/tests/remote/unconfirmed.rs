@@ -151,5 +151,6 @@ fn a_session_of_nothing_but_what_an_interrupted_send_left_is_unconfirmed() {
         sent.err()
     );
     lab.assert_newest("a", &source);
-    assert_strict(&led.far.archive(), None, true);
+    lab.ok(&["prune", "a", &format!("--session={damaged}"), "--force"]);
+    assert_strict(&led.far.archive(), None, false);
 }

@@ -35,7 +35,6 @@ impl OpenArchive {
         reporter: &dyn Reporter,
         act: impl FnMut(&mut Self, bool) -> Result<T>,
     ) -> Result<T> {
-        self.again.attempts = Attempts::default();
         self.over_connections(reporter, true, act)
     }
 
@@ -57,6 +56,7 @@ impl OpenArchive {
         is_change: bool,
         mut act: impl FnMut(&mut Self, bool) -> Result<T>,
     ) -> Result<T> {
+        self.again.attempts = Attempts::default();
         let mut is_again = false;
         loop {
             self.again.changing = is_change.then(|| self.context.clock.monotonic());

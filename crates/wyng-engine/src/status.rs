@@ -79,7 +79,10 @@ pub(crate) fn volume(open: &OpenArchive, listing: VolumeListing, at: i64) -> Vol
     }
     if let (Some(state), Ok(vid)) = (open.archive.state(), VolumeId::new(&status.vid)) {
         let identity = open.archive.identity();
-        let later = newest.and_then(|newest| unchanged(state, &vid, newest));
+        // A clock that was ahead proves nothing.
+        let later = newest
+            .and_then(|newest| unchanged(state, &vid, newest))
+            .filter(|later| *later <= at);
         status.up_to_date_at = later.max(status.session_at);
         status.changed_bytes = newest.and_then(|newest| changed(open, state, &vid, newest));
         let unconfirmed = state.unconfirmed(&identity, &vid).ok().flatten();
@@ -108,11 +111,10 @@ pub(crate) fn note_changed(open: &OpenArchive, vid: &VolumeId, map: &DeltaMap) -
     Ok(())
 }
 
-/// Notes that a volume is as its newest session has it, for who asks how it stands.
-pub(crate) fn note_unchanged(open: &OpenArchive, vid: &VolumeId, newest: &SessionName) -> Result<()> {
-    let now = open.context.clock.now().div_euclid(NANOS);
+/// Notes that a volume was at a time, seconds since 1970, as its newest session has it, for who asks how it stands.
+pub(crate) fn note_unchanged(open: &OpenArchive, vid: &VolumeId, newest: &SessionName, at: i64) -> Result<()> {
     if let Some(state) = open.archive.state() {
-        state.write(CacheFile::Unchanged(vid), format!("{newest} {now}\n").as_bytes())?;
+        state.write(CacheFile::Unchanged(vid), format!("{newest} {at}\n").as_bytes())?;
     }
     Ok(())
 }

@@ -5,7 +5,6 @@ use super::prune_volume;
 use crate::api::{Autoprune, Event, PruneRequest, Reporter, SendReport, VolumeFailure, VolumePruned, Warning};
 use crate::error::{EngineError, Result};
 use crate::open::OpenArchive;
-use std::cell::Cell;
 use wyng_archive::ArchiveError;
 use wyng_format::ChunkSize;
 use wyng_store::Durability;
@@ -96,9 +95,14 @@ impl Thinner {
             return Ok(());
         }
         for volume in self.request.volumes.clone() {
-            self.batches(open, &volume, &mut std::iter::once(Batch::All), reporter, &|_| {
-                Ok(false)
-            })?;
+            let never = (&|_: &OpenArchive| Ok(false)) as &Enough<'_>;
+            self.batches(
+                open,
+                &volume,
+                &mut std::iter::once(Batch::All),
+                reporter,
+                (never, false),
+            )?;
         }
         Ok(())
     }
@@ -115,31 +119,34 @@ impl Thinner {
         (need, was_full): (Need, bool),
         reporter: &dyn Reporter,
     ) -> Result<bool> {
-        let lacks = Cell::new(was_full);
-        let fits = |open: &OpenArchive| Ok(!lacks.take() && need.fits(open.archive.store().space()?.as_ref()));
+        let fits = |open: &OpenArchive| Ok(need.fits(open.archive.store().space()?.as_ref()));
+        let enough = (&fits as &Enough<'_>, was_full);
         // Three, then nine, then all (behaviour.md §8.3).
         let growing = [Batch::Runs(Batch::LEAST), Batch::Runs(3 * Batch::LEAST), Batch::All];
         match self.request.autoprune {
             Autoprune::Off => Ok(false),
-            Autoprune::Min => self.batches(open, volume, &mut std::iter::repeat(Batch::One), reporter, &fits),
-            Autoprune::On => self.batches(open, volume, &mut growing.into_iter(), reporter, &fits),
-            Autoprune::Full => self.batches(open, volume, &mut std::iter::once(Batch::All), reporter, &fits),
+            Autoprune::Min => self.batches(open, volume, &mut std::iter::repeat(Batch::One), reporter, enough),
+            Autoprune::On => self.batches(open, volume, &mut growing.into_iter(), reporter, enough),
+            Autoprune::Full => self.batches(open, volume, &mut std::iter::once(Batch::All), reporter, enough),
         }
     }
 
-    /// Removes batch after batch, until `enough` or nothing old is left. Tells whether anything went.
+    /// Removes batch after batch, until `enough` or nothing old is left; the first in any case if it `was_full`. Tells whether
+    /// anything went.
     fn batches(
         &mut self,
         open: &mut OpenArchive,
         volume: &str,
         batches: &mut dyn Iterator<Item = Batch>,
         reporter: &dyn Reporter,
-        enough: &Enough<'_>,
+        (enough, mut was_full): (&Enough<'_>, bool),
     ) -> Result<bool> {
         let mut gone = None;
         let mut outcome = Ok(true);
         for batch in batches {
-            outcome = self.batch(open, volume, batch, (enough, reporter), &mut gone);
+            let is_enough = |open: &OpenArchive| if was_full { Ok(false) } else { enough(open) };
+            outcome = self.batch(open, volume, batch, (&is_enough, reporter), &mut gone);
+            was_full = false;
             if !matches!(outcome, Ok(true)) {
                 break;
             }

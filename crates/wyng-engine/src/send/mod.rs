@@ -19,6 +19,7 @@ use crate::open::OpenArchive;
 use crate::pairing::{Pairing, Storage};
 use crate::progress::Progress;
 use crate::prune::{Need, Thinner};
+use crate::status::NANOS;
 use crate::storage::{fail_all, frozen, open_capable};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -35,6 +36,8 @@ struct Run<'a> {
     request: &'a SendRequest,
     reporter: &'a dyn Reporter,
     session: SessionName,
+    /// When it began, before any volume was looked at, seconds since 1970.
+    at: i64,
     tags: Vec<Tag>,
     dedup: Option<DedupIndex>,
     /// Makes room; `None` if nothing is to be removed.
@@ -57,6 +60,7 @@ struct Run<'a> {
 /// What ends the whole command; troubles of single volumes are in the report, and the volumes done before stay.
 pub fn send(open: &mut OpenArchive, request: &SendRequest, reporter: &dyn Reporter) -> Result<SendReport> {
     let begun = open.context.clock.monotonic();
+    let at = open.context.clock.now().div_euclid(NANOS);
     let tags = request
         .tags
         .iter()
@@ -84,6 +88,7 @@ pub fn send(open: &mut OpenArchive, request: &SendRequest, reporter: &dyn Report
         request,
         reporter,
         session,
+        at,
         tags,
         dedup: None,
         thinner,

@@ -413,7 +413,7 @@ impl Run<'_> {
     fn unchanged(&self, job: &Job, done: &Transferred) -> VolumeSent {
         if let (Some(newest), false) = (&job.newest, self.request.dry_run) {
             // What can't be noted is not told.
-            let _ = note_unchanged(self.open, &job.vid, &newest.name);
+            let _ = note_unchanged(self.open, &job.vid, &newest.name, self.at);
         }
         self.sent(job, SendKind::Unchanged, done, false)
     }

@@ -162,7 +162,7 @@ impl Run<'_> {
         let request = self.open_request(purpose);
         let mut archive = wyng_engine::open(self.context, &request, &self.terminal, &self.display)?;
         self.introduce(&archive);
-        if self.general.remote.rate.is_some() && archive.is_in_folder() {
+        if self.general.remote.rate.is_some() && archive.is_in_folder() && !self.manner.quiet {
             self.output
                 .warning("--limit-rate has no effect here: the archive is in a folder of this host");
         }

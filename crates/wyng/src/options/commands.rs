@@ -91,8 +91,8 @@ pub static COMMANDS: &[About] = &[
         text: "Without names: of all volumes. The newest session of each and its age, what monitor noted to have changed \
                since, when it was last found good, and the number of sessions; then the room that is left at the \
                destination, sends that were interrupted, and with --local snapshots there that are of no use. Only reads, \
-               and never waits for another wyng. With --max-age the exit code is 2 if a volume's newest session is older, \
-               unless a send from here has found no change since, or if it has none.",
+               and never waits for another wyng. With --max-age the exit code is 2 if a volume's newest session is older \
+               and no send from here has found it unchanged within that time, or if it has none.",
         examples: &[
             ("wyng status", "how things are"),
             (

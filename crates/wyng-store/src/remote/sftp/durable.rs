@@ -98,11 +98,12 @@ impl Durable {
         }
     }
 
-    /// A chunk was given one more name at `path`. It is as sure as what it is a name of.
-    pub fn linked(&self, path: &StorePath) {
-        if !self.chunks_too {
+    /// A chunk was given one more name at `path`, perhaps one of a session that is unconfirmed.
+    pub fn linked(&self, far: &Far, path: &StorePath) -> Result<()> {
+        if !self.chunks_too || !is_chunk(path) || self.sync_one(far, path)? == Durability::Unconfirmed {
             self.taken_over(path);
         }
+        Ok(())
     }
 
     /// The name in which `path` lies has changed.
@@ -173,8 +174,8 @@ impl Durable {
         Ok(self.expected())
     }
 
-    /// Makes the names in one folder durable.
-    pub fn sync_names(&self, far: &Far, path: &StorePath) -> Result<Durability> {
+    /// Makes one file durable, or the names in one folder.
+    pub fn sync_one(&self, far: &Far, path: &StorePath) -> Result<Durability> {
         self.check(far)?;
         let place = far.client.place(path.as_str());
         let missing = |refusal: &Refusal| refusal.code == code::NO_SUCH_FILE;

@@ -353,7 +353,7 @@ impl Store for SftpStore {
 
     fn sync_dir(&self, path: &StorePath) -> Result<Durability> {
         lock(&self.pipeline).settle(&self.far)?;
-        self.far.durable.sync_names(&self.far, path)
+        self.far.durable.sync_one(&self.far, path)
     }
 
     fn touch(&self, path: &StorePath) -> Result<i64> {

@@ -176,7 +176,7 @@ impl Far {
         }
         match told {
             Ok(()) => {
-                self.durable.linked(to);
+                self.durable.linked(self, to)?;
                 self.durable.changed_at(to);
                 Ok(())
             }

@@ -81,9 +81,10 @@ fn lines(page: &Page<'_>) -> Vec<Markup> {
         });
     };
     of_volumes("Damaged", &|volume| !volume.status.damage.is_empty());
-    of_volumes("The last proof failed", &|volume| {
+    of_volumes("A proof failed", &|volume| {
         let last = |at: fn(&ReportedSession) -> Option<i64>| volume.history.iter().filter_map(at).max();
-        last(|session| session.proof_failed_at) > last(|session| session.proven_at)
+        volume.status.proof_failed_at.is_some()
+            || last(|session| session.proof_failed_at) > last(|session| session.proven_at)
     });
     of_volumes("Without a session", &|volume| {
         volume.status.sessions == 0 && volume.status.damage.is_empty()

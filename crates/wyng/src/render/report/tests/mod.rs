@@ -158,6 +158,18 @@ fn the_time_line_of_many_sessions_has_bounded_size() {
 }
 
 #[test]
+fn a_proof_that_failed_is_told_until_a_later_one_is_good() {
+    let mut sample = small();
+    sample.report.volumes[0].history[0].proof_failed_at = Some(NOW - 60);
+    assert!(sample.page().contains("A proof failed"));
+    sample.report.volumes[0].history[1].proven_at = Some(NOW - 50);
+    assert!(!sample.page().contains("A proof failed"));
+    // Of the newest session that of an older one says nothing.
+    sample.report.volumes[0].status.proof_failed_at = Some(NOW - 70);
+    assert!(sample.page().contains("A proof failed"));
+}
+
+#[test]
 fn what_is_not_known_is_not_made_up() {
     let mut sample = small();
     let volume = &mut sample.report.volumes[0];
@@ -165,8 +177,6 @@ fn what_is_not_known_is_not_made_up() {
     volume.stored = None;
     volume.lists_left = 1;
     volume.status.proof_failed_at = Some(NOW - 60);
-    volume.history[0].proof_failed_at = Some(NOW - 60);
-    volume.history[1].proven_at = Some(NOW - 100);
     volume.status.unfinished = true;
     volume.status.unconfirmed = Some("20261127-093000".to_owned());
     volume.status.damage = vec!["Vol_123456/S_20261118-093000/manifest.z: is missing".to_owned()];
@@ -182,7 +192,7 @@ fn what_is_not_known_is_not_made_up() {
         "something could not be read",
         "the time for looking was over before the lists of 1 session were read",
         "failed <time",
-        "The last proof failed",
+        "A proof failed",
         "A send is not finished; the next one takes it up",
         "may not be on the destination's disk",
         "manifest.z: is missing",

@@ -161,12 +161,8 @@ impl OpenArchive {
         if unlocked.identity() != self.archive.identity() {
             return Err(ArchiveError::ChangedMeanwhile.into());
         }
-        let state = match &self.home {
-            Some(home) => home.archive(place.uid, unlocked.uuid(), &place.url, true)?,
-            None => None,
-        };
         let attach = Attach {
-            state,
+            state: place.memory(self.home.as_ref(), unlocked.uuid(), true)?,
             may_update: true,
             allow_rollback: false,
             write: true,

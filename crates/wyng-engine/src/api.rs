@@ -62,6 +62,7 @@ use crate::EngineError;
 use serde::Serialize;
 use std::path::PathBuf;
 use std::time::Duration;
+use wyng_state::{ArchiveState, StateError, StateHome};
 use wyng_sys::CivilTime;
 
 /// Version of every JSON document but that of `list`.
@@ -89,6 +90,24 @@ pub struct Place {
     pub key_cost: wyng_format::ScryptCost,
     /// How destinations of other machines are reached.
     pub reach: Reach,
+}
+
+impl Place {
+    /// What this host remembers of the archive with this uuid; a folder for it is made if it is to be `kept`.
+    ///
+    /// # Errors
+    /// Trouble with the state folder.
+    pub(crate) fn memory(
+        &self,
+        home: Option<&StateHome>,
+        uuid: &str,
+        kept: bool,
+    ) -> Result<Option<ArchiveState>, StateError> {
+        match home {
+            Some(home) => home.archive(self.uid, uuid, &self.url, kept),
+            None => Ok(None),
+        }
+    }
 }
 
 /// A process, so that others can tell whether it still runs.

@@ -20,10 +20,7 @@ pub fn change_uuid(open: &mut OpenArchive, reporter: &dyn Reporter) -> Result<Uu
         ..
     } = &mut *open;
     let guard = || locks.as_ref().map_or(Ok(()), Locks::check);
-    let memory = |uuid: &str| match home {
-        Some(home) => Ok(home.archive(place.uid, uuid, &place.url, true)?),
-        None => Ok(None),
-    };
+    let memory = |uuid: &str| Ok(place.memory(home.as_ref(), uuid, true)?);
     archive.change_uuid(memory, &guard)?;
     open.forget_keys();
     open.report_notices(reporter);

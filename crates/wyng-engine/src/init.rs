@@ -152,12 +152,9 @@ pub fn add(
     let description = Description::new(description.unwrap_or(""))?;
     let mut failed = Vec::new();
     for name in names {
-        if open.archive.volume(name).is_ok() {
-            continue;
-        }
         let added = VolumeName::new(name).map_err(EngineError::from).and_then(|name| {
             open.change(reporter, |open, _| {
-                // One that counted when the connection was cut is there.
+                // It may have been there, or have counted when the connection was cut.
                 if open.archive.volume(name.as_str()).is_err() {
                     let (archive, guard) = open.writing();
                     archive.add_volume(&name, &description, &guard)?;

@@ -95,12 +95,8 @@ pub fn open_kept(
             reporter,
         )?);
     }
-    let state = match &home {
-        Some(home) => home.archive(place.uid, unlocked.uuid(), &place.url, write)?,
-        None => None,
-    };
     let attach = Attach {
-        state,
+        state: place.memory(home.as_ref(), unlocked.uuid(), write)?,
         may_update: false,
         allow_rollback: true,
         write,

@@ -102,7 +102,7 @@ fn open_once(
                 locks
             }
         };
-        let state = home.archive(place.uid, unlocked.uuid(), &place.url, true)?;
+        let state = place.memory(Some(&home), unlocked.uuid(), true)?;
         let attach = Attach {
             state,
             may_update: true,
@@ -228,12 +228,8 @@ fn attach_reader(
         Some(home) => home.try_update_guard(&unlocked.identity(), place.host_lock.as_deref())?,
         None => None,
     };
-    let state = match home {
-        Some(home) => home.archive(place.uid, unlocked.uuid(), &place.url, guard.is_some())?,
-        None => None,
-    };
     let attach = Attach {
-        state,
+        state: place.memory(home, unlocked.uuid(), guard.is_some())?,
         may_update: guard.is_some(),
         allow_rollback,
         write: false,

@@ -106,12 +106,8 @@ fn open_sealed(ward: &Ward<'_>, place: &Place, store: std::sync::Arc<dyn Store>)
     let sealed = Sealed::read(store, home, place.uid)?;
     let keys = Remembered(RememberedKeys::new(context, place.run_dir.clone()));
     let unlocked = sealed.unlock(&keys, place.key_cost)?;
-    let state = match home {
-        Some(home) => home.archive(place.uid, unlocked.uuid(), &place.url, false)?,
-        None => None,
-    };
     let attach = Attach {
-        state,
+        state: place.memory(home, unlocked.uuid(), false)?,
         may_update: false,
         allow_rollback: ward.request.allow_rollback,
         write: false,

@@ -22,10 +22,11 @@ impl Run<'_> {
         let (sets, empty) = args.storage.sets(&args.wanted.in_archive(&archive.volume_names()));
         self.note_unused(&args.storage, &args.wanted, &empty);
         let tags = self.tags(&args.tags)?;
+        let tagged = !tags.is_empty();
         let request = SendRequest {
             sets,
             imports: args.imports.clone(),
-            tags: tags.clone(),
+            tags,
             description: args.description.clone(),
             dedup: args.dedup,
             send_unchanged: args.send_unchanged,
@@ -58,7 +59,7 @@ impl Run<'_> {
         self.display.announce(&failed);
         self.output.say(&results::send_summary(&report, failed.len()));
         let untagged = report.volumes.iter().filter(|sent| !sent.session_stored).count();
-        if untagged > 0 && !tags.is_empty() && !args.dry_run {
+        if untagged > 0 && tagged && !args.dry_run {
             self.output.warning(&format!(
                 "{} had no change, so no session of {} was made and tagged; --send-unchanged makes one",
                 plural(untagged, "volume", "volumes"),

@@ -176,9 +176,8 @@ impl Far {
         }
         match told {
             Ok(()) => {
-                self.durable.linked(self, to)?;
                 self.durable.changed_at(to);
-                Ok(())
+                self.durable.linked(self, to)
             }
             Err(refusal) => Err(self.not_linked(from, to, &refusal)?),
         }
